@@ -1,0 +1,32 @@
+"""Data sets: an Index of images, places, pairs and truth, and the torch data sets made from it.
+
+The names are imported when they are asked for, so that listing the data sets does not import torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from geodtr_plugin.datasets.registry import DATASETS, SPLITS, DatasetFacts, list_datasets, load_index
+
+_LAZY = {
+    "ImageArray": "images",
+    "ImageFiles": "images",
+    "Images": "images",
+    "Index": "base",
+    "PairDataset": "base",
+    "ViewDataset": "base",
+}
+
+__all__ = ["DATASETS", "SPLITS", "DatasetFacts", "list_datasets", "load_index", *sorted(_LAZY)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,91 @@
+"""One file a method: model, recipe and facts. A new file in this folder is a new method (see the README).
+
+Names are known without importing torch; a method's module is imported when the method is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..utils.errors import UnknownNameError, UserError
+from ._recipe import Augment, Evaluation, Loss, Optim, Recipe
+
+if TYPE_CHECKING:
+    from ._base import TwoTower
+
+__all__ = [
+    "Augment", "Evaluation", "Loss", "Optim", "Recipe",
+    "create_model", "list_methods", "method_class", "register_method",
+]  # fmt: skip
+
+_registered: dict[str, type[TwoTower]] = {}
+
+
+def register_method(name: str):
+    """Class decorator: make a TwoTower subclass known to `create_model` and to the command line under `name`."""
+
+    def register(cls: type[TwoTower]) -> type[TwoTower]:
+        cls.method_name = name
+        _registered[name] = cls
+        return cls
+
+    return register
+
+
+def list_methods() -> list[str]:
+    """Names of all methods: those of this folder and those registered by other packages."""
+    files = (module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
+    return sorted({name for name in files if not name.startswith("_")} | set(_registered))
+
+
+def method_class(name: str) -> type[TwoTower]:
+    """The class of a method by name; an unknown name is answered with the nearest known one."""
+    if name not in list_methods():
+        raise UnknownNameError("method", name, list_methods())
+    if name not in _registered:
+        importlib.import_module(f"{__name__}.{name}")
+    return _registered[name]
+
+
+def create_model(
+    method: str,
+    *,
+    query_size: tuple[int, int] | None = None,
+    reference_size: tuple[int, int] | None = None,
+    polar: bool | None = None,
+    backbone: str | None = None,
+    pretrained: bool = True,
+    **options: Any,
+) -> TwoTower:
+    """Build a method's model.
+
+    Args:
+        method: one of `list_methods()`.
+        query_size, reference_size: (height, width) of the images that reach the network; None takes the method's default.
+        polar: whether reference images are polar-transformed; None takes the method's default.
+        backbone: name of the trunk; None takes the method's default.
+        pretrained: start from ImageNet weights, which are downloaded on first use.
+        **options: further arguments of the method's class.
+
+    Raises:
+        UnknownNameError: the method or an option is not known.
+    """
+    cls = method_class(method)
+    given = dict(
+        query_size=query_size, reference_size=reference_size, polar=polar, backbone=backbone, pretrained=pretrained
+    )
+    settings = {name: value for name, value in {**given, **options}.items() if value is not None}
+    known = [name for name in inspect.signature(cls).parameters]
+    for name in settings:
+        if name not in known:
+            raise UnknownNameError(f"option of {method}", name, known)
+    try:
+        model = cls(**settings)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{method} cannot be built with {settings}: {error}") from error
+    model.config = {"method": method, **settings}
+    return model

@@ -6,6 +6,9 @@ import difflib
 from collections.abc import Iterable
 
 
+MOST_NAMES = 24  # a longer list of known names is cut to those like the one asked for
+
+
 class UserError(Exception):
     """A mistake in what was asked or in the data. Commands print its text and no traceback, and exit with 1."""
 
@@ -19,6 +22,8 @@ class UnknownNameError(UserError, KeyError):
         known = sorted(known)
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
         hint = f" Did you mean {near[0]!r}?" if near else ""
+        if len(known) > MOST_NAMES:
+            known = [*difflib.get_close_matches(name, known, n=MOST_NAMES // 2, cutoff=0.4), "..."]
         super().__init__(f"There is no {kind} {name!r}.{hint} Known: {', '.join(known)}.")
 
 

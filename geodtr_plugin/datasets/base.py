@@ -1,0 +1,176 @@
+"""What every data set gives: an index of two roles, the pairs to train on, and the truth to test by."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from geodtr_plugin.datasets.images import ImageArray, ImageFiles, Images
+from geodtr_plugin.datasets.registry import SPLITS, title
+from geodtr_plugin.utils.ragged import as_int64
+from geodtr_plugin.utils.truth import Truth
+
+__all__ = ["ImageArray", "ImageFiles", "Images", "Index", "PairDataset", "ViewDataset"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Index:
+    """One split of a data set; no image has been opened.
+
+    Args:
+        name: the data set's name in `list_datasets()`.
+        split: "train" or "test".
+        queries: the ground images.
+        references: the aerial images.
+        pairs: training pairs, int64 `[P, 2]` of (query, reference).
+        query_places: place label of every query, int64 `[N]`; a place that the data set repeats has one label.
+        reference_places: place label of every reference, int64 `[M]`.
+        truth: which references are right for which query.
+        layout: which of the known folder layouts was found, and where.
+        provenance: which lists the split comes from: original, cleaned, custom ...
+        percent_rounding: how R@1% counts one percent here, "floor" or "floor_plus_one".
+        centred: the camera stands at the centre of its aerial, so that polar transform and layout simulation hold.
+        notes: what a reader of the results must know, a sentence each.
+    """
+
+    name: str
+    split: str
+    queries: Images
+    references: Images
+    pairs: np.ndarray
+    query_places: np.ndarray
+    reference_places: np.ndarray
+    truth: Truth
+    layout: str = ""
+    provenance: str = ""
+    percent_rounding: str = "floor"
+    centred: bool = True
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("pairs", "query_places", "reference_places"):
+            object.__setattr__(self, name, as_int64(getattr(self, name)))
+        object.__setattr__(self, "pairs", self.pairs.reshape(-1, 2))
+        self._check()
+
+    def _check(self) -> None:
+        if self.split not in SPLITS:
+            raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {self.split!r}")
+        num_queries, num_references = len(self.queries), len(self.references)
+        if (len(self.query_places), len(self.reference_places)) != (num_queries, num_references):
+            raise ValueError("every query and every reference needs one place label")
+        if len(self.truth) != num_queries:
+            raise ValueError(f"{num_queries} queries came with the truth of {len(self.truth)}")
+        self.truth.check(num_references)
+        if len(self.pairs) and (self.pairs.min() < 0 or (self.pairs.max(axis=0) >= (num_queries, num_references)).any()):
+            raise ValueError("pairs name images that are not there")
+        if (self.query_places[self.pairs[:, 0]] != self.reference_places[self.pairs[:, 1]]).any():
+            raise ValueError("the two images of a pair must have the same place label")
+
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits that change with ids, labels, pairs or truth, but not with the folder."""
+        digest = hashlib.sha256()
+        for images in (self.queries, self.references):
+            digest.update("\n".join(images.ids).encode() + b"\n\n")
+        truth = [self.truth.positives] if self.truth.neutrals is None else [self.truth.positives, self.truth.neutrals]
+        arrays = [self.query_places, self.reference_places, self.pairs]
+        for array in arrays + [half for part in truth for half in (part.values, part.offsets)]:
+            digest.update(array.astype("<i8").tobytes() + b"\n\n")
+        return digest.hexdigest()[:12]
+
+    def limit(self, n: int) -> Index:
+        """The first n pairs, their images, and the neutrals of their queries; distractors go."""
+        if n < 1:
+            raise ValueError(f"a data set cannot be limited to {n} pairs")
+        if n >= len(self.pairs):
+            return self
+        pairs = self.pairs[:n]
+        queries = np.unique(pairs[:, 0])
+        truth = self.truth.take(queries)
+        neutrals = [] if truth.neutrals is None else truth.neutrals.values
+        references = np.unique(np.concatenate([pairs[:, 1], as_int64(neutrals)]))
+        return replace(
+            self,
+            queries=self.queries.take(queries),
+            references=self.references.take(references),
+            pairs=np.stack([np.searchsorted(queries, pairs[:, 0]), np.searchsorted(references, pairs[:, 1])], axis=1),
+            query_places=self.query_places[queries],
+            reference_places=self.reference_places[references],
+            truth=truth.keep_references(references, len(self.references)),
+            notes=(*self.notes, f"limited to the first {n:,} of {len(self.pairs):,} pairs"),
+        )
+
+    def __repr__(self) -> str:
+        count = f"{len(self.pairs):,} pairs"
+        if self.split == "test":
+            count = f"{len(self.queries):,} queries, {len(self.references):,} references"
+        lists = f", {self.provenance} split" if self.provenance else ""
+        return f"<{title(self.name)} {self.split}: {count}{lists}>"
+
+
+class PairDataset(Dataset):
+    """Training pairs as PML's TwoStreamMetricLoss wants them.
+
+    Item i is (query uint8 `[3, h, w]`, reference uint8 `[3, h, w]`, place label).
+
+    Args:
+        index: the data set.
+        query_view: the queries' ViewTransform, whose `on_load` is applied here; None leaves images as stored.
+        reference_view: the same for references.
+    """
+
+    def __init__(self, index: Index, query_view: object | None = None, reference_view: object | None = None):
+        self.index = index
+        self.query_view = query_view
+        self.reference_view = reference_view
+
+    @property
+    def places(self) -> np.ndarray:
+        """Place label of every item, int64 `[P]`, for samplers."""
+        return self.index.query_places[self.index.pairs[:, 0]]
+
+    def __len__(self) -> int:
+        return len(self.index.pairs)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, Tensor, int]:
+        query, reference = self.index.pairs[i].tolist()
+        return (
+            _load(self.index.queries, query, self.query_view),
+            _load(self.index.references, reference, self.reference_view),
+            int(self.index.query_places[query]),
+        )
+
+
+class ViewDataset(Dataset):
+    """Images of one role for inference and testing.
+
+    Item i is (image uint8 `[3, h, w]`, label).
+
+    Args:
+        images: the images.
+        view: their ViewTransform, whose `on_load` is applied here; None leaves images as stored.
+        labels: one integer an image; its row number by default.
+    """
+
+    def __init__(self, images: Images, view: object | None = None, labels: Sequence[int] | None = None):
+        if labels is not None and len(labels) != len(images):
+            raise ValueError(f"{len(images)} images came with {len(labels)} labels")
+        self.images = images
+        self.view = view
+        self.labels = np.arange(len(images)) if labels is None else as_int64(labels)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, int]:
+        return _load(self.images, i, self.view), int(self.labels[i])
+
+
+def _load(images: Images, i: int, view: object | None) -> Tensor:
+    image = images.read(i)
+    return image if view is None else view.on_load(image)

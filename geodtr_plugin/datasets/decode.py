@@ -1,0 +1,47 @@
+"""From the bytes of an image file to a uint8 tensor; what is not complete is an error, never a grey half."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torchvision.io import ImageReadMode, decode_jpeg
+
+_JPEG_START = b"\xff\xd8"
+_JPEG_SCAN = b"\xff\xda"
+_JPEG_END = b"\xff\xd9"
+
+
+def decode_image(data: bytes) -> Tensor:
+    """Decodes an image file into uint8 `[3, H, W]`; grey and CMYK pictures become RGB.
+
+    Raises:
+        ValueError: the bytes are no complete image.
+    """
+    if not data:
+        raise ValueError("the file is empty")
+    if data.startswith(_JPEG_START):
+        # A file that was allocated but never written to its end is full of zeros, which decoders paint grey without a
+        # word. The two marker bytes cannot occur in compressed data, and thumbnails come before the first scan.
+        if data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN):
+            raise ValueError("the JPEG is truncated")
+        try:
+            # 2.5 times as fast as PIL; the copy is because torch wants writable memory
+            return decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=ImageReadMode.RGB)
+        except RuntimeError:
+            pass  # PIL reads some JPEGs that torchvision refuses, and says better what is wrong with the rest
+    return _decode_with_pil(data)
+
+
+def _decode_with_pil(data: bytes) -> Tensor:
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            pixels = np.array(image.convert("RGB"))
+    except UnidentifiedImageError as error:
+        raise ValueError("it is not an image") from error
+    except (OSError, SyntaxError) as error:  # PIL's word for a broken PNG is SyntaxError
+        raise ValueError(str(error)) from error
+    return torch.from_numpy(pixels).permute(2, 0, 1)

@@ -1,0 +1,148 @@
+"""The images of one role (all queries or all references), read one at a time; none is opened before it is asked for."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geodtr_plugin.datasets.decode import decode_image
+from geodtr_plugin.datasets.names import Names
+from geodtr_plugin.utils.errors import DatasetCorruptError, DatasetNotFoundError
+
+CoordinateKind = Literal["latlon", "metres"]
+
+
+class Images(ABC):
+    """Images with ids and, where the data set has them, coordinates.
+
+    Args:
+        ids: one name an image, as the data set gives it.
+        coordinates: float64 `[N, 2]`: latitude and longitude in degrees, or metres east and north.
+        coordinate_kind: "latlon" or "metres"; None without coordinates.
+    """
+
+    def __init__(
+        self,
+        ids: Sequence[str],
+        coordinates: np.ndarray | None = None,
+        coordinate_kind: CoordinateKind | None = None,
+    ):
+        if (coordinates is None) != (coordinate_kind is None):
+            raise ValueError("coordinates and coordinate_kind are given together or not at all")
+        if coordinates is not None:
+            coordinates = np.asarray(coordinates, np.float64)
+            if coordinates.shape != (len(ids), 2):
+                raise ValueError(f"{len(ids)} images need coordinates [{len(ids)}, 2], not {list(coordinates.shape)}")
+        self.ids = ids
+        self.coordinates = coordinates
+        self.coordinate_kind = coordinate_kind
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @abstractmethod
+    def read(self, i: int) -> Tensor:
+        """Image i as uint8 `[3, H, W]`, already cropped as the data set prescribes."""
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> Images:
+        """The images of the given rows, in the given order."""
+        return _Taken(self, np.asarray(rows, np.int64))
+
+
+class ImageFiles(Images):
+    """Images in files.
+
+    Args:
+        root: the folder that the paths start from.
+        paths: one path an image, relative to root, with forward slashes.
+        ids: one name an image; the stem of the file's name by default.
+        rows: the part of the height that is kept, as fractions from the top.
+        coordinates: see Images.
+        coordinate_kind: see Images.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        paths: Iterable[str],
+        ids: Iterable[str] | None = None,
+        rows: tuple[float, float] = (0.0, 1.0),
+        coordinates: np.ndarray | None = None,
+        coordinate_kind: CoordinateKind | None = None,
+    ):
+        self.root = Path(root)
+        self.paths = Names(paths)
+        self.rows = rows
+        super().__init__(Names(map(_stem, self.paths) if ids is None else ids), coordinates, coordinate_kind)
+        if len(self.ids) != len(self.paths):
+            raise ValueError(f"{len(self.paths)} paths came with {len(self.ids)} ids")
+
+    def read(self, i: int) -> Tensor:
+        """Decodes file i and keeps its rows.
+
+        Raises:
+            DatasetNotFoundError: the file is not there.
+            DatasetCorruptError: the file is no complete image.
+        """
+        path = self.root / self.paths[i]
+        try:
+            image = decode_image(path.read_bytes())
+        except OSError as error:
+            raise DatasetNotFoundError(
+                f"Image {i} of {len(self)}, {path}, cannot be read ({error.strerror}). "
+                "Extract or copy it again, then start anew."
+            ) from error
+        except ValueError as error:
+            raise DatasetCorruptError(
+                f"Image {i} of {len(self)}, {path}, is damaged ({error}). Extract or copy it again; "
+                "no other picture is put in its place."
+            ) from error
+        height = image.shape[1]
+        top, bottom = (round(part * height) for part in self.rows)
+        return image[:, top : max(bottom, top + 1)]
+
+
+class ImageArray(Images):
+    """Images of one size in an array, for example a memory map: uint8 `[N, H, W, 3]`."""
+
+    def __init__(
+        self,
+        array: np.ndarray,
+        ids: Iterable[str] | None = None,
+        coordinates: np.ndarray | None = None,
+        coordinate_kind: CoordinateKind | None = None,
+    ):
+        if array.ndim != 4 or array.shape[3] != 3 or array.dtype != np.uint8:
+            raise ValueError(f"images must be uint8 [N, H, W, 3], not {array.dtype} {list(array.shape)}")
+        super().__init__(Names(map(str, range(len(array))) if ids is None else ids), coordinates, coordinate_kind)
+        if len(self.ids) != len(array):
+            raise ValueError(f"{len(array)} images came with {len(self.ids)} ids")
+        self.array = array
+
+    def read(self, i: int) -> Tensor:
+        """Image i; a copy, because the array may be a read-only memory map."""
+        return torch.from_numpy(np.array(self.array[i])).permute(2, 0, 1)
+
+
+class _Taken(Images):
+    """Some images of another set."""
+
+    def __init__(self, images: Images, rows: np.ndarray):
+        coordinates = None if images.coordinates is None else images.coordinates[rows]
+        super().__init__(Names(images.ids[i] for i in rows.tolist()), coordinates, images.coordinate_kind)
+        self._images = images
+        self._rows = rows
+
+    def read(self, i: int) -> Tensor:
+        return self._images.read(int(self._rows[i]))
+
+
+def _stem(path: str) -> str:
+    return Path(path).stem

@@ -1,0 +1,112 @@
+"""What every method is: two towers that turn query and reference images into unit vectors of one space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
+
+from torch import Tensor, nn
+
+from ..utils.errors import UserError
+from ._recipe import Recipe
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Embeddings(NamedTuple):
+    """What a forward pass returns; a view that was not given, or a branch that was not asked for, is None."""
+
+    query: Tensor | None  # [B, D], unit norm
+    reference: Tensor | None  # [B, D], unit norm
+    query_cf: Tensor | None = None  # [B, D], unit norm: the counterfactual of `query`
+    reference_cf: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What one should know about a method before using its numbers.
+
+    Args:
+        title: title of the paper.
+        venue: where and when it appeared.
+        url: the paper's page.
+        code: the authors' repository.
+        licence: licence of the authors' code ("none" forbids copying it).
+        published: percent by (train, test, polar), named as our calculator names them.
+    """
+
+    title: str
+    venue: str
+    url: str
+    code: str
+    licence: str
+    published: Mapping[tuple[str, str, bool], Mapping[str, float]] = field(default_factory=dict)
+
+
+def scores(recall_at_1: float, recall_at_5: float, recall_at_10: float, recall_at_1_percent: float) -> dict[str, float]:
+    """A published row in percent, under our calculator's names."""
+    return dict(
+        recall_at_1=recall_at_1, recall_at_5=recall_at_5, recall_at_10=recall_at_10,
+        recall_at_1_percent=recall_at_1_percent,
+    )  # fmt: skip
+
+
+class TwoTower(nn.Module):
+    """Base class of all methods.
+
+    A subclass builds `query_tower` and `reference_tower` (one module twice, if the weights are shared) and declares its
+    `facts` and `recipes`. A tower maps images [B, 3, H, W] to unit vectors [B, D]; one that has a counterfactual branch
+    takes `counterfactual=True` and returns two such tensors.
+
+    Args:
+        query_size, reference_size: height and width of the images that the towers get.
+        polar: whether reference images reach the network polar-transformed.
+    """
+
+    method_name: ClassVar[str]  # set by register_method
+    facts: ClassVar[Facts]
+    recipes: ClassVar[dict[str, Recipe]]  # "paper", "paper_offset", "laptop", "laptop_offset"
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    embedding_size: int
+    config: dict[str, Any]  # what create_model was called with; set by it
+
+    def __init__(self, query_size: tuple[int, int], reference_size: tuple[int, int], polar: bool):
+        super().__init__()
+        self.query_size, self.reference_size, self.polar = tuple(query_size), tuple(reference_size), polar
+        self.query_tower: nn.Module
+        self.reference_tower: nn.Module
+
+    def forward(
+        self, query: Tensor | None = None, reference: Tensor | None = None, counterfactual: bool = False
+    ) -> Embeddings:
+        """Embed both views in one call, as data-parallel training needs it.
+
+        Args:
+            query: [B, 3, *query_size], normalised by `mean` and `std`.
+            reference: [B, 3, *reference_size], likewise.
+            counterfactual: also return the counterfactual embeddings.
+        """
+        q, q_cf = self._embed(self.query_tower, query, counterfactual)
+        r, r_cf = self._embed(self.reference_tower, reference, counterfactual)
+        return Embeddings(q, r, q_cf, r_cf)
+
+    def encode_query(self, images: Tensor) -> Tensor:
+        """[B, 3, *query_size] -> [B, D] of unit norm."""
+        return self.query_tower(images)
+
+    def encode_reference(self, images: Tensor) -> Tensor:
+        """[B, 3, *reference_size] -> [B, D] of unit norm."""
+        return self.reference_tower(images)
+
+    @staticmethod
+    def _embed(tower: nn.Module, images: Tensor | None, counterfactual: bool):
+        if images is None:
+            return None, None
+        return tower(images, counterfactual=True) if counterfactual else (tower(images), None)
+
+    def author_key(self, key: str) -> str:
+        """Name of one of our tensors in the authors' checkpoints; methods whose authors published weights define it."""
+        raise UserError(f"No checkpoint layout of the authors is known for {self.method_name}.")

@@ -1,0 +1,83 @@
+"""Writing files so that a reader, or a run that is resumed after a crash, never meets half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary path in the folder of ``path``; rename it to ``path`` once the block has ended well.
+
+    The folder is made if it is missing. When the block raises, ``path`` is left as it was.
+
+    Args:
+        path: the final name.
+
+    Yields:
+        The path to write to. It has the suffix of ``path``, for writers that go by it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # tempfile would make the file private to its owner; a plain open() follows the umask like any other result
+    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield temporary
+        _flush_to_disk(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if os.name == "posix":  # elsewhere a folder cannot be opened, and the rename is durable without it
+        _flush_to_disk(path.parent)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write ``text`` as UTF-8 under ``path``, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write ``value`` as indented JSON under ``path``, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_torch(path: str | os.PathLike[str], value: Any) -> None:
+    """``torch.save(value)`` under ``path``, whole or not at all."""
+    with atomic_path(path) as temporary:
+        torch.save(value, temporary)
+
+
+def write_safetensors(
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, torch.Tensor],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write named tensors, of any device and layout, as a safetensors file, whole or not at all.
+
+    Args:
+        path: the final name.
+        tensors: the tensors by name. Names that share memory are written as separate copies.
+        metadata: text to put in the header of the file.
+    """
+    from safetensors.torch import save_file
+
+    with atomic_path(path) as temporary:
+        copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        save_file(copies, temporary, metadata=dict(metadata or {}))
+
+
+def _flush_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,44 @@
+"""Learning rate schedules."""
+
+from __future__ import annotations
+
+import math
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+
+def warmup_cosine(
+    optimizer: Optimizer,
+    epochs: int,
+    warmup_epochs: int = 5,
+    zero_first_epoch: bool = False,
+) -> LambdaLR:
+    """Linear warm-up, then half a cosine down to zero; stepped once an epoch (``trunk_scheduler_by_epoch``).
+
+    The recipe of GeoDTR+ (Zhang et al., TPAMI 2024, implementation details).
+
+    Args:
+        optimizer: its learning rates are the peak of the schedule.
+        epochs: epochs of the whole training.
+        warmup_epochs: epochs until the peak; 0 starts at the peak.
+        zero_first_epoch: count the warm-up from 0, as the authors' code does, which spends the first epoch
+            without learning; by default it counts from ``1 / warmup_epochs``. The cosine is the same either way.
+
+    Returns:
+        The scheduler.
+
+    Raises:
+        ValueError: if ``epochs`` is below 1 or ``warmup_epochs`` below 0.
+    """
+    if epochs < 1 or warmup_epochs < 0:
+        raise ValueError(f"A schedule needs epochs >= 1 and warmup_epochs >= 0, not {epochs} and {warmup_epochs}.")
+    first = 0 if zero_first_epoch else 1
+    descent = max(1, epochs - warmup_epochs)  # a run shorter than its warm-up never gets there
+
+    def factor(epoch: int) -> float:
+        if epoch < warmup_epochs:
+            return (epoch + first) / warmup_epochs
+        return 0.5 * (1.0 + math.cos(math.pi * (epoch - warmup_epochs) / descent))
+
+    return LambdaLR(optimizer, factor)

@@ -1,0 +1,108 @@
+"""What counts as right: for every query, the references that show its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from geodtr_plugin.utils.ragged import Ragged, as_int64, group
+
+__all__ = ["Ragged", "Truth"]
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """The references that are right for each query, and those that are neither right nor wrong.
+
+    Args:
+        positives: per query, indices into the gallery. A query without any can never be answered.
+        neutrals: per query, indices into the gallery that the hit rate leaves out (VIGOR's semi-positives).
+    """
+
+    positives: Ragged
+    neutrals: Ragged | None = None
+
+    def __post_init__(self) -> None:
+        if self.neutrals is not None and len(self.neutrals) != len(self.positives):
+            raise ValueError(f"{len(self.positives)} queries have positives, {len(self.neutrals)} have neutrals")
+
+    @classmethod
+    def diagonal(cls, n: int) -> Truth:
+        """Query i is shown by reference i alone: the rule of CVUSA and CVACT val without repeated places."""
+        return cls(Ragged(np.arange(n), np.arange(n + 1)))
+
+    @classmethod
+    def from_lists(
+        cls, positives: Iterable[Sequence[int]], neutrals: Iterable[Sequence[int]] | None = None
+    ) -> Truth:
+        """One sequence of gallery indices a query."""
+        return cls(Ragged.from_lists(positives), None if neutrals is None else Ragged.from_lists(neutrals))
+
+    @classmethod
+    def from_labels(cls, query_labels: Sequence[int], reference_labels: Sequence[int]) -> Truth:
+        """Every reference that carries a query's label is right.
+
+        Args:
+            query_labels: integers `[N]` or `[N, 1 + S]`: the positive label, then semi-positive labels, which become
+                neutrals. -1 stands for none.
+            reference_labels: integers `[M]`; -1 is a reference that no query can ask for.
+        """
+        queries, references = as_int64(query_labels), as_int64(reference_labels)
+        if queries.ndim not in (1, 2) or references.ndim != 1:
+            raise ValueError(
+                "query labels must be [N] or [N, 1 + S] and reference labels [M], "
+                f"not {list(queries.shape)} and {list(references.shape)}"
+            )
+        queries = queries.reshape(len(queries), -1) if queries.size else queries.reshape(len(queries), 1)
+        positives = _matches(queries[:, :1], references)
+        if queries.shape[1] == 1:
+            return cls(positives)
+        return cls(positives, _matches(queries[:, 1:], references, but=queries[:, 0]))
+
+    def __len__(self) -> int:
+        return len(self.positives)
+
+    def take(self, rows: Sequence[int] | np.ndarray | slice) -> Truth:
+        """The truth of a subset of the queries, against the same gallery."""
+        return Truth(self.positives.take(rows), None if self.neutrals is None else self.neutrals.take(rows))
+
+    def keep_references(self, references: Sequence[int], num_references: int) -> Truth:
+        """The truth of the same queries against `references` alone (a list of distinct gallery indices)."""
+        new_numbers = np.full(num_references, -1, np.int64)
+        new_numbers[as_int64(references)] = np.arange(len(references))
+        neutrals = None if self.neutrals is None else self.neutrals.renumbered(new_numbers)
+        return Truth(self.positives.renumbered(new_numbers), neutrals)
+
+    def check(self, num_references: int) -> None:
+        """Raises ValueError unless all indices are in the gallery and no query names a reference twice."""
+        both = [part for part in (self.positives, self.neutrals) if part is not None]
+        rows = np.concatenate([part.rows() for part in both])
+        values = np.concatenate([part.values for part in both])
+        outside = (values < 0) | (values >= num_references)
+        if outside.any():
+            at = int(np.argmax(outside))
+            raise ValueError(
+                f"the truth of query {rows[at]} names reference {values[at]}, but the gallery has {num_references}"
+            )
+        pairs, counts = np.unique(np.stack([rows, values]), axis=1, return_counts=True)
+        if (counts > 1).any():
+            row, value = pairs[:, np.argmax(counts > 1)]
+            raise ValueError(f"the truth of query {row} names reference {value} twice (positives and neutrals together)")
+
+
+def _matches(labels: np.ndarray, references: np.ndarray, but: np.ndarray | None = None) -> Ragged:
+    """Per row of `labels` `[N, S]`, the references that carry one of its labels; -1 and the label in `but` do not count.
+
+    A label that a row repeats counts once.
+    """
+    labels = np.sort(labels, axis=1)
+    unwanted = labels < 0
+    unwanted[:, 1:] |= labels[:, 1:] == labels[:, :-1]
+    if but is not None:
+        unwanted |= labels == but[:, None]
+    found = group(references, labels.ravel())
+    counts = found.counts().reshape(labels.shape)
+    kept = np.repeat(~unwanted.ravel(), found.counts())
+    return Ragged.from_counts(found.values[kept], np.where(unwanted, 0, counts).sum(axis=1))
