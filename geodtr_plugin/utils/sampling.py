@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -113,16 +114,20 @@ class SeededItems(Dataset):
 
     def __getitem__(self, key: tuple[int, Any]) -> Any:
         seed, index = key
-        if get_worker_info() is None:
-            with isolated_rng(seed):
-                return self.dataset[index]
-        seed_cpu(seed)
-        return self.dataset[index]
+        with _draws_from(seed):
+            return self.dataset[index]
 
     def __getitems__(self, keys: Sequence[tuple[int, Any]]) -> Any:
         """A whole batch: in one call where the data set can do that, else item by item."""
         whole_batch = getattr(self.dataset, "__getitems__", None)
         if whole_batch is None:
             return [self[key] for key in keys]
-        with isolated_rng(keys[0][0]):
+        with _draws_from(keys[0][0]):
             return whole_batch([index for _, index in keys])
+
+
+def _draws_from(seed: int) -> contextlib.AbstractContextManager[None]:
+    if get_worker_info() is None:
+        return isolated_rng(seed)
+    seed_cpu(seed)
+    return contextlib.nullcontext()

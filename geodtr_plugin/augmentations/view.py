@@ -1,0 +1,76 @@
+"""How the stored images of one role become network input: the same in training, evaluation, search and export."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from torch import Tensor
+
+from .polar import PolarTransform
+
+
+@dataclass(frozen=True)
+class ViewTransform:
+    """Resizes, or unrolls, the images of one role to a fixed size. Belongs to the recipe and is saved with the weights.
+
+    Attributes:
+        height: rows of the network's input.
+        width: columns of the network's input.
+        polar: unroll square aerial tiles around their centre instead of resizing them.
+    """
+
+    height: int
+    width: int
+    polar: bool = False
+
+    def on_load(self, image: Tensor) -> Tensor:
+        """In the loader's worker: the antialiased resize, in uint8 so that little has to travel to the device.
+
+        A tile for the polar transform is kept as it is, since that samples the full resolution.
+
+        Args:
+            image: uint8 [3, H, W] as stored.
+
+        Returns:
+            uint8 [3, height, width], or the stored [3, S, S] with polar.
+
+        Raises:
+            ValueError: a tile for the polar transform is not square.
+        """
+        if not self.polar:
+            return self._resized(image)
+        if image.shape[-1] != image.shape[-2]:
+            raise ValueError(
+                f"The polar transform needs a square tile, not {image.shape[-2]}x{image.shape[-1]} pixels: "
+                "crop it to a square, or train without the polar transform."
+            )
+        return image
+
+    def on_device(self, images: Tensor) -> Tensor:
+        """On the batch's device: the polar transform where asked, and the scale of the network.
+
+        Args:
+            images: [B, 3, *, *], uint8, or float in [0, 1]; of another size than the view's they are resized.
+
+        Returns:
+            float32 [B, 3, height, width] in [0, 1].
+        """
+        sized = PolarTransform(self.height, self.width)(images) if self.polar else self._resized(images)
+        return sized.float() if images.is_floating_point() else sized / 255
+
+    def _resized(self, images: Tensor) -> Tensor:
+        size = [self.height, self.width]
+        if list(images.shape[-2:]) == size:
+            return images
+        from torchvision.transforms.v2 import functional
+
+        return functional.resize(images, size, antialias=True)
+
+    def to_config(self) -> dict[str, int | bool]:
+        """A plain dictionary for config.json."""
+        return asdict(self)
+
+    @classmethod
+    def from_config(cls, config: dict[str, int | bool]) -> ViewTransform:
+        """The view that `to_config` described."""
+        return cls(**config)

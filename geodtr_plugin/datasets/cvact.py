@@ -1,0 +1,117 @@
+"""CVACT: panoramas and aerials of Canberra; the area on which models trained on CVUSA are tested.
+
+Liu, Li: Lending Orientation to Neural Networks for Cross-view Geo-localization, CVPR 2019.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from geodtr_plugin.datasets.act_mat import ActMat, find_act_mat, read_act_mat
+from geodtr_plugin.datasets.aligned import Listing, Role, aligned_index
+from geodtr_plugin.datasets.base import Index
+from geodtr_plugin.datasets.locate import data_root, find_folder
+from geodtr_plugin.datasets.places import label_places
+from geodtr_plugin.datasets.registry import DATASETS
+
+_FOLDERS = frozenset({"cvact", "act", "dataset"})
+# Val pairs are in both archives. The last is a copy of one of them under another name, with the images at its top.
+_ARCHIVES = ("ANU_data_small", "ANU_data_test", "")
+_PANORAMAS = ("streetview/{}_grdView.jpg",)
+# satview_correct: the aerials that the makers of Sat2StrPanoramaSynthesis aligned again, given out without the others.
+_AERIALS = ("satview_polish/{}_satView_polish.jpg", "satview_correct/{}_satView_polish.png")
+_NEEDS = [
+    ("ANU_data_small", "ANU_data_test", "streetview"),
+    ("ANU_data_small", "ANU_data_test", "satview_polish", "satview_correct"),
+]
+# Full spheres; their upper and lower quarters are sky and car, and CVUSA's were released without them.
+_MIDDLE_HALF = (0.25, 0.75)
+# The one train pair whose files were never released.
+_NEVER_RELEASED = "1LqOHPdTiBbRucz-jFOSbQ"
+
+
+def load_cvact(
+    name: str,
+    split: str,
+    root: str | os.PathLike[str] | None = None,
+    act_mat: str | os.PathLike[str] | None = None,
+    crop: bool = True,
+    allow_partial: bool = False,
+) -> Index:
+    """Reads CVACT's train split or its val split (8,884 pairs, which stands for test here).
+
+    Args:
+        name: "cvact".
+        split: "train" or "test".
+        root: its folder or one near it; without it, GEODTR_DATA.
+        act_mat: the file ACT_data.mat, where it does not lie with the images.
+        crop: keep the middle half of the panoramas, as every published method does; False keeps the full sphere.
+        allow_partial: leave out pairs that are not complete on disk.
+    """
+    looked_in = data_root(name, root)
+    if looked_in.name in _ARCHIVES:  # the other archive may lie beside it
+        looked_in = looked_in.parent
+    folder = find_folder(name, looked_in, _FOLDERS, _NEEDS)
+    mat_path = find_act_mat(looked_in, folder, act_mat)
+    mat = read_act_mat(mat_path)
+    rows = getattr(mat, split)
+    files = Listing(folder)
+    ids, notes = mat.ids[rows].tolist(), ()
+    if _NEVER_RELEASED in ids and not files.first(_paths(_PANORAMAS, _NEVER_RELEASED))[1]:
+        rows = rows[mat.ids[rows] != _NEVER_RELEASED]
+        ids, notes = mat.ids[rows].tolist(), (f"pair {_NEVER_RELEASED} was never released and is left out",)
+    queries = _role("panorama", _PANORAMAS, ids, files, mat.utm[rows], _MIDDLE_HALF if crop else (0.0, 1.0))
+    references = _role("aerial", _AERIALS, ids, files, mat.utm[rows], (0.0, 1.0))
+    return aligned_index(
+        name,
+        split,
+        folder,
+        ids,
+        queries,
+        references,
+        places=label_places(mat.utm)[rows],
+        kind="metres",
+        allow_partial=allow_partial,
+        layout=f"{_archives_found(folder)} in {folder}, lists from {mat_path}",
+        provenance=_provenance(name, split, mat),
+        notes=notes + _tell_realigned(references),
+    )
+
+
+def _paths(patterns: Sequence[str], panorama_id: str) -> list[str]:
+    """Where an image may lie, the best place first."""
+    folders = [f"{archive}/" if archive else "" for archive in _ARCHIVES]
+    return [folder + pattern.format(panorama_id) for pattern in patterns for folder in folders]
+
+
+def _role(
+    noun: str,
+    patterns: Sequence[str],
+    ids: Sequence[str],
+    files: Listing,
+    utm: np.ndarray,
+    rows: tuple[float, float],
+) -> Role:
+    found = [files.first(_paths(patterns, panorama_id)) for panorama_id in ids]
+    present = np.fromiter((there for _, there in found), bool, len(found))
+    return Role(noun, [path for path, _ in found], present, rows, utm)
+
+
+def _archives_found(folder: Path) -> str:
+    found = [archive for archive in _ARCHIVES if archive and (folder / archive).is_dir()]
+    return " and ".join(found) or "streetview"
+
+
+def _tell_realigned(references: Role) -> tuple[str, ...]:
+    count = sum("satview_correct" in path for path, there in zip(references.paths, references.present) if there)
+    return (f"{count:,} aerials are the re-aligned ones of satview_correct",) if count else ()
+
+
+def _provenance(name: str, split: str, mat: ActMat) -> str:
+    """The lists were released once; other lengths are somebody's own lists."""
+    as_released = len(getattr(mat, split)) == DATASETS[name].pairs[split == "test"]
+    return "original" if as_released else "custom"

@@ -1,0 +1,85 @@
+"""Finding a data set on disk: under the folder that was named, in its usual sub-folders, or one folder up."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from geodtr_plugin.datasets.registry import DATASETS
+from geodtr_plugin.utils.errors import DatasetNotFoundError
+
+ENVIRONMENT = "GEODTR_DATA"
+
+# One thing that a data set's folder must hold: relative paths, of which any one will do.
+Need = Sequence[str]
+
+
+def data_root(name: str, root: str | os.PathLike[str] | None) -> Path:
+    """The folder to look in: `root`, else the environment variable GEODTR_DATA.
+
+    Raises:
+        DatasetNotFoundError: neither names a folder.
+    """
+    named = root if root is not None else os.environ.get(ENVIRONMENT)
+    if not named:
+        raise DatasetNotFoundError(
+            f"{DATASETS[name].title} needs a folder to look in. {how_to_get(name)}"
+        )
+    path = Path(named).expanduser().absolute()
+    if not path.is_dir():
+        source = "" if root is not None else f", which {ENVIRONMENT} names,"
+        raise DatasetNotFoundError(f"The data folder {path}{source} does not exist. {how_to_get(name)}")
+    return path
+
+
+def find_folder(name: str, root: Path, folders: frozenset[str], needs: Sequence[Need], remedy: str = "") -> Path:
+    """The first folder that holds everything the data set needs.
+
+    Args:
+        name: the data set.
+        root: where to look; also looked at are its sub-folders of the given names, two deep, and the same one folder up.
+        folders: names, in lower case, that people give the data set's folder.
+        needs: what must be there.
+        remedy: a sentence for the case that a folder holds a part of it.
+
+    Raises:
+        DatasetNotFoundError: with every folder looked at and the first thing that each lacks.
+    """
+    tried = {folder: [need for need in needs if not _holds(folder, need)] for folder in _candidates(root, folders)}
+    for folder, missing in tried.items():
+        if not missing:
+            return folder
+    looked = "; ".join(f"{folder} (no {' or '.join(missing[0])})" for folder, missing in tried.items())
+    partly = any(len(missing) < len(needs) for missing in tried.values())
+    raise DatasetNotFoundError(
+        f"{DATASETS[name].title} was not found. Looked in {looked}. "
+        f"{remedy + ' ' if partly and remedy else ''}{how_to_get(name)}"
+    )
+
+
+def how_to_get(name: str) -> str:
+    """Where the data set's makers give it out, and how to say where it lies."""
+    facts = DATASETS[name]
+    return f"Name its folder with --data-root or in {ENVIRONMENT}; {facts.title} comes from {facts.page}."
+
+
+def _holds(folder: Path, need: Need) -> bool:
+    return any((folder / path).exists() for path in need)
+
+
+def _candidates(root: Path, folders: frozenset[str]) -> Iterator[Path]:
+    for base in dict.fromkeys((root, root.parent)):
+        yield base
+        for child in _children(base, folders):
+            yield child
+            yield from _children(child, folders)
+
+
+def _children(folder: Path, names: frozenset[str]) -> list[Path]:
+    """The sub-folders with one of the names, in any case, in alphabetical order."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(Path(entry) for entry in entries if entry.name.lower() in names and entry.is_dir())
+    except PermissionError:
+        return []

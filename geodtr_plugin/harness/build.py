@@ -1,0 +1,109 @@
+"""From a run's settings to its parts: model, views, losses, trainer."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+
+from ..augmentations import BatchTransform, LayoutSimulation, RoleTransform, SemanticAugmentation, ViewTransform
+from ..datasets.base import Index, PairDataset
+from ..losses import CounterfactualLoss, SoftMarginTripletLoss
+from ..methods import Recipe, create_model
+from ..methods._base import TwoTower
+from ..methods._weights import load_weights
+from ..miners import CHSG
+from ..trainers import CrossViewTrainer
+from ..utils.errors import UserError
+from ..utils.schedule import warmup_cosine
+from .config import RunConfig
+from .log import log
+
+ROLES = ("query", "reference")
+
+
+def choose_device(name: str) -> torch.device:
+    """The device by name; "auto" takes a GPU where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"The device {name!r} cannot be used: {str(error).splitlines()[0]} Try --device cpu.") from error
+    return torch.device(name)
+
+
+def choose_workers(workers: int | None) -> int:
+    """Loader processes: as asked, else one a core but for the one that trains, and 16 at the most."""
+    return min(16, (os.cpu_count() or 1) - 1) if workers is None else workers
+
+
+def build_model(config: RunConfig) -> TwoTower:
+    """The method's model, with initial weights if the run has some."""
+    settings = dict(config.recipe.model)
+    if config.init_weights:
+        settings["pretrained"] = False  # the weights that follow replace ImageNet's
+    model = create_model(config.method, **settings)
+    return load_weights(model, config.init_weights) if config.init_weights else model
+
+
+def build_views(model: TwoTower) -> dict[str, ViewTransform]:
+    """How stored images of either role become what this model takes."""
+    return {"query": ViewTransform(*model.query_size), "reference": ViewTransform(*model.reference_size, model.polar)}
+
+
+def build_role_transforms(model: TwoTower, views: dict[str, ViewTransform]) -> dict[str, RoleTransform]:
+    """Views and normalisation, for evaluation."""
+    return {role: RoleTransform(views[role], model.mean, model.std) for role in ROLES}
+
+
+def build_batch_transform(recipe: Recipe, model: TwoTower, views: dict[str, ViewTransform]) -> BatchTransform:
+    """Views, CHSG with layout simulation and semantic augmentation, normalisation: for training."""
+    layout = LayoutSimulation(model.polar, recipe.augment.layout)
+    chsg = CHSG(layout, SemanticAugmentation(recipe.augment.semantic), recipe.augment.chsg)
+    return BatchTransform(views["query"], views["reference"], chsg, model.mean, model.std)
+
+
+def build_losses(recipe: Recipe) -> dict[str, Any]:
+    """The metric loss, and the counterfactual loss where it has a weight."""
+    losses = {"metric_loss": SoftMarginTripletLoss(recipe.loss.alpha, recipe.loss.hard_ratio)}
+    if recipe.loss.counterfactual > 0:
+        losses["counterfactual_loss"] = CounterfactualLoss(recipe.loss.beta)
+    return losses
+
+
+def build_trainer(
+    config: RunConfig, model: TwoTower, views: dict[str, ViewTransform], train: Index, device: torch.device, **hooks: Any
+) -> CrossViewTrainer:
+    """The trainer with the recipe's optimizer, schedule, losses and augmentation."""
+    recipe, optim = config.recipe, config.recipe.optim
+    if model.polar and not train.centred:
+        raise UserError(
+            f"{train.name} has cameras off the centre of their tiles, where a polar transform makes no sense. Add --no-polar."
+        )
+    if len(train.pairs) < optim.batch_size:
+        raise UserError(f"{train!r} does not fill one batch of {optim.batch_size}. Lower --batch-size.")
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=optim.lr, weight_decay=optim.weight_decay, eps=optim.eps, fused=device.type == "cuda"
+    )
+    schedule = warmup_cosine(optimizer, optim.epochs, optim.warmup_epochs, optim.zero_first_epoch)
+    transform = build_batch_transform(recipe, model, views).to(device)
+    rows = transform.multiplier * optim.batch_size
+    log.info(f"batch {optim.batch_size} pairs, {rows} rows in the network (CHSG variant {recipe.augment.chsg})")
+    return CrossViewTrainer(
+        {"trunk": model},
+        {"trunk_optimizer": optimizer},
+        optim.batch_size,
+        build_losses(recipe),
+        PairDataset(train, views["query"], views["reference"]),
+        lr_schedulers={"trunk_scheduler_by_epoch": schedule},
+        loss_weights={"metric_loss": 1.0, "counterfactual_loss": recipe.loss.counterfactual},
+        data_device=device,
+        dataloader_num_workers=choose_workers(config.workers),
+        batch_transform=transform,
+        precision=optim.precision,
+        max_grad_norm=optim.max_grad_norm,
+        seed=config.seed,
+        **hooks,
+    )

@@ -1,0 +1,214 @@
+"""The command line: `python benchmarks/run.py ...` and `geodtr run ...` are the same."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from argparse import ArgumentError
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from jsonargparse import ActionYesNo, ArgumentParser, Namespace
+
+from ..datasets import DATASETS, list_datasets
+from ..methods import Augment, Evaluation, Loss, Optim, Recipe, list_methods
+from ..utils.errors import UnknownNameError, UserError
+from .config import RunConfig
+
+RUN_DESCRIPTION = """Train a method on one data set and test it on others.
+
+  python benchmarks/run.py --method geodtr_plus --train cvusa --test cvact
+  python benchmarks/run.py --method geodtr_plus --train synth-suburb --test synth-suburb synth-downtown
+"""
+SHORTCUTS = {"epochs": "optim", "batch_size": "optim", "lr": "optim", "precision": "optim", "chsg": "augment"}
+MODEL_SHORTCUTS = ("backbone", "polar")
+RESUMABLE = ("data_root", "device", "workers", "threads")  # what a resumed run may set anew
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of the console script `geodtr`: the first word is the verb."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    verbs: dict[str, Callable[[Sequence[str]], int]] = {"run": run_command}
+    if not argv or argv[0] in ("-h", "--help"):
+        print("usage: geodtr VERB ...\n\nverbs:\n  run    train and test a method; `geodtr run --help` lists the options")
+        return 0 if argv else 2
+    if argv[0] not in verbs:
+        return _complain(UnknownNameError("verb", argv[0], verbs))
+    return verbs[argv[0]](argv[1:])
+
+
+def run_command(argv: Sequence[str] | None = None) -> int:
+    """`benchmarks/run.py`: exit code 0, or 1 after a sentence that says what was wrong (130 after Ctrl-C)."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if "--resume" in argv or any(word.startswith("--resume=") for word in argv):
+            options = _parse(_resume_parser(), argv)
+            from .run import resume
+
+            resume(Path(options.resume), **{name: options[name] for name in RESUMABLE})
+        else:
+            config, settings = parse_run(argv)
+            from .run import run
+
+            run(config, settings=settings, command=argv)
+        return 0
+    except UserError as error:
+        if "--debug" in argv:
+            raise
+        return _complain(error)
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return 130
+
+
+def parse_run(argv: Sequence[str]) -> tuple[RunConfig, str]:
+    """Command line words -> what to run, and the full settings as YAML that `--config` reads back."""
+    known = _first_look(argv)
+    help_only = "-h" in argv or "--help" in argv
+    name = known.recipe if known.recipe != "auto" else recipe_for(known.train, known.init_weights)
+    base = Recipe() if help_only else _named_recipe(known.method, name, known.init_weights)
+    parser = _run_parser(base)
+    options = _parse(parser, argv)
+    return _to_config(options, name), parser.dump(options, skip_none=False)
+
+
+def recipe_for(train: str | None, init_weights: str | None = None) -> str:
+    """Name of the recipe that fits a training set: by its scale, and by whether cameras stand at the tiles' centres."""
+    if train is None or train not in DATASETS:  # an unknown name is answered when the data set is loaded
+        return "paper"
+    facts = DATASETS[train]
+    return facts.scale if facts.centred else f"{facts.scale}_offset"
+
+
+def _named_recipe(method: str, name: str, init_weights: str | None) -> Recipe:
+    from ..methods import method_class
+
+    recipes = method_class(method).recipes
+    if name not in recipes:
+        raise UnknownNameError(f"recipe of {method}", name, recipes)
+    recipe = recipes[name]
+    if init_weights is None:
+        return recipe
+    from .run_folder import model_settings
+
+    return recipe.but(model={**model_settings(init_weights), "pretrained": False})
+
+
+def _first_look(argv: Sequence[str]) -> Namespace:
+    """The few words on which the defaults of all others depend."""
+    from argparse import ArgumentParser as PlainParser
+
+    parser = PlainParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--method", default="geodtr_plus")
+    parser.add_argument("--recipe", default="auto")
+    parser.add_argument("--train")
+    parser.add_argument("--init-weights")
+    parser.add_argument("--config")
+    known, _ = parser.parse_known_args(argv)
+    if known.config:
+        import yaml
+
+        if not Path(known.config).is_file():
+            raise UserError(f"There is no settings file {known.config}.")
+        parser.set_defaults(**{k: v for k, v in yaml.safe_load(Path(known.config).read_text()).items() if k in known})
+        known, _ = parser.parse_known_args(argv)
+    return known
+
+
+def _run_parser(base: Recipe) -> ArgumentParser:
+    parser = _parser("run.py", RUN_DESCRIPTION)
+    parser.add_argument("--config", action="config", help="settings file, such as the recipe.yaml of a run folder")
+    add = parser.add_argument
+    add("--method", default="geodtr_plus", help=f"one of: {', '.join(list_methods())}")
+    add("--recipe", default="auto", help="paper, paper_offset, laptop, laptop_offset; auto chooses by --train")
+    add("--train", type=str | None, help=f"data set to train on, one of: {', '.join(list_datasets())}")
+    add("--test", type=str, nargs="+", help="data sets to test on; the one trained on if not given")
+    add("--data", type=dict, default={}, help="options of the data sets' loaders, as --data.count 800")
+    add("--data-root", type=str | None, help="folder that holds the data sets (else the variable GEODTR_DATA)")
+    add("--limit", type=int | None, help="keep the first N pairs of each data set")
+    add("--epochs", type=int | None, help="as --optim.epochs; 0 evaluates only")
+    add("--batch-size", "--batch_size", type=int | None, help="as --optim.batch_size: raw pairs, which CHSG doubles")
+    add("--lr", type=float | None, help="as --optim.lr")
+    add("--polar", action=ActionYesNo(yes_prefix="", no_prefix="no-"), default=None, help="as --model.polar")
+    add("--chsg", type=str | None, help="as --augment.chsg")
+    add("--backbone", type=str | None, help="as --model.backbone: convnext_tiny, resnet34, tiny, or a name of timm")
+    add("--precision", type=str | None, help="as --optim.precision: fp32 or bf16")
+    add("--init-weights", "--init_weights", type=str | None, help="start from a weights file (ours or the authors') or run")
+    add("--resume", type=str | None, help="continue the run in this folder with its own settings")
+    add("--out", type=str | None, help="folder of the run; one below runs/ if not given")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    add("--seed", type=int, default=0)
+    add("--workers", type=int | None, help="processes that load images; chosen by the machine if not given")
+    add("--threads", type=int | None, help="threads of torch on the CPU")
+    add("--debug", action="store_true", help="show the traceback of errors")
+    add("--model", type=dict, default=base.model, help="options of the method, as --model.descriptors 6")
+    for name, part in (("augment", Augment), ("loss", Loss), ("optim", Optim), ("evaluation", Evaluation)):
+        parser.add_argument(f"--{name}", type=part, default=getattr(base, name))
+    return parser
+
+
+def _resume_parser() -> ArgumentParser:
+    parser = _parser("run.py --resume RUN", "Continue an interrupted run from its last complete epoch.")
+    parser.add_argument("--resume", type=str, required=True, help="folder of the run")
+    parser.add_argument("--data-root", type=str | None)
+    parser.add_argument("--device", type=str | None)
+    parser.add_argument("--workers", type=int | None)
+    parser.add_argument("--threads", type=int | None)
+    parser.add_argument("--debug", action="store_true")
+    return parser
+
+
+def _parser(prog: str, description: str) -> ArgumentParser:
+    from argparse import RawDescriptionHelpFormatter
+
+    from jsonargparse import DefaultHelpFormatter
+
+    formatter = type("Formatter", (DefaultHelpFormatter, RawDescriptionHelpFormatter), {})
+    return ArgumentParser(prog=prog, description=description, exit_on_error=False, formatter_class=formatter)
+
+
+def _parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
+    try:
+        return parser.parse_args(list(argv))
+    except ArgumentError as error:
+        text = " ".join(str(error).split())
+        raise UserError(f"{text.rstrip('.')}.{_nearest_option(parser, text)}") from error
+
+
+def _nearest_option(parser: ArgumentParser, text: str) -> str:
+    options = [option for action in parser._actions for option in action.option_strings]
+    unknown = [word.split("=")[0] for word in text.split() if word.startswith("--") and word not in options]
+    near = [match for word in unknown for match in difflib.get_close_matches(word, options, n=1)]
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return f"{hint} --help lists the options." if unknown else ""
+
+
+def _to_config(options: Namespace, recipe_name: str) -> RunConfig:
+    recipe = Recipe(
+        options.model,
+        Augment(**options.augment), Loss(**options.loss), Optim(**options.optim), Evaluation(**options.evaluation),
+    )  # fmt: skip
+    for name, part in SHORTCUTS.items():
+        if options[name] is not None:
+            recipe = recipe.but(**{part: {name: options[name]}})
+    given = {name: options[name] for name in MODEL_SHORTCUTS if options[name] is not None}
+    if "polar" in given and given["polar"] != recipe.model.get("polar", not given["polar"]):
+        recipe = replace(recipe, model={k: v for k, v in recipe.model.items() if k != "reference_size"})
+    recipe = recipe.but(model=given)
+    if options.train is None and not options.test:
+        raise UserError("Nothing to do: name a data set with --train, or one or more with --test.")
+    if options.train is None and recipe.optim.epochs:
+        raise UserError("--train is missing. To evaluate without training, give --epochs 0 and --init-weights.")
+    return RunConfig(
+        method=options.method, recipe=recipe, recipe_name=recipe_name, train=options.train,
+        test=tuple(options.test or [options.train]), data=options.data, data_root=options.data_root,
+        limit=options.limit, device=options.device, seed=options.seed, workers=options.workers,
+        threads=options.threads, init_weights=options.init_weights, out=options.out,
+    )  # fmt: skip
+
+
+def _complain(error: UserError) -> int:
+    print(f"Error: {error}", file=sys.stderr)
+    return 1

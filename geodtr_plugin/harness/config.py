@@ -1,0 +1,52 @@
+"""What one run is asked to do. No torch here: the command line builds on it before anything heavy is imported."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ..methods import Recipe
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run of the harness: train on one data set (or on none), test on several.
+
+    Args:
+        method: name of the method.
+        recipe: its settings.
+        train: data set to train on; None evaluates only.
+        test: data sets to test on.
+        recipe_name: which of the method's recipes `recipe` started from.
+        data: further options of the data sets' loaders, for instance `count` of the synthetic worlds.
+        data_root: folder that holds the data sets; None asks the environment variable GEODTR_DATA.
+        limit: keep the first pairs of each data set only.
+        device: auto, cpu, cuda or mps.
+        seed: of everything random.
+        workers: processes that load images; None chooses by the machine.
+        threads: of torch on the CPU; None leaves torch's choice.
+        init_weights: weights to start from: a file of ours or of the authors, or a run folder.
+        out: folder of the run; None makes one below `runs/`.
+    """
+
+    method: str
+    recipe: Recipe
+    train: str | None
+    test: tuple[str, ...]
+    recipe_name: str = "paper"
+    data: dict[str, Any] = field(default_factory=dict)
+    data_root: str | None = None
+    limit: int | None = None
+    device: str = "auto"
+    seed: int = 0
+    workers: int | None = None
+    threads: int | None = None
+    init_weights: str | None = None
+    out: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any]) -> RunConfig:
+        return cls(**{**settings, "recipe": Recipe.from_dict(settings["recipe"]), "test": tuple(settings["test"])})

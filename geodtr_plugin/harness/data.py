@@ -1,0 +1,46 @@
+"""From names of data sets to their indexes, as a run wants them."""
+
+from __future__ import annotations
+
+import inspect
+
+from ..datasets import load_index
+from ..datasets.base import Index
+from ..datasets.registry import loader_of
+from ..utils.errors import UnknownNameError, UserError
+from .config import RunConfig
+from .log import log
+
+
+def load_indexes(config: RunConfig) -> tuple[Index | None, dict[str, Index]]:
+    """The training split and the test splits of a run; nothing is read but lists (worlds are rendered on first use)."""
+    _check_options(config)
+    train = _load(config, config.train, "train") if config.train and config.recipe.optim.epochs else None
+    tests = {name: _load(config, name, "test") for name in dict.fromkeys(config.test)}
+    return train, tests
+
+
+def _load(config: RunConfig, name: str, split: str) -> Index:
+    options = {key: value for key, value in config.data.items() if key in _accepted(name)}
+    index = load_index(name, split, root=config.data_root, **options)
+    if config.limit is not None:
+        index = index.limit(config.limit)
+    log.info(f"{split:5s} {index}{f' ({index.layout})' if index.layout else ''}")
+    for note in index.notes:
+        log.info(f"      {note}")
+    return index
+
+
+def _check_options(config: RunConfig) -> None:
+    """Every option of --data must mean something to at least one of the data sets."""
+    names = [name for name in (config.train, *config.test) if name]
+    known = set().union(*(_accepted(name) for name in names))
+    for option in config.data:
+        if option not in known:
+            raise UnknownNameError(f"option of the data sets {', '.join(names)}", option, known)
+    if config.limit is not None and config.limit < 2:
+        raise UserError(f"--limit is {config.limit}; a batch needs at least 2 pairs.")
+
+
+def _accepted(name: str) -> set[str]:
+    return set(inspect.signature(loader_of(name)).parameters) - {"name", "split", "root"}

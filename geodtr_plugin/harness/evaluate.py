@@ -1,0 +1,63 @@
+"""Measuring a model on the test sets of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..augmentations import ViewTransform
+from ..datasets.base import Index, ViewDataset
+from ..methods._base import TwoTower
+from ..testers import CrossViewTester
+from ..utils import recall
+from ..utils.errors import UserError
+from .build import ROLES, build_role_transforms, choose_workers
+from .config import RunConfig
+
+
+class Evaluator:
+    """Embeds queries and references of each test set, and ranks.
+
+    Args:
+        config: the run.
+        model: what is measured.
+        views: its view transforms.
+        tests: test sets by name.
+        device: where it runs.
+    """
+
+    def __init__(
+        self, config: RunConfig, model: TwoTower, views: dict[str, ViewTransform], tests: dict[str, Index],
+        device: torch.device,
+    ):  # fmt: skip
+        self.config, self.model, self.views, self.tests, self.device = config, model, views, tests, device
+        for name, index in tests.items():
+            if model.polar and not index.centred:
+                raise UserError(f"{name} has cameras off the centre of their tiles: the model must be built with --no-polar.")
+        self.tester = CrossViewTester(
+            batch_size=config.recipe.evaluation.batch_size,
+            dataloader_num_workers=choose_workers(config.workers),
+            data_device=device,
+            batch_transform={role: t.to(device) for role, t in build_role_transforms(model, views).items()},
+            precision=config.recipe.optim.precision,
+        )
+
+    def __call__(self) -> dict[str, dict[str, Any]]:
+        """Numbers in percent (ranks aside) by test set."""
+        return {name: self.measure(index) for name, index in self.tests.items()}
+
+    def measure(self, index: Index) -> dict[str, Any]:
+        """Numbers on one test set."""
+        images = {"query": index.queries, "reference": index.references}
+        embeddings = {
+            role: self.tester.embed(ViewDataset(images[role], self.views[role]), role, self.model) for role in ROLES
+        }
+        scores = recall(
+            embeddings["query"], embeddings["reference"], truth=index.truth, percent_rounding=index.percent_rounding,
+            ties=self.config.recipe.evaluation.ties, device=self.device,
+        )  # fmt: skip
+        return {name: value if name in NOT_PERCENT else 100 * value for name, value in scores.items()}
+
+
+NOT_PERCENT = ("median_rank", "mean_reciprocal_rank", "num_queries", "num_references", "k_of_1_percent")

@@ -1,0 +1,73 @@
+"""What a run reports: results.json and the table at the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..datasets.base import Index
+from ..methods import method_class
+from .config import RunConfig
+
+COLUMNS = {  # heading -> name of the calculator
+    "R@1": "recall_at_1", "R@5": "recall_at_5", "R@10": "recall_at_10", "R@1%": "recall_at_1_percent",
+    "hit": "hit_rate",
+}  # fmt: skip
+
+
+def chance_of(index: Index) -> float:
+    """R@1 in percent of a random ranking: the mean share of the gallery that is right."""
+    return 100 * float(np.mean(index.truth.positives.counts())) / len(index.references)
+
+
+def published(config: RunConfig, test: str, polar: bool) -> dict[str, float]:
+    """The paper's row for this training set, test set and kind of aerial image; empty if it has none."""
+    return dict(method_class(config.method).facts.published.get((config.train, test, polar), {}))
+
+
+def describe(index: Index) -> dict[str, Any]:
+    """What a reader must know about a split to trust a number on it."""
+    return {
+        "queries": len(index.queries), "references": len(index.references), "pairs": len(index.pairs),
+        "fingerprint": index.fingerprint(), "layout": index.layout, "provenance": index.provenance,
+        "notes": list(index.notes),
+    }  # fmt: skip
+
+
+def test_entry(config: RunConfig, name: str, index: Index, polar: bool, last: dict, best: dict | None) -> dict[str, Any]:
+    """One test set's part of results.json: after the last epoch, at the best epoch, chance and the paper."""
+    return {
+        "kind": "same area" if name == config.train else "cross area",
+        "data": describe(index),
+        "last": last,
+        "best": best,
+        "chance_recall_at_1": chance_of(index),
+        "published": published(config, name, polar),
+        "rules": {
+            "ties": config.recipe.evaluation.ties,
+            "percent_rounding": index.percent_rounding,
+            "rank": "references at least as similar as the best positive, other positives aside"
+            if config.recipe.evaluation.ties == "pessimistic"
+            else "references more similar than the best positive, other positives aside",
+            "hit_rate": "as R@1, with the query's semi-positives taken out of the gallery",
+        },
+    }
+
+
+def table(results: dict[str, Any]) -> str:
+    """The numbers after the last epoch, one row a test set, chance and the published row beside them."""
+    head = ["test set", "", *COLUMNS, "95 % of R@1", "chance", "published R@1", "best R@1 (epoch)"]
+    rows = [head]
+    for name, entry in results["tests"].items():
+        last, best = entry["last"], entry["best"]
+        rows.append([
+            name, entry["kind"], *(f"{last[column]:.2f}" for column in COLUMNS.values()),
+            f"{last['recall_at_1_low']:.1f} to {last['recall_at_1_high']:.1f}",
+            f"{entry['chance_recall_at_1']:.2f}",
+            f"{entry['published']['recall_at_1']:.2f}" if entry["published"] else "-",
+            f"{best['recall_at_1']:.2f} ({best['epoch']})" if best else "-",
+        ])  # fmt: skip
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    lines = ["  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))) for row in rows]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])

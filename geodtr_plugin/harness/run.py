@@ -1,0 +1,179 @@
+"""One run, from settings to results: read it from top to bottom."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..methods._base import TwoTower
+from ..trainers import CrossViewTrainer
+from ..utils.checkpoint import load_training_state, save_training_state
+from ..utils.files import write_json, write_safetensors
+from ..utils.seed import seed_everything
+from .build import build_model, build_trainer, build_views, choose_device
+from .config import RunConfig
+from .data import load_indexes
+from .evaluate import Evaluator
+from .log import log, start_log, stop_log
+from .pictures import learning_curve
+from .results import chance_of, table, test_entry
+from .run_folder import RunFolder
+from .scalars import open_scalars
+
+
+def run(config: RunConfig, settings: str = "", command: Sequence[str] = ()) -> dict[str, Any]:
+    """Train (unless there are no epochs) and test; returns what results.json holds.
+
+    Args:
+        config: what to do.
+        settings: the same as YAML, kept in the run folder for `--config`.
+        command: the words of the command line, kept there too.
+    """
+    return Run(config, RunFolder.create(config, settings, command)).finish()
+
+
+def resume(path: str | Path, **changed: Any) -> dict[str, Any]:
+    """Go on with an interrupted run after its last complete epoch.
+
+    Args:
+        path: the run folder.
+        **changed: settings of RunConfig that may differ now: data_root, device, workers, threads; None leaves them.
+    """
+    folder = RunFolder.existing(path)
+    given = {name: value for name, value in changed.items() if value is not None}
+    return Run(replace(folder.config(), **given), folder).finish(resumed=True)
+
+
+class Run:
+    """The parts of one run, and what happens at the end of an epoch."""
+
+    def __init__(self, config: RunConfig, folder: RunFolder):
+        self.config, self.folder = config, folder
+        self.begun = time.perf_counter()
+        start_log(folder.path / "log.txt")
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        seed_everything(config.seed)
+        self.device = choose_device(config.device)
+        self.train_index, self.tests = load_indexes(config)
+        self.model = build_model(config).to(self.device)
+        self.views = build_views(self.model)
+        self.evaluate = Evaluator(config, self.model, self.views, self.tests, self.device)
+        self.trainer = self._build_trainer() if config.recipe.optim.epochs else None
+        views = {role: view.to_config() for role, view in self.views.items()}
+        folder.write_config(config, self.model.config, views)
+        self.scalars = open_scalars(folder.path)
+
+    def finish(self, resumed: bool = False) -> dict[str, Any]:
+        """Do what is left to do, write the results, print the table."""
+        try:
+            self._announce()
+            if self.trainer is not None:
+                self._train(resumed)
+            return self._report()
+        finally:
+            self.scalars.close()
+            stop_log()
+
+    def end_of_epoch(self, trainer: CrossViewTrainer) -> None:
+        """Record the epoch, evaluate if it is time, keep the best weights, save the state."""
+        epochs, every = self.config.recipe.optim.epochs, self.config.recipe.evaluation.every
+        record = {"epoch": trainer.epoch, "losses": trainer.epoch_losses, **trainer.epoch_stats}
+        if trainer.epoch % every == 0 or trainer.epoch == epochs:
+            record["tests"] = self.evaluate()
+            self._keep_best(trainer, record["tests"])
+            shown = ", ".join(f"{name} {scores['recall_at_1']:.2f}" for name, scores in record["tests"].items())
+            log.info(f"epoch {trainer.epoch}/{epochs}: loss {trainer.epoch_losses['total_loss']:.4f}, R@1 {shown}")
+        self.folder.append_metrics(record)
+        self.scalars.add(record)
+        save_training_state(self.folder.state_file, trainer, trainer.epoch)
+
+    def _build_trainer(self) -> CrossViewTrainer:
+        return build_trainer(
+            self.config, self.model, self.views, self.train_index, self.device, end_of_epoch_hook=self.end_of_epoch
+        )
+
+    def _announce(self) -> None:
+        model, recipe = self.model, self.config.recipe
+        parameters = sum(p.numel() for p in model.parameters())
+        log.info(
+            f"{self.config.method}: {parameters:,} parameters, embedding of {model.embedding_size}, query "
+            f"{_size(model.query_size)}, reference {_size(model.reference_size)}{' polar' if model.polar else ''}, "
+            f"{recipe.optim.precision} on {self.device}, recipe {self.config.recipe_name}, seed {self.config.seed}"
+        )
+        log.info(f"run   {self.folder.path}")
+
+    def _train(self, resumed: bool) -> None:
+        start = 1
+        if resumed:
+            start = load_training_state(self.folder.state_file, self.trainer)["epoch"] + 1
+            self.folder.drop_metrics_after(start - 1)
+            log.info(f"resumed after epoch {start - 1}")
+        else:
+            save_training_state(self.folder.state_file, self.trainer, 0)  # resumable from the first step on
+        try:
+            self.trainer.train(start, self.config.recipe.optim.epochs)
+        except KeyboardInterrupt:
+            log.info(f"Stopped. Continue with: python benchmarks/run.py --resume {self.folder.path}")
+            raise
+
+    def _keep_best(self, trainer: CrossViewTrainer, tests: dict[str, dict[str, Any]]) -> None:
+        selected_on = next(iter(tests))
+        score = tests[selected_on]["recall_at_1"]
+        if trainer.best is None or score > trainer.best["score"]:
+            trainer.best = {"epoch": trainer.epoch, "score": score, "selected_on": selected_on, "tests": tests}
+            write_safetensors(self.folder.best_weights, self.model.state_dict())
+
+    def _report(self) -> dict[str, Any]:
+        metrics = self.folder.metrics() if self.trainer else []
+        last = metrics[-1]["tests"] if self.trainer else self.evaluate()
+        best = self.trainer.best if self.trainer else None
+        polar = self.model.polar
+        results = {
+            "method": self.config.method,
+            "train": self.config.train,
+            "polar": polar,
+            "seed": self.config.seed,
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "embedding_size": self.model.embedding_size,
+            "epochs": self.config.recipe.optim.epochs,
+            "seconds": round(time.perf_counter() - self.begun, 1),
+            "best_selected_on": f"{best['selected_on']} (a test set, as published numbers are)" if best else None,
+            "tests": {
+                name: test_entry(self.config, name, index, polar, last[name], _best_scores(best, name))
+                for name, index in self.tests.items()
+            },
+            "recipe": self.config.recipe.to_dict(),
+        }
+        if self.train_index is not None:
+            from .results import describe
+
+            results["train_data"] = describe(self.train_index)
+        if self.trainer:
+            write_safetensors(self.folder.last_weights, self.model.state_dict())
+            chance = {name: chance_of(index) for name, index in self.tests.items()}
+            title = f"{self.config.method} trained on {self.config.train}"
+            learning_curve(metrics, chance, title, self.folder.path / "learning_curve.png")
+        write_json(self.folder.results_file, results)
+        log.info(f"\n{table(results)}\n\n{self._footer()}")
+        return results
+
+    def _footer(self) -> str:
+        ties = self.config.recipe.evaluation.ties
+        return (
+            f"In percent, after the last epoch; ties {ties}; {time.perf_counter() - self.begun:.0f} s. "
+            f"Results: {self.folder.results_file}"
+        )
+
+
+def _best_scores(best: dict[str, Any] | None, name: str) -> dict[str, Any] | None:
+    return {**best["tests"][name], "epoch": best["epoch"]} if best else None
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"

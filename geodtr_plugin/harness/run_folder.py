@@ -1,0 +1,139 @@
+"""The folder of a run: which file holds what, and how it is written."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..utils.errors import UserError
+from .config import RunConfig
+
+
+class RunFolder:
+    """Paths and records of one run.
+
+    Files: `config.json` (everything that `load_model` and `--resume` need), `recipe.yaml` (the settings, for --config),
+    `command.txt`, `environment.json`, `log.txt`, `metrics.jsonl` (a line an epoch), `last.ckpt` (the training state),
+    `best.safetensors` and `last.safetensors` (weights), `results.json`, `learning_curve.png`.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.config_file = self.path / "config.json"
+        self.metrics_file = self.path / "metrics.jsonl"
+        self.state_file = self.path / "last.ckpt"
+        self.results_file = self.path / "results.json"
+        self.best_weights = self.path / "best.safetensors"
+        self.last_weights = self.path / "last.safetensors"
+
+    @classmethod
+    def create(cls, config: RunConfig, settings: str = "", command: Sequence[str] = ()) -> RunFolder:
+        """A new folder: the one asked for with --out, else one below runs/ named after method, data and time."""
+        folder = cls(config.out or _free_name(config))
+        if folder.config_file.exists():
+            raise UserError(
+                f"{folder.path} already holds a run. Continue it with --resume {folder.path}, or choose another --out."
+            )
+        folder.path.mkdir(parents=True, exist_ok=True)
+        (folder.path / "recipe.yaml").write_text(settings)
+        (folder.path / "command.txt").write_text(shlex.join([Path(sys.argv[0]).name, *command]) + "\n")
+        return folder
+
+    @classmethod
+    def existing(cls, path: str | Path) -> RunFolder:
+        """The folder of an earlier run.
+
+        Raises:
+            UserError: there is no run in it.
+        """
+        folder = cls(path)
+        if not folder.config_file.is_file():
+            raise UserError(f"{path} is no run folder (it has no config.json). Name the folder that the run printed.")
+        return folder
+
+    def config(self) -> RunConfig:
+        """What the run was asked to do."""
+        return RunConfig.from_dict(json.loads(self.config_file.read_text())["run"])
+
+    def write_config(self, config: RunConfig, model: dict[str, Any], views: dict[str, Any]) -> None:
+        """Everything that building the model, its views and the run again takes."""
+        write_json(self.config_file, {"model": model, "views": views, "run": config.to_dict()})
+        write_json(self.path / "environment.json", environment())
+
+    def append_metrics(self, record: dict[str, Any]) -> None:
+        """Add the record of one epoch."""
+        with self.metrics_file.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The records of all epochs so far."""
+        if not self.metrics_file.exists():
+            return []
+        return [json.loads(line) for line in self.metrics_file.read_text().splitlines()]
+
+    def drop_metrics_after(self, epoch: int) -> None:
+        """Forget epochs that a resumed run will go through again; a line that was cut off in writing goes too."""
+        from ..utils.files import write_text
+
+        kept = []
+        for line in self.metrics_file.read_text().splitlines() if self.metrics_file.exists() else []:
+            try:
+                if json.loads(line)["epoch"] <= epoch:
+                    kept.append(line + "\n")
+            except json.JSONDecodeError:
+                break
+        write_text(self.metrics_file, "".join(kept))
+
+
+def model_settings(path: str | Path) -> dict[str, Any]:
+    """Model settings of the run that initial weights come from; none, where they are a mere file."""
+    if not (Path(path) / "config.json").is_file():
+        return {}
+    settings = json.loads((Path(path) / "config.json").read_text())["model"]
+    return {name: value for name, value in settings.items() if name not in ("method", "pretrained")}
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON whole or not at all."""
+    from ..utils import files
+
+    files.write_json(path, value)
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware that a number depends on."""
+    import platform
+    from importlib import metadata
+
+    import torch
+
+    packages = ("torch", "torchvision", "timm", "pytorch-metric-learning", "kornia", "numpy", "geodtr_plugin")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(metadata, name) for name in packages},
+        "threads": torch.get_num_threads(),
+        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def _version(metadata, name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:  # a checkout that is not installed
+        return None
+
+
+def _free_name(config: RunConfig) -> Path:
+    stem = f"{config.method}-{config.train or 'evaluate'}-{time.strftime('%Y%m%d-%H%M%S')}"
+    path, number = Path("runs") / stem, 1
+    while path.exists():
+        number += 1
+        path = Path("runs") / f"{stem}-{number}"
+    return path

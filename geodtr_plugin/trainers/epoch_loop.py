@@ -1,0 +1,187 @@
+"""The loop over epochs and steps: PML's, made repeatable, and without waiting for the device in every step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_metric_learning.trainers import TwoStreamMetricLoss
+from torch.utils.data import BatchSampler, DataLoader
+from tqdm import tqdm
+
+from geodtr_plugin.trainers.errors import NonFiniteLossError
+from geodtr_plugin.trainers.step_meter import StepMeter
+from geodtr_plugin.utils.errors import UserError
+from geodtr_plugin.utils.sampling import EpochSampler, SeededBatches, SeededItems
+from geodtr_plugin.utils.seed import one_thread_worker
+
+
+class EpochLoop(TwoStreamMetricLoss):
+    """``TwoStreamMetricLoss`` with a seeded loader and a loop that reads the losses once in ``log_every`` steps.
+
+    Hooks, schedulers and the meaning of ``train(start_epoch, num_epochs)`` are PML's. For hooks to read, at the end
+    of an epoch: ``epoch_losses`` (means over its steps) and ``epoch_stats`` (``grad_norm``, ``lr``,
+    ``pairs_per_second``, ``data_wait_share``).
+
+    The order of an epoch, and the random draws of its items, depend on ``(seed, epoch)`` only, unless a ``sampler``
+    is given. One that has ``set_epoch`` is told the epoch and started anew for each; any other runs on over the
+    epochs, as in PML.
+
+    Args:
+        *args: see ``pytorch_metric_learning.trainers.BaseTrainer``.
+        seed: of the order and of the draws of the items.
+        pin_memory: load into page-locked memory; by default where the device is a GPU.
+        log_every: steps between two readings of the losses.
+        progress: show a progress bar.
+        on_log: called with a dict of plain numbers at every reading: ``epoch``, ``step``, the mean of each loss
+            since the last one, and the entries of ``epoch_stats``.
+        **kwargs: see ``BaseTrainer``.
+
+    Raises:
+        UserError: in :meth:`train`, if a batch would hold one pair, or the data do not fill one batch.
+        NonFiniteLossError: in :meth:`train`, at most ``log_every`` steps after the step that it names.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        seed: int = 0,
+        pin_memory: bool | None = None,
+        log_every: int = 50,
+        progress: bool = True,
+        on_log: Callable[[dict[str, float]], None] | None = None,
+        **kwargs: Any,
+    ):
+        if log_every < 1:
+            raise ValueError(f"log_every counts steps and must be at least 1, not {log_every}.")
+        self.seed = seed
+        self.pin_memory = pin_memory
+        self.log_every = log_every
+        self.progress = progress
+        self.on_log = on_log
+        self.epoch = 0  # the last one that was begun
+        self.best: Any = None  # for hooks: what the best epoch was; kept in training states
+        self.last_checkpoint: Path | None = None
+        self.meter: StepMeter | None = None  # of the current epoch
+        self.grad_norm: torch.Tensor | float = 0.0  # of the last step
+        self.epoch_losses: dict[str, float] = {}
+        self.epoch_stats: dict[str, float] = {}
+        super().__init__(*args, **kwargs)
+
+    def train(self, start_epoch: int = 1, num_epochs: int = 1) -> None:
+        """Train from ``start_epoch`` up to and including ``num_epochs``, or until a hook at an epoch's end says False.
+
+        Whatever ends the training, Ctrl-C included, the workers of the loader are gone afterwards.
+        """
+        self.epoch = start_epoch
+        self.initialize_dataloader()
+        try:
+            for self.epoch in range(start_epoch, num_epochs + 1):
+                if self.epoch > start_epoch:
+                    self.begin_passage()
+                self.train_epoch(num_epochs)
+                if self.end_of_epoch_hook(self) is False:
+                    break
+        finally:
+            self.stop_workers()
+
+    def train_epoch(self, num_epochs: int) -> None:
+        """All of one epoch but the hook at its end."""
+        self.set_to_train()
+        self.meter = StepMeter([*self.loss_names, "grad_norm"], self.data_device, self.log_every)
+        title = f"epoch {self.epoch}/{num_epochs}"
+        with tqdm(total=self.iterations_per_epoch, desc=title, unit="step", disable=not self.progress) as bar:
+            for self.iteration in range(self.iterations_per_epoch):
+                self.forward_and_backward()
+                self.meter.add([*(self.losses[name] for name in self.loss_names), self.grad_norm], self.batch_labels)
+                self.end_of_iteration_hook(self)
+                bar.update()
+                if self.meter.full or self.iteration + 1 == self.iterations_per_epoch:
+                    self.log(bar)
+                self.step_lr_schedulers(end_of_epoch=False)
+        self.epoch_losses = self.meter.means()
+        self.epoch_stats = {"grad_norm": self.epoch_losses.pop("grad_norm"), **self.rates()}
+        self.step_lr_schedulers(end_of_epoch=True)
+        self.zero_losses()
+
+    def log(self, bar: tqdm) -> None:
+        """Read the losses since the last reading, stop if one is not finite, else show and report them."""
+        means, bad = self.meter.read()
+        if bad is not None:
+            raise NonFiniteLossError(
+                bad.quantity, bad.value, self.epoch, bad.step, bad.places, checkpoint=self.last_checkpoint
+            )
+        rates = self.rates()
+        shown = {"loss": f"{means['total_loss']:.4g}", "lr": f"{rates['lr']:.3g}"}
+        bar.set_postfix({**shown, "pairs/s": f"{rates['pairs_per_second']:.3g}"})
+        if self.on_log is not None:
+            self.on_log({"epoch": self.epoch, "step": self.iteration, **means, **rates})
+
+    def rates(self) -> dict[str, float]:
+        """Learning rate (of the first parameter group of the first optimizer) and speed, both known to the host."""
+        groups = [group for optimizer in self.optimizers.values() for group in optimizer.param_groups]
+        return {"lr": float(groups[0]["lr"]) if groups else 0.0, **self.meter.speed()}
+
+    def get_batch(self) -> tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor]:
+        """PML's batch; the time until it is there counts as waiting for data."""
+        begun = time.perf_counter()
+        batch = super().get_batch()
+        self.batch_labels = batch[1]
+        if self.meter is not None:  # it is when single steps are run without train()
+            self.meter.waited += time.perf_counter() - begun
+        return batch
+
+    def initialize_dataloader(self) -> None:
+        """Make the loader, and begin the passage of ``self.epoch`` through the data."""
+        workers = self.dataloader_num_workers
+        on_gpu = torch.device(self.data_device).type == "cuda"
+        self.dataloader = DataLoader(
+            SeededItems(self.dataset),
+            batch_sampler=SeededBatches(self.batches(), self.seed),
+            num_workers=workers,
+            collate_fn=self.collate_fn,
+            pin_memory=on_gpu if self.pin_memory is None else self.pin_memory,
+            persistent_workers=workers > 0,
+            worker_init_fn=one_thread_worker,
+            generator=torch.Generator().manual_seed(self.seed),  # else each passage would draw from the training's
+        )
+        self.dataloader_iter = None
+        self.begin_passage()
+        if not self.iterations_per_epoch:
+            self.iterations_per_epoch = len(self.dataloader)
+        if not self.iterations_per_epoch:
+            raise UserError("The batch sampler gives no batch; check it, or leave it out for a plain shuffle.")
+
+    def begin_passage(self) -> None:
+        """Tell the samplers the epoch, and start the loader anew where they have an order for each."""
+        per_epoch = self.dataloader.batch_sampler.set_epoch(self.epoch)
+        if per_epoch or self.dataloader_iter is None:
+            self.dataloader_iter = iter(self.dataloader)
+
+    def batches(self) -> BatchSampler:
+        """The batches of an epoch, in whole ones; a batch sampler that was given is taken as it is."""
+        if isinstance(self.sampler, BatchSampler):
+            return self.sampler
+        size = int(self.batch_size)
+        if size < 2:
+            raise UserError(f"A batch of {size} holds no negatives to learn from; choose a batch size of 2 or more.")
+        source = self.dataset if self.sampler is None else self.sampler
+        found = len(source) if hasattr(source, "__len__") else size  # a sampler may go on for ever
+        if found < size:
+            raise UserError(
+                f"{found} training pairs do not fill one batch of {size}; choose a smaller batch size, or more pairs."
+            )
+        sampler = self.sampler
+        if sampler is None:
+            sampler = EpochSampler(found, size, self.seed, self.iterations_per_epoch)
+        return BatchSampler(sampler, size, drop_last=True)
+
+    def stop_workers(self) -> None:
+        """End the loader's workers now; a traceback that is being shown would keep them alive otherwise."""
+        shut_down = getattr(self.dataloader_iter, "_shutdown_workers", None)
+        if shut_down is not None:
+            shut_down()
+        self.dataloader_iter = None

@@ -1,0 +1,97 @@
+"""What the steps of an epoch amounted to, read from the device once in many steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class BadStep:
+    """The first step of a window with a value that is not finite."""
+
+    step: int  # within the epoch, from 0
+    quantity: str
+    value: float
+    places: list[int]
+
+
+class StepMeter:
+    """Collects scalars of every step on the device; the host waits for them only in :meth:`read`.
+
+    Args:
+        names: what the scalars of a step are called.
+        device: where they are.
+        window: at most so many steps are collected between two readings.
+    """
+
+    def __init__(self, names: Sequence[str], device: torch.device | str, window: int):
+        self.names = list(names)
+        self.rows = torch.zeros(window, len(self.names), device=device)
+        self.labels: list[torch.Tensor] = []
+        self.steps = 0  # read so far
+        self.sums = torch.zeros(len(self.names), dtype=torch.float64)
+        self.pairs = 0
+        self.waited = 0.0  # seconds in which the loop stood still for the next batch
+        self.started = time.perf_counter()
+
+    def add(self, values: Sequence[torch.Tensor | float], labels: torch.Tensor) -> None:
+        """Take in one step.
+
+        Args:
+            values: one scalar a name; those that are tensors stay on the device.
+            labels: the places of the batch, kept for :class:`BadStep`.
+        """
+        self.rows[len(self.labels)] = torch.stack([self._scalar(value) for value in values])
+        self.labels.append(labels)
+        self.pairs += len(labels)
+
+    @property
+    def full(self) -> bool:
+        """Whether :meth:`read` is due."""
+        return len(self.labels) == len(self.rows)
+
+    def read(self) -> tuple[dict[str, float], BadStep | None]:
+        """Wait for the device, and empty the window.
+
+        Returns:
+            The means over the steps of the window, and the first of these steps that was not finite, if one was.
+        """
+        rows = self.rows[: len(self.labels)].cpu().double()
+        bad = self._first_bad(rows)
+        self.steps += len(rows)
+        self.sums += rows.sum(0)
+        self.labels = []
+        return self._named(rows.mean(0)), bad
+
+    def means(self) -> dict[str, float]:
+        """The means over all steps that have been read."""
+        return self._named(self.sums / max(1, self.steps))
+
+    def speed(self) -> dict[str, float]:
+        """Pairs a second since the start, and the share of that time that was spent waiting for data.
+
+        Work that a GPU has queued goes on while the host waits, so there the share is an upper bound of what
+        faster loading could save.
+        """
+        seconds = max(time.perf_counter() - self.started, 1e-9)
+        return {"pairs_per_second": self.pairs / seconds, "data_wait_share": self.waited / seconds}
+
+    def _scalar(self, value: torch.Tensor | float) -> torch.Tensor:
+        if not isinstance(value, torch.Tensor):
+            return self.rows.new_full((), value)  # filled on the device: a copy from the host would wait for it
+        return value.detach().reshape(()).to(self.rows, non_blocking=True)
+
+    def _first_bad(self, rows: torch.Tensor) -> BadStep | None:
+        bad = (~rows.isfinite()).nonzero()
+        if len(bad) == 0:
+            return None
+        row, column = bad[0].tolist()
+        places = self.labels[row].flatten().tolist()
+        return BadStep(self.steps + row, self.names[column], rows[row, column].item(), places)
+
+    def _named(self, values: torch.Tensor) -> dict[str, float]:
+        return dict(zip(self.names, values.tolist()))

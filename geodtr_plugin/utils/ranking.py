@@ -1,0 +1,208 @@
+"""Exact ranks of the right references, counted tile by tile in bounded memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .similarity import (
+    Vectors,
+    exact_similarities,
+    float32_error,
+    pair_similarities,
+    plain_float32,
+    tile_similarities,
+)
+from .truth import Truth
+
+TIES = ("pessimistic", "optimistic")
+TIE = 1e-12  # similarities closer than this are equal: above float64's rounding, far below any real difference
+LEFT_OUT = -4.0  # stands in a tile for references that do not compete; below every cosine
+CPU_BYTES = 32 * 2**20  # buffers that stay near the caches; larger ones are no faster
+GPU_BYTES = 1024 * 2**20  # larger products keep a GPU busy, and move host-side embeddings fewer times
+
+
+@dataclass(frozen=True, eq=False)
+class Ranks:
+    """Where the best right reference of every query stands; 0 is the top.
+
+    Args:
+        plain: int64 `[N]`, references that beat the best positive; positives do not compete with each other.
+        without_neutrals: int64 `[N]`, the same with the query's neutrals taken out of the gallery.
+        found: bool `[N]`, whether the gallery holds a positive at all; where not, both ranks are `num_references`.
+        num_references: size of the gallery.
+    """
+
+    plain: np.ndarray
+    without_neutrals: np.ndarray
+    found: np.ndarray
+    num_references: int
+
+    def __len__(self) -> int:
+        return len(self.plain)
+
+    def take(self, rows: np.ndarray) -> Ranks:
+        """The ranks of some queries (indices or a mask)."""
+        return Ranks(self.plain[rows], self.without_neutrals[rows], self.found[rows], self.num_references)
+
+
+@torch.no_grad()
+def rank_queries(
+    query: Tensor | np.ndarray,
+    reference: Tensor | np.ndarray,
+    truth: Truth | None = None,
+    *,
+    ties: str = "pessimistic",
+    device: torch.device | str | None = None,
+    buffer_bytes: int | None = None,
+    ref_includes_query: bool = False,
+    progress: bool = False,
+) -> Ranks:
+    """Rank of each query's best positive by cosine similarity, exactly.
+
+    The ranks are those of float64 arithmetic, whatever the tiles: similarities come from float32 products, and where
+    one lies within their rounding error of the best positive's, it is computed again in float64.
+
+    Args:
+        query: `[N, D]`, any floating type, any norm. A zero vector has similarity 0 to everything.
+        reference: `[M, D]`, likewise.
+        truth: the right answers; by default query i is shown by reference i alone.
+        ties: "pessimistic" counts references as similar as the best positive against the query; "optimistic" does not.
+        device: where to compute; by default where `query` is.
+        buffer_bytes: memory for tiles; by default 32 MiB on the CPU and 1 GiB on a GPU.
+        ref_includes_query: reference i is query i itself and is left out for it.
+        progress: show a progress bar.
+
+    Raises:
+        NonFiniteEmbeddingsError: an embedding is NaN or infinite.
+        ValueError: sizes or truth do not fit.
+    """
+    if ties not in TIES:
+        raise ValueError(f"ties must be one of {', '.join(TIES)}, not {ties!r}")
+    device = _working_device(query, device)
+    side = tile_side(query.shape[-1], buffer_bytes or (CPU_BYTES if device.type == "cpu" else GPU_BYTES))
+    with plain_float32(device):
+        queries, references = Vectors(query, "query", device, side), Vectors(reference, "reference", device, side)
+        _check_sizes(queries, references, truth, ref_includes_query)
+        pairs = _Pairs(truth or Truth.diagonal(len(queries)), len(references), ref_includes_query)
+        best = _best(queries, references, pairs, side)
+        threshold = best + (-TIE if ties == "pessimistic" else TIE)  # what is at least this counts
+        without = _count_all(queries, references, threshold, pairs, side, progress)
+        neutral = _count_neutrals(queries, references, threshold, pairs, side)
+    found = np.isfinite(best.cpu().numpy())
+    num = len(references)
+    return Ranks(np.where(found, without + neutral, num), np.where(found, without, num), found, num)
+
+
+def tile_side(size: int, buffer_bytes: int) -> int:
+    """Rows (and columns) of a tile, so that its operands and results fit `buffer_bytes` for vectors of `size` entries.
+
+    Per row and entry: both operands in float32 and in float64 (24 bytes). Per cell: float32, float64, two masks (14).
+    """
+    operands, cell = 24 * size, 14
+    return max(1, int((sqrt(operands**2 + 4 * cell * buffer_bytes) - operands) / (2 * cell)))
+
+
+class _Pairs:
+    """(query, reference) index pairs of a truth, sorted by query: positives, neutrals, and all that do not compete."""
+
+    def __init__(self, truth: Truth, num_references: int, ref_includes_query: bool):
+        def keys(ragged):
+            return np.unique(ragged.rows() * num_references + ragged.values)
+
+        themselves = np.arange(len(truth)) * (num_references + 1) if ref_includes_query else np.empty(0, np.int64)
+        positives = np.setdiff1d(keys(truth.positives), themselves, assume_unique=True)
+        neutrals = np.empty(0, np.int64)
+        if truth.neutrals is not None:
+            neutrals = np.setdiff1d(keys(truth.neutrals), np.concatenate([positives, themselves]))
+        left_out = np.sort(np.concatenate([positives, neutrals, themselves]))
+        self.positives, self.neutrals, self.left_out = (
+            tuple(map(torch.from_numpy, np.divmod(part, num_references))) for part in (positives, neutrals, left_out)
+        )
+
+
+def _best(query: Vectors, reference: Vectors, pairs: _Pairs, side: int) -> Tensor:
+    """Similarity of each query's best positive, float64 `[N]`; infinite where it has none."""
+    rows, columns = (part.to(query.device) for part in pairs.positives)
+    similarities = pair_similarities(query, rows, reference, columns, side)
+    best = torch.full((len(query),), -torch.inf, dtype=torch.float64, device=query.device)
+    best.scatter_reduce_(0, rows, similarities, reduce="amax")
+    return torch.where(torch.isinf(best), torch.inf, best)
+
+
+def _count_neutrals(query: Vectors, reference: Vectors, threshold: Tensor, pairs: _Pairs, side: int) -> np.ndarray:
+    """Number of each query's neutrals that reach its threshold, int64 `[N]`."""
+    rows, columns = (part.to(query.device) for part in pairs.neutrals)
+    reach = pair_similarities(query, rows, reference, columns, side) >= threshold[rows]
+    return np.bincount(rows[reach].cpu().numpy(), minlength=len(query))
+
+
+def _count_all(
+    query: Vectors, reference: Vectors, threshold: Tensor, pairs: _Pairs, side: int, progress: bool
+) -> np.ndarray:
+    """Number of competing references that reach each query's threshold, int64 `[N]`."""
+    counts = []
+    starts = range(0, len(query), side)
+    if progress:
+        from tqdm import tqdm
+
+        starts = tqdm(starts, desc="ranking", unit="block", leave=False)
+    for start in starts:
+        block = _Block(query, slice(start, start + side), reference, threshold, pairs)
+        columns = [slice(left, min(left + side, len(reference))) for left in range(0, len(reference), side)]
+        counts.append(sum(block.count(column) for column in columns).cpu())
+    return torch.cat(counts).numpy()
+
+
+class _Block:
+    """Some queries, ready to be compared with tile after tile of the references."""
+
+    def __init__(self, query: Vectors, rows: slice, reference: Vectors, threshold: Tensor, pairs: _Pairs):
+        self.query, self.reference = query, reference
+        self.first = rows.start
+        self.unit = query.unit32(rows)
+        self.threshold = threshold[rows]
+        error = float32_error(query.size)
+        self.surely = (self.threshold + error).float()[:, None]
+        self.possibly = (self.threshold - error).float()[:, None]
+        left_rows, left_columns = pairs.left_out
+        ends = torch.searchsorted(left_rows, torch.tensor([rows.start, rows.stop]))
+        self.left_rows = (left_rows[ends[0] : ends[1]] - rows.start).to(query.device)
+        self.left_columns = left_columns[ends[0] : ends[1]].to(query.device)
+
+    def count(self, columns: slice) -> Tensor:
+        """Number of competing references in `columns` that reach the thresholds, int64 `[n]`."""
+        tile = tile_similarities(self.unit, self.reference, columns)
+        here = (self.left_columns >= columns.start) & (self.left_columns < columns.stop)
+        tile[self.left_rows[here], self.left_columns[here] - columns.start] = LEFT_OUT
+        counts = (tile > self.surely).sum(dim=1)
+        unsure = ((tile >= self.possibly).sum(dim=1) > counts).nonzero()[:, 0]
+        if len(unsure):
+            exact = exact_similarities(self.query, self.first + unsure, self.reference, columns)
+            exact[tile[unsure] == LEFT_OUT] = LEFT_OUT
+            counts[unsure] = (exact >= self.threshold[unsure, None]).sum(dim=1)
+        return counts
+
+
+def _working_device(query: Tensor | np.ndarray, device: torch.device | str | None) -> torch.device:
+    if device is None:
+        device = query.device if isinstance(query, Tensor) else "cpu"
+    device = torch.device(device)
+    return torch.device("cpu") if device.type == "mps" else device  # Apple's GPUs have no float64
+
+
+def _check_sizes(query: Vectors, reference: Vectors, truth: Truth | None, ref_includes_query: bool) -> None:
+    if query.size != reference.size:
+        raise ValueError(f"queries have {query.size} entries and references {reference.size}: not one space")
+    if truth is None and len(query) != len(reference):
+        raise ValueError(f"{len(query)} queries and {len(reference)} references: without a truth they must pair up")
+    if truth is not None:
+        if len(truth) != len(query):
+            raise ValueError(f"the truth is about {len(truth)} queries, but there are {len(query)}")
+        truth.check(len(reference))
+    if ref_includes_query and len(reference) < len(query):
+        raise ValueError("ref_includes_query needs the queries to be the first references")

@@ -1,0 +1,37 @@
+"""The aerial view: an orthographic tile, north up."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from geodtr_plugin.worlds.scene import Camera, Scene
+
+
+def render_aerial(scene: Scene, camera: Camera, size: int, supersample: int = 2) -> np.ndarray:
+    """The tile whose centre is the camera's corner.
+
+    Args:
+        size: pixels along a side.
+        supersample: cells along a pixel; a pixel is the rounded mean of its cells.
+
+    Returns:
+        uint8 [size, size, 3].
+    """
+    cells = size * supersample
+    if cells % 2:
+        raise ValueError(f"A tile must be an even number of cells wide, not {size} x {supersample}.")
+    top, left = camera.row - cells // 2, camera.column - cells // 2
+    if min(top, left) < 0 or max(top, left) + cells > scene.n:
+        raise ValueError(f"A tile of {cells} cells around {camera} leaves the scene of {scene.n} cells.")
+    tile = scene.aerial[top : top + cells, left : left + cells]
+    return shrink(tile, supersample)
+
+
+def shrink(picture: np.ndarray, factor: int) -> np.ndarray:
+    """Rounded mean over squares of pixels, in integers: it commutes with turns and mirrors exactly."""
+    if factor == 1:
+        return np.array(picture)
+    height, width, channels = picture.shape
+    parts = picture.reshape(height // factor, factor, width // factor, factor, channels)
+    total = parts.sum(axis=(1, 3), dtype=np.uint32)
+    return ((total + factor * factor // 2) // (factor * factor)).astype(np.uint8)

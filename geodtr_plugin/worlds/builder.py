@@ -1,0 +1,77 @@
+"""Draws a scene from a style and a seed."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+from geodtr_plugin.worlds.buildings import draw_buildings
+from geodtr_plugin.worlds.cameras import MARGIN, choose_cameras
+from geodtr_plugin.worlds.canvas import Canvas
+from geodtr_plugin.worlds.cars import draw_cars
+from geodtr_plugin.worlds.ground import draw_ground
+from geodtr_plugin.worlds.light import colour, towards
+from geodtr_plugin.worlds.lots import place_lots
+from geodtr_plugin.worlds.plants import draw_hedges, draw_trees
+from geodtr_plugin.worlds.scene import Scene
+from geodtr_plugin.worlds.streets import plan_streets
+from geodtr_plugin.worlds.styles import Style, get_style
+
+SCENE_SIZE = 504.0  # metres along a side
+CELL = 0.375  # metres: two cells make one pixel of a 96-pixel tile of 72 m
+TRANSIENT = 0.25  # share of the cars that only one of the two cameras sees, each
+_SUN_SPREAD = 12.0  # degrees by which the sun wanders from scene to scene
+_STEPS = ("streets", "ground", "lots", "buildings", "plants", "cars", "sun", "cameras")
+
+
+def make_scene(
+    style: str | Style,
+    seed: int,
+    *,
+    size: float = SCENE_SIZE,
+    cell: float = CELL,
+    cameras: int | None = None,
+    transient: float = TRANSIENT,
+) -> Scene:
+    """Draws a scene.
+
+    Args:
+        style: name of a world (see list_worlds) or a Style.
+        seed: any number that is not negative; every seed is another place.
+        size: metres along a side.
+        cell: metres along a raster cell.
+        cameras: places to choose on the roads; the style's number if None.
+        transient: share of the cars that only the ground camera sees, and again that only the aerial camera sees.
+
+    Returns:
+        The scene, a function of the arguments alone.
+    """
+    style = get_style(style) if isinstance(style, str) else style
+    if size < 2 * MARGIN + 40:
+        raise ValueError(f"A scene of {size} m has no room for cameras, which keep {MARGIN} m from its edge.")
+    # one stream of random numbers for each step: a change in one step leaves the others as they were
+    root = np.random.SeedSequence([zlib.crc32(style.name.encode()), seed])
+    rngs = dict(zip(_STEPS, map(np.random.default_rng, root.spawn(len(_STEPS)))))
+    canvas = Canvas(size, cell)
+    azimuth = (style.light.sun_azimuth + _SUN_SPREAD * rngs["sun"].standard_normal()) % 360
+    streets = plan_streets(canvas, style.streets, rngs["streets"])
+    facades = _furnish(canvas, streets, style, azimuth, rngs)
+    from_above = draw_cars(canvas, streets, style.streets.cars, transient, rngs["cars"])
+    aerial, ground = colour(canvas, from_above, style.light, azimuth)
+    count = style.cameras if cameras is None else cameras
+    places = choose_cameras(canvas, streets, count, rngs["cameras"])
+    kept = ("height", "kind", "building", "facade_place", "facade_light", "canopy_top", "canopy_base", "canopy")
+    rasters = {name: getattr(canvas, name) for name in kept}
+    return Scene(style, seed, cell, azimuth, aerial, ground, facades=facades, cameras=places, **rasters)
+
+
+def _furnish(canvas, streets, style: Style, azimuth: float, rngs: dict[str, np.random.Generator]) -> np.ndarray:
+    """Ground, houses, plants; returns the building table."""
+    sun = towards(azimuth)
+    ground = draw_ground(canvas, streets, style, rngs["ground"])
+    lots = place_lots(canvas, streets, ground.blocks, style, rngs["lots"])
+    facades = draw_buildings(canvas, lots, style.houses, sun, style.land.walk, rngs["buildings"])
+    draw_hedges(canvas, streets, ground, style, rngs["plants"])
+    draw_trees(canvas, streets, ground, style, sun, rngs["plants"])
+    return facades

@@ -1,0 +1,48 @@
+"""Where pictures are taken: places on the roads, spread over a scene."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from geodtr_plugin.worlds.canvas import Canvas
+from geodtr_plugin.worlds.scene import Camera
+from geodtr_plugin.worlds.streets import Streets
+
+MARGIN = 80.0  # metres that every camera keeps from the scene's edge: as far as a panorama sees
+SKIES = 4  # skies of one scene
+_SPACINGS = (20.0, 16.0, 12.0, 8.0, 5.0, 3.0)  # metres between cameras, tried in this order until enough are found
+_TRIES = 4000  # random places tried at each spacing
+
+
+def choose_cameras(canvas: Canvas, streets: Streets, count: int, rng: np.random.Generator) -> tuple[Camera, ...]:
+    """`count` places on the roads, nobody's house or car, as far apart as the spacings allow; in random order."""
+    corners = np.zeros((0, 2), np.intp)
+    for spacing in _SPACINGS:
+        found = _free_corners(canvas, streets, rng)
+        corners = _thin_out(corners, found, spacing / canvas.cell, count)
+        if len(corners) == count:
+            return tuple(Camera(int(row), int(column), int(rng.integers(SKIES))) for row, column in corners)
+    raise ValueError(f"This scene has room for {len(corners)} cameras on its roads only, {count} were asked for.")
+
+
+def _free_corners(canvas: Canvas, streets: Streets, rng: np.random.Generator) -> np.ndarray:
+    """Cell corners [K, 2] on the carriageway with nothing standing there."""
+    reach = canvas.size / 2 - MARGIN - canvas.cell
+    metres = canvas.size / 2 + reach * (2 * rng.random((_TRIES, 2)) - 1)
+    corners = np.rint(metres / canvas.cell).astype(np.intp)
+    row, column = corners.T
+    return corners[(streets.edge[row, column] < -0.8) & (canvas.height[row, column] == 0)]
+
+
+def _thin_out(kept: np.ndarray, found: np.ndarray, spacing: float, count: int) -> np.ndarray:
+    """Adds the found corners one by one where they are far enough from those before."""
+    corners = np.empty((count, 2), np.intp)
+    size = len(kept)
+    corners[:size] = kept
+    for corner in found:
+        if size == count:
+            break
+        if size == 0 or ((corners[:size] - corner) ** 2).sum(axis=1).min() >= spacing**2:
+            corners[size] = corner
+            size += 1
+    return corners[:size]

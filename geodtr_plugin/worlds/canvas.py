@@ -1,0 +1,83 @@
+"""The rasters of a scene while it is being drawn."""
+
+from __future__ import annotations
+
+import math
+from enum import IntEnum
+
+import numpy as np
+
+HEIGHT_STEP = 0.25  # metres that one step of a uint8 height stands for: up to 63.75 m
+
+
+class Kind(IntEnum):
+    """What stands on a cell."""
+
+    GROUND = 0
+    BUILDING = 1
+    TRUNK = 2
+    CAR = 3
+    HEDGE = 4
+
+
+class Canvas:
+    """Square rasters, row 0 in the north, column 0 in the west.
+
+    Colours are painted as numbers of materials (one write for each cell instead of three) and become RGB at the end.
+
+    Attributes:
+        x, y: float32 [n], metres east and south of the scene's centre, of the cells' centres.
+        material: uint16 [n, n], index into the palette.
+        shade: float32 [n, n], brightness that the material is multiplied by.
+        height, kind: uint8 [n, n]; heights in steps of HEIGHT_STEP.
+        building: uint16 [n, n], row of the building table, 0 for none.
+        facade_place, facade_light: uint8 [n, n], metres along the wall (steps of 0.25) and the wall's brightness.
+        canopy_top, canopy_base: uint8 [n, n], the crowns' vertical extent (steps of HEIGHT_STEP), 0 where none.
+        canopy: uint8 [n, n, 3], the crowns' colour.
+        blocked: bool [n, n], where nothing more may be built or planted.
+    """
+
+    def __init__(self, size: float, cell: float):
+        n = round(size / cell)
+        self.size, self.cell, self.n = size, cell, n
+        self.x = self.y = ((np.arange(n) + 0.5) * cell - size / 2).astype(np.float32)
+        self.material = np.zeros((n, n), np.uint16)
+        self.shade = np.ones((n, n), np.float32)
+        self.height, self.kind, self.facade_place, self.facade_light, self.canopy_top, self.canopy_base = (
+            np.zeros((n, n), np.uint8) for _ in range(6)
+        )
+        self.building = np.zeros((n, n), np.uint16)
+        self.canopy = np.zeros((n, n, 3), np.uint8)
+        self.blocked = np.zeros((n, n), bool)
+        self._colours: list[np.ndarray] = []
+        self._count = 0
+
+    def add(self, colours: np.ndarray | tuple) -> int:
+        """Puts one colour [3], or several [K, 3], on the palette; returns the number of the first."""
+        colours = np.asarray(colours, np.float32).reshape(-1, 3)
+        first = self._count
+        self._colours.append(colours)
+        self._count += len(colours)
+        return first
+
+    def palette(self) -> np.ndarray:
+        """float32 [K, 3], the colours of all materials."""
+        return np.concatenate(self._colours)
+
+    def index(self, metres: np.ndarray) -> np.ndarray:
+        """Row or column of the cells that hold these positions (metres from the centre), clipped to the scene."""
+        cells = np.floor((np.asarray(metres) + self.size / 2) / self.cell).astype(np.intp)
+        return np.clip(cells, 0, self.n - 1)
+
+    def window(self, x: float, y: float, radius: float) -> tuple[slice, slice]:
+        """Rows and columns that hold a disc."""
+        half = self.size / 2
+        return tuple(
+            slice(max(0, math.floor((at + half - radius) / self.cell)), math.ceil((at + half + radius) / self.cell) + 1)
+            for at in (y, x)
+        )
+
+
+def height_steps(metres: np.ndarray | float) -> np.ndarray:
+    """Metres as uint8 steps of HEIGHT_STEP."""
+    return np.clip(np.asarray(metres) / HEIGHT_STEP, 0, 255).astype(np.uint8)

@@ -1,0 +1,64 @@
+"""Cars: some stand there for both views, some for one only."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from geodtr_plugin.worlds.canvas import Canvas, Kind, height_steps
+from geodtr_plugin.worlds.streets import Streets
+
+_PAINTS = ((200, 200, 205), (40, 40, 45), (150, 30, 30), (40, 60, 120), (120, 125, 130), (235, 235, 235))
+_GLASS = (45, 50, 60)
+_TRY_AREA = 40.0  # square metres for each try to place a car
+_HALF = (0.95, 2.2)  # half a car's width and length, metres
+_ROOF, _BONNET = 1.5, 1.0  # heights, metres
+
+
+def draw_cars(
+    canvas: Canvas, streets: Streets, share: float, transient: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Parks cars along the kerbs.
+
+    Args:
+        share: share of the possible places that are taken.
+        transient: share of the cars that only the ground camera sees, and the same again for the aerial one.
+
+    Returns:
+        uint16 [n, n], the materials that the aerial camera sees (the canvas holds what the ground camera sees).
+    """
+    from_above = canvas.material.copy()
+    glass, paints = canvas.add(_GLASS), canvas.add(_PAINTS)
+    tries = int(canvas.size**2 / _TRY_AREA)
+    reach = canvas.size / 2 - 4.0
+    x, y = reach * (2 * rng.random((2, tries)) - 1)
+    taken, paint, seen = rng.random(tries), rng.integers(len(_PAINTS), size=tries), rng.random(tries)
+    edge = streets.edge[canvas.index(y), canvas.index(x)]
+    for car in np.flatnonzero((edge < -0.9) & (edge > -1.8) & (taken < share)):
+        at, body, window, along = _outline(canvas, streets, float(x[car]), float(y[car]))
+        if (streets.edge[at][body] > 0).any() or (canvas.kind[at][body] != Kind.GROUND).any():
+            continue
+        if seen[car] >= transient:
+            _paint(from_above[at], body, window, paints + paint[car], glass)
+        if seen[car] < 1 - transient:
+            _paint(canvas.material[at], body, window, paints + paint[car], glass)
+            roof = np.abs(along[body] + 0.2) < 1.3
+            canvas.height[at][body] = height_steps(np.where(roof, _ROOF, _BONNET))
+            canvas.kind[at][body] = Kind.CAR
+    return from_above
+
+
+def _outline(canvas: Canvas, streets: Streets, x: float, y: float) -> tuple:
+    """Window of the rasters, masks of body and windows, metres along the car."""
+    at = canvas.window(x, y, 2.8)
+    i, j = canvas.index(y), canvas.index(x)
+    family = int(streets.families[1].edge[i, j] < streets.families[0].edge[i, j])
+    east, south = streets.normal(family, i, j)
+    dx, dy = canvas.x[at[1]][None, :] - x, canvas.y[at[0]][:, None] - y
+    across, along = east * dx + south * dy, east * dy - south * dx
+    body = (np.abs(across) < _HALF[0]) & (np.abs(along) < _HALF[1])
+    return at, body, body & (np.abs(np.abs(along) - 1.0) < 0.35), along
+
+
+def _paint(material: np.ndarray, body: np.ndarray, window: np.ndarray, paint: int, glass: int) -> None:
+    material[body] = paint
+    material[window] = glass

@@ -1,0 +1,141 @@
+"""The ground: blocks of grass, fields, water and paving, roads and sidewalks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from geodtr_plugin.worlds.canvas import Canvas
+from geodtr_plugin.worlds.marks import paint_marks
+from geodtr_plugin.worlds.noise import grain, smooth_noise
+from geodtr_plugin.worlds.streets import Streets
+from geodtr_plugin.worlds.styles import LandStyle, Style
+
+_CROPS = np.array([(120, 135, 60), (190, 165, 95), (150, 115, 80), (165, 160, 85), (95, 120, 55)], np.float32)
+_WATER = (70, 95, 110)
+_SHORE = 3.5  # metres of grass between a road and water
+
+
+class Block(IntEnum):
+    """What a block is used for, in the order of LandStyle.blocks."""
+
+    LAWN = 0
+    PARK = 1
+    PAVED = 2
+    FIELD = 3
+    WATER = 4
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What later steps need to know about the ground.
+
+    Attributes:
+        blocks: int8 [B0, B1], the blocks' uses.
+        patches, fine: float32 [n, n], smooth noise of about 9 m and 2 m.
+        grain: float32 [n, n], white noise.
+    """
+
+    blocks: np.ndarray
+    patches: np.ndarray
+    fine: np.ndarray
+    grain: np.ndarray
+
+
+def draw_ground(canvas: Canvas, streets: Streets, style: Style, rng: np.random.Generator) -> Ground:
+    """Paints everything that lies flat, and marks roads and water as blocked."""
+    shares = np.array(style.land.blocks)
+    ground = Ground(
+        blocks=rng.choice(len(Block), size=streets.blocks, p=shares / shares.sum()).astype(np.int8),
+        patches=smooth_noise(rng, canvas.size, canvas.n, 9.0),
+        fine=smooth_noise(rng, canvas.size, canvas.n, 2.2),
+        grain=grain(rng, canvas.n),
+    )
+    _paint_blocks(canvas, streets, style.land, ground, rng)
+    _texture(canvas, streets, style, ground)
+    _paint_uses(canvas, streets, style, ground, rng)
+    _paint_roads(canvas, streets, style, rng)
+    paint_marks(canvas, streets, style, rng)
+    canvas.blocked |= streets.edge < 0.4
+    return ground
+
+
+def _paint_blocks(canvas: Canvas, streets: Streets, land: LandStyle, ground: Ground, rng: np.random.Generator) -> None:
+    """One colour for each block, and a drier one for its worn patches."""
+    shape = (*streets.blocks, 1)
+    dryness = np.clip(land.dryness + 0.25 * rng.standard_normal(shape), 0, 1)
+    grass, dry, paving = (np.array(colour, np.float32) for colour in (land.grass, land.dry, land.paving))
+    colours = (grass * (1 - dryness) + dry * dryness) * (1 + 0.08 * rng.standard_normal(shape))
+    colours = np.where((ground.blocks == Block.PAVED)[..., None], paving * (1 + 0.12 * rng.standard_normal(shape)), colours)
+    crops = _CROPS[rng.integers(len(_CROPS), size=streets.blocks)]
+    colours = np.where((ground.blocks == Block.FIELD)[..., None], crops, colours)
+    worn = np.where((ground.blocks == Block.PAVED)[..., None], colours * 0.93, 0.5 * colours + 0.5 * dry)
+    first, first_worn = canvas.add(colours), canvas.add(worn)
+    numbers = np.arange(ground.blocks.size).reshape(streets.blocks)
+    table = streets.by_block(numbers + first).astype(np.uint16)
+    canvas.material[:] = table.take(streets.quadrant)
+    ragged = ground.patches + np.float32(0.2) * ground.grain > 1.0
+    canvas.material[ragged] += np.uint16(first_worn - first)
+
+
+def _texture(canvas: Canvas, streets: Streets, style: Style, ground: Ground) -> None:
+    """Rough land, smoother roads."""
+    rough = ground.patches * np.float32(0.5)
+    rough += ground.fine * np.float32(0.45)
+    rough += ground.grain * np.float32(0.45)
+    rough *= np.float32(style.land.roughness)
+    smooth = streets.edge < style.streets.sidewalk
+    rough[smooth] *= np.float32(0.5)
+    np.add(rough, 1, out=canvas.shade)
+
+
+def _cells(streets: Streets, ground: Ground, use: Block, setback: float) -> np.ndarray:
+    """Flat indices of the cells in blocks of one use, some metres off the roads."""
+    table = streets.by_block(ground.blocks == use)
+    if not table.any():
+        return np.zeros(0, np.intp)
+    return np.flatnonzero(table.take(streets.quadrant) & (streets.edge > setback))
+
+
+def _paint_uses(canvas: Canvas, streets: Streets, style: Style, ground: Ground, rng: np.random.Generator) -> None:
+    """Rows of crops, parking stalls, paths in parks, ponds."""
+    material, shade = canvas.material.ravel(), canvas.shade.ravel()
+    u, v = (roads.coordinate.ravel() for roads in streets.families)
+
+    field = _cells(streets, ground, Block.FIELD, 0.0)
+    lengthwise = streets.by_block(rng.random(streets.blocks) < 0.5).take(streets.quadrant.ravel().take(field))
+    rows = np.where(lengthwise, u.take(field), v.take(field))
+    shade[field] *= np.where(rows % 3.2 < 1.6, np.float32(1.16), np.float32(0.84))
+
+    stall = _cells(streets, ground, Block.PAVED, 5.0)
+    stall = stall[(v.take(stall) % 16.0 < 5.0) & (u.take(stall) % 2.7 < max(0.2, 0.6 * canvas.cell))]
+    material[stall] = canvas.add(0.4 * np.array(style.land.paving) + 0.6 * np.array((235, 235, 225)))
+
+    path = _cells(streets, ground, Block.PARK, 0.0)
+    path = path[np.abs(ground.patches.ravel().take(path) + 0.3 * np.sin(u.take(path) / 11)) < 0.07]
+    material[path] = canvas.add(0.95 * np.array(style.land.walk))
+
+    water = _cells(streets, ground, Block.WATER, style.streets.sidewalk + 0.5)
+    water = water[streets.edge.ravel().take(water) + ground.patches.ravel().take(water) > style.streets.sidewalk + _SHORE]
+    material[water] = canvas.add(_WATER)
+    canvas.blocked.ravel()[water] = True
+
+
+def _paint_roads(canvas: Canvas, streets: Streets, style: Style, rng: np.random.Generator) -> None:
+    """Sidewalks, and asphalt of a tint for each road."""
+    canvas.material[(streets.edge >= 0) & (streets.edge < style.streets.sidewalk)] = canvas.add(style.land.walk)
+    road = np.flatnonzero(streets.edge < 0)
+    quadrant = streets.quadrant.ravel().take(road)
+    first, second = (
+        streets.by_road(family, _tints(canvas, len(roads.centres), style.land, rng)).take(quadrant)
+        for family, roads in enumerate(streets.families)
+    )
+    own = streets.families[0].edge.ravel().take(road) < streets.families[1].edge.ravel().take(road)
+    canvas.material.ravel()[road] = np.where(own, first, second)
+
+
+def _tints(canvas: Canvas, roads: int, land: LandStyle, rng: np.random.Generator) -> np.ndarray:
+    tints = np.array(land.asphalt) * (1 + 0.1 * rng.standard_normal((roads, 1)))
+    return (canvas.add(tints) + np.arange(roads)).astype(np.uint16)

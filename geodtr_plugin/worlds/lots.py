@@ -1,0 +1,110 @@
+"""Lots: where houses may stand along the roads."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from geodtr_plugin.worlds.canvas import Canvas
+from geodtr_plugin.worlds.ground import Block
+from geodtr_plugin.worlds.streets import Streets
+from geodtr_plugin.worlds.styles import HouseStyle, Style
+
+# share of a block's lots that are used, by what the block is for
+_FILL = {Block.LAWN: 1.0, Block.PARK: 0.08, Block.PAVED: 0.95, Block.FIELD: 0.12, Block.WATER: 0.0}
+
+
+@dataclass(frozen=True)
+class Lots:
+    """Houses to be, one entry each; lengths in metres.
+
+    Attributes:
+        x, y: centres, metres east and south.
+        across: unit vectors [N, 2] (east, south) away from the house's road.
+        half_depth, half_width: half the sides across and along the road.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    across: np.ndarray
+    half_depth: np.ndarray
+    half_width: np.ndarray
+
+    def take(self, rows: np.ndarray) -> Lots:
+        """A subset."""
+        return Lots(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+
+def place_lots(
+    canvas: Canvas, streets: Streets, blocks: np.ndarray, style: Style, rng: np.random.Generator
+) -> Lots:
+    """Lots along both families of roads, in random order, without those that meet a road or water."""
+    runs = [_runs(streets, family, blocks, style) for family in (0, 1)]
+    parts = [_fill_runs(run, style.houses, rng) for run in runs]
+    u = np.concatenate([parts[0]["across"], parts[1]["along"]])
+    v = np.concatenate([parts[0]["along"], parts[1]["across"]])
+    family = np.repeat([0, 1], [len(part["across"]) for part in parts])
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in ("side", "half_depth", "half_width")}
+    x, y = streets.frame.to_metres(canvas, u, v)
+    east, south = streets.normal(family, canvas.index(y), canvas.index(x))
+    across = np.stack([east, south], axis=1) * joined["side"][:, None]
+    lots = Lots(x, y, across, joined["half_depth"], joined["half_width"])
+    return lots.take(rng.permutation(np.flatnonzero(_fits(canvas, lots))))
+
+
+def _runs(streets: Streets, family: int, blocks: np.ndarray, style: Style) -> dict[str, np.ndarray]:
+    """The sides of all road segments of a family: where their lots begin and end, and how many are used."""
+    own, other = streets.families[family], streets.families[1 - family]
+    uses = blocks if family == 0 else blocks.T
+    road, segment, side = np.meshgrid(
+        np.arange(len(own.centres)), np.arange(len(other.centres) - 1), (-1, 1), indexing="ij"
+    )
+    block = np.where(side > 0, road, road - 1)
+    kept = own.present[road, segment] & (block >= 0) & (block < len(uses))
+    road, segment, side, block = road[kept], segment[kept], side[kept], block[kept]
+    gap = style.streets.sidewalk + 2
+    fill = np.array([_FILL[use] for use in Block])[uses[block, segment]]
+    return {
+        "start": other.centres[segment] + other.half_widths[segment] + gap,
+        "end": other.centres[segment + 1] - other.half_widths[segment + 1] - gap,
+        "front": own.centres[road] + side * (own.half_widths[road] + style.streets.sidewalk),
+        "side": side,
+        "fill": fill * style.houses.fill,
+    }
+
+
+def _fill_runs(runs: dict[str, np.ndarray], style: HouseStyle, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Cuts every run into lots and draws a house for the used ones."""
+    count = len(runs["start"])
+    most = math.ceil(float((runs["end"] - runs["start"]).max()) / style.lot[0]) + 1
+    shape = (count, most)
+    lot = rng.uniform(*style.lot, shape)
+    left = (runs["start"] + 6 * rng.random(count))[:, None] + np.cumsum(lot, axis=1) - lot
+    width = np.minimum(rng.uniform(*style.width, shape), 0.98 * lot)
+    depth = rng.uniform(*style.depth, shape)
+    setback = rng.uniform(*style.setback, (count, 1)) + rng.uniform(-0.5, 1.0, shape)
+    used = (rng.random(shape) < runs["fill"][:, None]) & (left + width < runs["end"][:, None] + 2)
+    side = np.broadcast_to(runs["side"][:, None], shape)
+    across = runs["front"][:, None] + side * (np.maximum(setback, 0.3) + depth / 2)
+    return {
+        "across": across[used],
+        "along": (left + width / 2)[used],
+        "side": side[used],
+        "half_depth": depth[used] / 2,
+        "half_width": width[used] / 2,
+    }
+
+
+def _fits(canvas: Canvas, lots: Lots) -> np.ndarray:
+    """bool [N]: wholly inside the scene, and none of nine points of the outline and middle is blocked."""
+    reach = np.hypot(lots.half_depth, lots.half_width) + 1.0
+    fits = np.maximum(np.abs(lots.x), np.abs(lots.y)) + reach < canvas.size / 2
+    for a in (-1, 0, 1):
+        for b in (-1, 0, 1):
+            p, t = a * lots.half_depth, b * lots.half_width
+            x = lots.x + lots.across[:, 0] * p - lots.across[:, 1] * t
+            y = lots.y + lots.across[:, 1] * p + lots.across[:, 0] * t
+            fits &= ~canvas.blocked[canvas.index(y), canvas.index(x)]
+    return fits

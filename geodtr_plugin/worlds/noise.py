@@ -1,0 +1,38 @@
+"""Smooth random fields, the same in metres at every resolution."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+
+def smooth_noise(rng: np.random.Generator, size: float, n: int, wavelength: float) -> np.ndarray:
+    """A random field over a square of `size` metres.
+
+    Args:
+        rng: source of the field; what is drawn depends on `size` and `wavelength` only.
+        n: cells along a side of the result.
+        wavelength: metres between the random values that are blended.
+
+    Returns:
+        float32 [n, n] of mean 0 and a spread of about 1.
+    """
+    knots = math.ceil(size / wavelength) + 2
+    lattice = rng.standard_normal((knots, knots), dtype=np.float32) * np.float32(1.4)  # blending shrinks the spread
+    position = (np.arange(n) + 0.5) * (size / n / wavelength)
+    return _stretch(np.ascontiguousarray(_stretch(lattice, position).T), position)
+
+
+def _stretch(values: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """Rows of `values` at fractional positions, blended smoothly."""
+    below = position.astype(np.intp)
+    share = (position - below).astype(np.float32)
+    share = (share * share * (3 - 2 * share))[:, None]
+    return values[below] + (values[below + 1] - values[below]) * share
+
+
+def grain(rng: np.random.Generator, n: int) -> np.ndarray:
+    """White noise float32 [n, n] of mean 0 and spread 1 (bytes: an order faster than normal draws)."""
+    raw = np.frombuffer(rng.bytes(n * n), dtype=np.uint8).reshape(n, n)
+    return (np.arange(256, dtype=np.float32) / np.float32(73.9) - np.float32(1.7253)).take(raw)

@@ -1,0 +1,61 @@
+"""Colours of what a panorama's rays meet: walls with windows, roofs, cars, crowns."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from geodtr_plugin.worlds.buildings import PLACE_STEP, Facade
+from geodtr_plugin.worlds.canvas import HEIGHT_STEP, Kind
+from geodtr_plugin.worlds.scene import Scene
+
+_WINDOW_HEIGHT = 1.35  # metres
+_SHOP = (0.5, 2.9)  # metres: a shop window's lower and upper edge
+
+
+def solid_colour(scene: Scene, cell: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """float32 [K, 3]: what stands on the flat cell indices `cell` [K], seen at height `z` [K] metres."""
+    colour = scene.ground.reshape(-1, 3)[cell].astype(np.float32)
+    kind = scene.kind.ravel().take(cell)
+    colour[kind == Kind.CAR] *= np.float32(0.9)
+    building = scene.building.ravel().take(cell)
+    wall = np.flatnonzero((kind == Kind.BUILDING) & (z < scene.facades[:, Facade.WALL].take(building)))
+    if len(wall):
+        colour[wall] = _wall_colour(scene, cell[wall], building[wall], z[wall])
+    return colour
+
+
+def _wall_colour(scene: Scene, cell: np.ndarray, building: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """float32 [K, 3]: plaster, storey bands and windows, darker towards the ground and away from the sun."""
+    table = scene.facades.take(building, axis=0)
+    place = scene.facade_place.ravel().take(cell) * np.float32(PLACE_STEP)
+    bay, across = np.divmod(place, table[:, Facade.PITCH])
+    storey, up = np.divmod(z, table[:, Facade.STOREY])
+    glass = _is_window(table, across, up, z)
+    light = scene.facade_light.ravel().take(cell).astype(np.float32) / 200
+    light *= np.minimum(np.float32(0.82) + np.float32(0.06) * z, 1)
+    plaster = table[:, Facade.COLOUR : Facade.COLOUR + 3] * np.where(up < 0.18, np.float32(0.85), np.float32(1))[:, None]
+    # every window reflects a little differently
+    sheen = (bay * 7 + storey * 13 + building * np.float32(3)) % 5
+    pane = table[:, Facade.GLASS : Facade.GLASS + 3] * (np.float32(0.8) + np.float32(0.15) * sheen)[:, None]
+    return np.where(glass[:, None], np.float32(0.15) * plaster + np.float32(0.85) * pane, plaster) * light[:, None]
+
+
+def _is_window(table: np.ndarray, across: np.ndarray, up: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """bool [K]: inside a window, or inside the shop front of the ground floor."""
+    pitch, sill = table[:, Facade.PITCH], table[:, Facade.SILL]
+    window = np.abs(across - pitch / 2) < table[:, Facade.WINDOW] / 2
+    window &= (up > sill) & (up < sill + _WINDOW_HEIGHT) & (z < table[:, Facade.WALL] - 0.4)
+    shop = (table[:, Facade.SHOP] > 0) & (z > _SHOP[0]) & (z < _SHOP[1]) & (across > 0.3)
+    return window | shop
+
+
+def crown_colour(scene: Scene, cell: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """float32 [K, 3]: crowns at the flat cell indices `cell` [K], seen at height `z` [K]: lighter above, with leaves."""
+    colour = scene.canopy.reshape(-1, 3)[cell].astype(np.float32)
+    top = scene.canopy_top.ravel().take(cell) * np.float32(HEIGHT_STEP)
+    base = scene.canopy_base.ravel().take(cell) * np.float32(HEIGHT_STEP)
+    up = np.clip((z - base) / np.maximum(top - base, np.float32(0.5)), 0, 1)
+    # a hash of the cell's own colour and the height: it goes with the cell when the scene is turned
+    layer = np.floor(z * np.float32(1 / 0.35)).astype(np.int32) * 7919 + colour[:, 1].astype(np.int32) * 31
+    leaf = ((layer * 2654435 >> 7) & 255).astype(np.float32) * np.float32(0.4 / 255)
+    return colour * ((np.float32(0.62) + np.float32(0.5) * up) * (np.float32(0.8) + leaf))[:, None]

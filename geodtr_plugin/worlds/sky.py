@@ -1,0 +1,81 @@
+"""The sky around a scene: gradient, clouds, glow of the sun, a skyline of hills."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from geodtr_plugin.worlds.scene import Scene
+
+_KNOTS = 14  # random values around the horizon that clouds are blended from
+_BANDS = 5.0  # and from the horizon up
+_CLOUD = (238, 239, 241)
+_RIDGE_KNOTS = 40
+
+
+def make_sky(scene: Scene, number: int, elevation: np.ndarray, width: int) -> np.ndarray:
+    """One of the scene's skies.
+
+    Args:
+        number: which one.
+        elevation: [rows], radians above the horizon, of the pixel rows from top to bottom.
+        width: columns of a full circle; column width / 2 is north.
+
+    Returns:
+        float32 [rows, width, 3] in 0..255. It is turned together with the scene.
+    """
+    rng = np.random.default_rng([scene.seed, number])
+    sky = _gradient(scene.style.light, elevation, width)
+    sky += _glow(scene, width)
+    _add_clouds(sky, scene.style.light.clouds, rng)
+    _add_hills(sky, scene.style.light, elevation, rng)
+    if scene.mirrored:
+        sky = sky[:, ::-1]
+    return np.ascontiguousarray(np.roll(sky, round(scene.turns * width / 4), axis=1))
+
+
+def _gradient(light, elevation: np.ndarray, width: int) -> np.ndarray:
+    height = np.clip(elevation / math.radians(40), 0, 1)[:, None, None].astype(np.float32) ** np.float32(0.7)
+    low, high = (np.array(colour, np.float32) for colour in (light.horizon, light.zenith))
+    return np.repeat(low + (high - low) * height, width, axis=1)
+
+
+def _glow(scene: Scene, width: int) -> np.ndarray:
+    azimuth = (np.arange(width) + 0.5) / width * 2 * math.pi - math.pi
+    away = (azimuth - math.radians(scene.sun_azimuth) + math.pi) % (2 * math.pi) - math.pi
+    strength = 40 * (1 - 0.8 * scene.style.light.clouds)
+    return (strength * np.exp(-((away / 0.7) ** 2))).astype(np.float32)[None, :, None]
+
+
+def _circle(values: np.ndarray, width: int) -> np.ndarray:
+    """Blends values [..., knots] around the full circle to [..., width]."""
+    closed = np.concatenate([values, values[..., :1]], axis=-1)
+    position = (np.arange(width) + 0.5) / width * values.shape[-1]
+    below = position.astype(np.intp)
+    share = (position - below).astype(np.float32)
+    share = share * share * (3 - 2 * share)
+    return closed[..., below] * (1 - share) + closed[..., below + 1] * share
+
+
+def _add_clouds(sky: np.ndarray, cover: float, rng: np.random.Generator) -> None:
+    """Two scales of puffs over the gradient, in place."""
+    rows, width = sky.shape[:2]
+    puffs = np.zeros((rows, width), np.float32)
+    for scale, weight in ((1, 0.75), (3, 0.4)):
+        lattice = rng.standard_normal((int(_BANDS) * scale + 2, _KNOTS * scale), dtype=np.float32)
+        around = _circle(lattice, width)
+        position = np.arange(rows) / max(rows, 1) * _BANDS * scale
+        below = position.astype(np.intp)
+        share = (position - below).astype(np.float32)[:, None]
+        puffs += np.float32(weight) * (around[below] * (1 - share) + around[below + 1] * share)
+    opacity = 0.85 * np.clip(puffs * 0.6 + (cover - 0.5), 0, 1)[..., None]
+    sky += opacity * ((0.92 + 0.04 * puffs)[..., None] * np.array(_CLOUD, np.float32) - sky)
+
+
+def _add_hills(sky: np.ndarray, light, elevation: np.ndarray, rng: np.random.Generator) -> None:
+    """A hazy silhouette along the horizon, in place."""
+    ridge = light.hills * (1 + 0.45 * _circle(rng.standard_normal(_RIDGE_KNOTS), sky.shape[1]))
+    hidden = np.degrees(elevation)[:, None] < ridge
+    tone = np.array(light.haze, np.float32) * np.array((0.74, 0.80, 0.82), np.float32)
+    sky[hidden] = 0.25 * np.array(light.haze, np.float32) + 0.75 * tone
