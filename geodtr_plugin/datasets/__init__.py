@@ -16,6 +16,7 @@ _LAZY = {
     "Images": "images",
     "Index": "base",
     "PairDataset": "base",
+    "View": "base",
     "ViewDataset": "base",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from torch import Tensor
@@ -15,7 +16,14 @@ from geodtr_plugin.datasets.registry import SPLITS, title
 from geodtr_plugin.utils.ragged import as_int64
 from geodtr_plugin.utils.truth import Truth
 
-__all__ = ["ImageArray", "ImageFiles", "Images", "Index", "PairDataset", "ViewDataset"]
+__all__ = ["ImageArray", "ImageFiles", "Images", "Index", "PairDataset", "View", "ViewDataset"]
+
+
+class View(Protocol):
+    """How a stored image becomes network input: the part that a loader's worker does."""
+
+    def on_load(self, image: Tensor) -> Tensor:
+        """uint8 `[3, H, W]` -> uint8 `[3, h, w]`."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -120,11 +128,11 @@ class PairDataset(Dataset):
 
     Args:
         index: the data set.
-        query_view: the queries' ViewTransform, whose `on_load` is applied here; None leaves images as stored.
+        query_view: the queries' view; None leaves images as stored.
         reference_view: the same for references.
     """
 
-    def __init__(self, index: Index, query_view: object | None = None, reference_view: object | None = None):
+    def __init__(self, index: Index, query_view: View | None = None, reference_view: View | None = None):
         self.index = index
         self.query_view = query_view
         self.reference_view = reference_view
@@ -153,11 +161,11 @@ class ViewDataset(Dataset):
 
     Args:
         images: the images.
-        view: their ViewTransform, whose `on_load` is applied here; None leaves images as stored.
+        view: their view; None leaves images as stored.
         labels: one integer an image; its row number by default.
     """
 
-    def __init__(self, images: Images, view: object | None = None, labels: Sequence[int] | None = None):
+    def __init__(self, images: Images, view: View | None = None, labels: Sequence[int] | None = None):
         if labels is not None and len(labels) != len(images):
             raise ValueError(f"{len(images)} images came with {len(labels)} labels")
         self.images = images
@@ -171,6 +179,6 @@ class ViewDataset(Dataset):
         return _load(self.images, i, self.view), int(self.labels[i])
 
 
-def _load(images: Images, i: int, view: object | None) -> Tensor:
+def _load(images: Images, i: int, view: View | None) -> Tensor:
     image = images.read(i)
     return image if view is None else view.on_load(image)

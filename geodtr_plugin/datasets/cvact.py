@@ -18,7 +18,7 @@ from geodtr_plugin.datasets.locate import data_root, find_folder
 from geodtr_plugin.datasets.places import label_places
 from geodtr_plugin.datasets.registry import DATASETS
 
-_FOLDERS = frozenset({"cvact", "act", "dataset"})
+_FOLDERS = frozenset({"act", "dataset"})
 # Val pairs are in both archives. The last is a copy of one of them under another name, with the images at its top.
 _ARCHIVES = ("ANU_data_small", "ANU_data_test", "")
 _PANORAMAS = ("streetview/{}_grdView.jpg",)

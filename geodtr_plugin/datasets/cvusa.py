@@ -19,7 +19,7 @@ from geodtr_plugin.datasets.places import label_places
 from geodtr_plugin.datasets.registry import DATASETS
 from geodtr_plugin.utils.errors import DatasetCorruptError
 
-_FOLDERS = frozenset({"cvusa", "dataset", "cvpr_subset"})
+_FOLDERS = frozenset({"dataset", "cvpr_subset"})
 _LISTS = {"train": "splits/train-19zl.csv", "test": "splits/val-19zl.csv"}
 _LOCATIONS = ("split_locations/all.csv", "split_locations/split/all.csv", "all.csv")
 # md5 of the split lists. "cleaned" are those of the GeoDTR authors, without the later copies of repeated places.

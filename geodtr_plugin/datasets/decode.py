@@ -24,12 +24,12 @@ def decode_image(data: bytes) -> Tensor:
     if not data:
         raise ValueError("the file is empty")
     if data.startswith(_JPEG_START):
-        # A file that was allocated but never written to its end is full of zeros, which decoders paint grey without a
-        # word. The two marker bytes cannot occur in compressed data, and thumbnails come before the first scan.
+        # Decoders refuse such a file too, but PIL only as long as nobody has set its LOAD_TRUNCATED_IMAGES. The two
+        # marker bytes cannot occur in compressed data, and embedded thumbnails come before the first scan.
         if data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN):
             raise ValueError("the JPEG is truncated")
         try:
-            # 2.5 times as fast as PIL; the copy is because torch wants writable memory
+            # 2.5 times as fast as PIL on a panorama of CVACT; the copy is because torch wants writable memory
             return decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=ImageReadMode.RGB)
         except RuntimeError:
             pass  # PIL reads some JPEGs that torchvision refuses, and says better what is wrong with the rest

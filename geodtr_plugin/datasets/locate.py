@@ -23,13 +23,11 @@ def data_root(name: str, root: str | os.PathLike[str] | None) -> Path:
     """
     named = root if root is not None else os.environ.get(ENVIRONMENT)
     if not named:
-        raise DatasetNotFoundError(
-            f"{DATASETS[name].title} needs a folder to look in. {how_to_get(name)}"
-        )
+        raise DatasetNotFoundError(f"{DATASETS[name].title} needs a folder to look in. {how_to_get(name)}")
     path = Path(named).expanduser().absolute()
     if not path.is_dir():
-        source = "" if root is not None else f", which {ENVIRONMENT} names,"
-        raise DatasetNotFoundError(f"The data folder {path}{source} does not exist. {how_to_get(name)}")
+        source = "" if root is not None else f", which {ENVIRONMENT} names"
+        raise DatasetNotFoundError(f"There is no folder {path}{source}. {how_to_get(name)}")
     return path
 
 
@@ -38,15 +36,15 @@ def find_folder(name: str, root: Path, folders: frozenset[str], needs: Sequence[
 
     Args:
         name: the data set.
-        root: where to look; also looked at are its sub-folders of the given names, two deep, and the same one folder up.
-        folders: names, in lower case, that people give the data set's folder.
+        root: where to look; also looked at are its sub-folders of fitting names, two deep, and the same one folder up.
+        folders: names, in lower case, that people give the data set's folder; the data set's own name always fits.
         needs: what must be there.
         remedy: a sentence for the case that a folder holds a part of it.
 
     Raises:
         DatasetNotFoundError: with every folder looked at and the first thing that each lacks.
     """
-    tried = {folder: [need for need in needs if not _holds(folder, need)] for folder in _candidates(root, folders)}
+    tried = {folder: [need for need in needs if not _holds(folder, need)] for folder in _candidates(name, root, folders)}
     for folder, missing in tried.items():
         if not missing:
             return folder
@@ -61,25 +59,26 @@ def find_folder(name: str, root: Path, folders: frozenset[str], needs: Sequence[
 def how_to_get(name: str) -> str:
     """Where the data set's makers give it out, and how to say where it lies."""
     facts = DATASETS[name]
-    return f"Name its folder with --data-root or in {ENVIRONMENT}; {facts.title} comes from {facts.page}."
+    return f"Name the folder with --data-root or in {ENVIRONMENT}; {facts.title} is given out by its makers: {facts.page}."
 
 
 def _holds(folder: Path, need: Need) -> bool:
     return any((folder / path).exists() for path in need)
 
 
-def _candidates(root: Path, folders: frozenset[str]) -> Iterator[Path]:
+def _candidates(name: str, root: Path, folders: frozenset[str]) -> Iterator[Path]:
     for base in dict.fromkeys((root, root.parent)):
         yield base
-        for child in _children(base, folders):
+        for child in _children(name, base, folders):
             yield child
-            yield from _children(child, folders)
+            yield from _children(name, child, folders)
 
 
-def _children(folder: Path, names: frozenset[str]) -> list[Path]:
-    """The sub-folders with one of the names, in any case, in alphabetical order."""
+def _children(name: str, folder: Path, folders: frozenset[str]) -> list[Path]:
+    """The sub-folders with a fitting name, in any case, in alphabetical order."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(Path(entry) for entry in entries if entry.name.lower() in names and entry.is_dir())
+            fitting = [entry for entry in entries if entry.name.lower() in folders or name in entry.name.lower()]
+            return sorted(Path(entry) for entry in fitting if entry.is_dir())
     except PermissionError:
         return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ class DatasetFacts:
         aerial: (height, width) of the aerials as stored.
         paper: who made it, and where it was published.
         page: where its makers give it out; empty for a world that is rendered here.
+        scale: which of a method's recipes fit: "paper", or "laptop" for what a CPU can train on.
+        centred: cameras stand at the centres of their tiles.
     """
 
     title: str
@@ -33,6 +36,8 @@ class DatasetFacts:
     aerial: tuple[int, int] | None
     paper: str
     page: str
+    scale: str = "paper"
+    centred: bool = True
 
 
 _SYNTHETIC = "geodtr_plugin.datasets.synthetic:load_synthetic"
@@ -46,7 +51,7 @@ DATASETS: dict[str, DatasetFacts] = {
         ground=(224, 1232),
         aerial=(750, 750),
         paper="Workman et al., ICCV 2015; subset of Zhai et al., CVPR 2017",
-        page="the request form of the Multimodal Vision Research Laboratory (MVRL), data set CVUSA, 'CVPR subset'",
+        page="the MVRL request form at https://mvrl.cse.wustl.edu/datasets/cvusa/ ('CVPR subset')",
     ),
     "cvact": DatasetFacts(
         title="CVACT",
@@ -55,7 +60,7 @@ DATASETS: dict[str, DatasetFacts] = {
         ground=(832, 1664),
         aerial=(1200, 1200),
         paper="Liu and Li, CVPR 2019",
-        page="the GitHub repository Liumouliu/OriCNN, whose authors give out the images on request",
+        page="the authors' repository https://github.com/Liumouliu/OriCNN",
     ),
 } | {
     f"synth-{style}{suffix}": DatasetFacts(
@@ -66,6 +71,8 @@ DATASETS: dict[str, DatasetFacts] = {
         aerial=None,
         paper="rendered here",
         page="",
+        scale="laptop",
+        centred=not suffix,
     )
     for style in _STYLES
     for suffix in ("", "-offset")
@@ -96,11 +103,21 @@ def load_index(name: str, split: str, root: str | None = None, **options: Any) -
         DatasetNotFoundError: it is not where it was looked for.
         DatasetCorruptError: its lists cannot be used.
     """
+    loader = loader_of(name)
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
+    return loader(name, split, root=root, **options)
+
+
+def loader_of(name: str) -> Callable[..., Index]:
+    """The function behind a name; its further parameters are the data set's options.
+
+    Raises:
+        UnknownNameError: there is no such data set.
+    """
     if name not in DATASETS:
         from geodtr_plugin.utils.errors import UnknownNameError
 
         raise UnknownNameError("data set", name, DATASETS)
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
     module, function = DATASETS[name].loader.split(":")
-    return getattr(importlib.import_module(module), function)(name, split, root=root, **options)
+    return getattr(importlib.import_module(module), function)

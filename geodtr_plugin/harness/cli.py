@@ -9,6 +9,7 @@ from argparse import ArgumentError
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
@@ -45,12 +46,12 @@ def run_command(argv: Sequence[str] | None = None) -> int:
     try:
         if "--resume" in argv or any(word.startswith("--resume=") for word in argv):
             options = _parse(_resume_parser(), argv)
-            from .run import resume
+            from .runner import resume
 
             resume(Path(options.resume), **{name: options[name] for name in RESUMABLE})
         else:
             config, settings = parse_run(argv)
-            from .run import run
+            from .runner import run
 
             run(config, settings=settings, command=argv)
         return 0
@@ -125,7 +126,7 @@ def _run_parser(base: Recipe) -> ArgumentParser:
     add("--recipe", default="auto", help="paper, paper_offset, laptop, laptop_offset; auto chooses by --train")
     add("--train", type=str | None, help=f"data set to train on, one of: {', '.join(list_datasets())}")
     add("--test", type=str, nargs="+", help="data sets to test on; the one trained on if not given")
-    add("--data", type=dict, default={}, help="options of the data sets' loaders, as --data.count 800")
+    add("--data", type=dict[str, Any], default={}, help="options of the data sets' loaders, as --data.count 800")
     add("--data-root", type=str | None, help="folder that holds the data sets (else the variable GEODTR_DATA)")
     add("--limit", type=int | None, help="keep the first N pairs of each data set")
     add("--epochs", type=int | None, help="as --optim.epochs; 0 evaluates only")
@@ -134,7 +135,7 @@ def _run_parser(base: Recipe) -> ArgumentParser:
     add("--polar", action=ActionYesNo(yes_prefix="", no_prefix="no-"), default=None, help="as --model.polar")
     add("--chsg", type=str | None, help="as --augment.chsg")
     add("--backbone", type=str | None, help="as --model.backbone: convnext_tiny, resnet34, tiny, or a name of timm")
-    add("--precision", type=str | None, help="as --optim.precision: fp32 or bf16")
+    add("--precision", type=Literal["fp32", "bf16"] | None, help="as --optim.precision")
     add("--init-weights", "--init_weights", type=str | None, help="start from a weights file (ours or the authors') or run")
     add("--resume", type=str | None, help="continue the run in this folder with its own settings")
     add("--out", type=str | None, help="folder of the run; one below runs/ if not given")
@@ -143,7 +144,7 @@ def _run_parser(base: Recipe) -> ArgumentParser:
     add("--workers", type=int | None, help="processes that load images; chosen by the machine if not given")
     add("--threads", type=int | None, help="threads of torch on the CPU")
     add("--debug", action="store_true", help="show the traceback of errors")
-    add("--model", type=dict, default=base.model, help="options of the method, as --model.descriptors 6")
+    add("--model", type=dict[str, Any], default=base.model, help="options of the method, as --model.descriptors 6")
     for name, part in (("augment", Augment), ("loss", Loss), ("optim", Optim), ("evaluation", Evaluation)):
         parser.add_argument(f"--{name}", type=part, default=getattr(base, name))
     return parser

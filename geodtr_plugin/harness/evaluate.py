@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from ..augmentations import ViewTransform
 from ..datasets.base import Index, ViewDataset
@@ -14,6 +16,9 @@ from ..utils import recall
 from ..utils.errors import UserError
 from .build import ROLES, build_role_transforms, choose_workers
 from .config import RunConfig
+
+NOT_PERCENT = ("median_rank", "mean_reciprocal_rank", "num_queries", "num_references", "k_at_1_percent")
+EXAMPLES, SHOWN = 4, 5  # queries of the picture of examples, and references shown for each
 
 
 class Evaluator:
@@ -32,6 +37,7 @@ class Evaluator:
         device: torch.device,
     ):  # fmt: skip
         self.config, self.model, self.views, self.tests, self.device = config, model, views, tests, device
+        self.examples: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # by test set, from the last measurement
         for name, index in tests.items():
             if model.polar and not index.centred:
                 raise UserError(f"{name} has cameras off the centre of their tiles: the model must be built with --no-polar.")
@@ -57,7 +63,12 @@ class Evaluator:
             embeddings["query"], embeddings["reference"], truth=index.truth, percent_rounding=index.percent_rounding,
             ties=self.config.recipe.evaluation.ties, device=self.device,
         )  # fmt: skip
+        self.examples[index.name] = most_similar(embeddings["query"], embeddings["reference"])
         return {name: value if name in NOT_PERCENT else 100 * value for name, value in scores.items()}
 
 
-NOT_PERCENT = ("median_rank", "mean_reciprocal_rank", "num_queries", "num_references", "k_of_1_percent")
+def most_similar(query: Tensor, reference: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of some queries [E], spread over all, and their most similar references [E, K], best first."""
+    rows = torch.linspace(0, len(query) - 1, min(EXAMPLES, len(query))).long()
+    top = (query[rows] @ reference.T).topk(min(SHOWN, len(reference)), dim=1).indices
+    return rows.numpy(), top.cpu().numpy()

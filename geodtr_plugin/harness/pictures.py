@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..datasets.base import Index
+
+RIGHT, WRONG, NEUTRAL = "tab:green", "tab:red", "tab:orange"
 
 
 def learning_curve(metrics: list[dict[str, Any]], chance: dict[str, float], title: str, file: Path) -> None:
@@ -15,12 +22,9 @@ def learning_curve(metrics: list[dict[str, Any]], chance: dict[str, float], titl
         title: what was trained.
         file: where to write.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure(9, 3.6)
     losses, recalls = figure.subplots(1, 2)
     for name in sorted({name for record in metrics for name in record["losses"]}):
         rows = [(record["epoch"], record["losses"][name]) for record in metrics if name in record["losses"]]
@@ -37,3 +41,50 @@ def learning_curve(metrics: list[dict[str, Any]], chance: dict[str, float], titl
         axes.legend(frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=10)
     figure.savefig(file, dpi=120)
+
+
+def retrieval_examples(index: Index, queries: np.ndarray, top: np.ndarray, title: str, file: Path) -> None:
+    """Some queries with the references that were found for them, framed by right, wrong and semi-positive, as a PNG.
+
+    Args:
+        index: the test set.
+        queries: rows of the queries, [E].
+        top: their most similar references, best first, [E, K].
+        title: what is shown.
+        file: where to write.
+    """
+    figure = _figure(1.6 * top.shape[1] + 4.4, 1.65 * len(queries) + 0.4)
+    widths = [2.75, *[1] * top.shape[1]]
+    rows = figure.subplots(len(queries), 1 + top.shape[1], squeeze=False, gridspec_kw={"width_ratios": widths})
+    for axes, query, found in zip(rows, queries, top):
+        axes[0].imshow(_picture(index.queries, query), aspect="auto")
+        for place, (ax, reference) in enumerate(zip(axes[1:], found)):
+            ax.imshow(_picture(index.references, reference))
+            for spine in ax.spines.values():
+                spine.set(color=_verdict(index, query, reference), linewidth=4)
+        for ax in axes:
+            ax.set(xticks=[], yticks=[])
+    for place, ax in enumerate(rows[0]):
+        ax.set_title("query" if place == 0 else f"{place}", fontsize=9)
+    figure.suptitle(f"{title} (green: the right place)", fontsize=10)
+    figure.savefig(file, dpi=100)
+
+
+def _verdict(index: Index, query: int, reference: int) -> str:
+    if reference in index.truth.positives[query]:
+        return RIGHT
+    neutral = index.truth.neutrals is not None and reference in index.truth.neutrals[query]
+    return NEUTRAL if neutral else WRONG
+
+
+def _picture(images, row: int):
+    return images.read(int(row)).permute(1, 2, 0).numpy()
+
+
+def _figure(width: float, height: float):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..utils.errors import UserError
+from ..utils.files import write_json, write_text
 from .config import RunConfig
 
 
@@ -78,8 +79,6 @@ class RunFolder:
 
     def drop_metrics_after(self, epoch: int) -> None:
         """Forget epochs that a resumed run will go through again; a line that was cut off in writing goes too."""
-        from ..utils.files import write_text
-
         kept = []
         for line in self.metrics_file.read_text().splitlines() if self.metrics_file.exists() else []:
             try:
@@ -96,13 +95,6 @@ def model_settings(path: str | Path) -> dict[str, Any]:
         return {}
     settings = json.loads((Path(path) / "config.json").read_text())["model"]
     return {name: value for name, value in settings.items() if name not in ("method", "pretrained")}
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON whole or not at all."""
-    from ..utils import files
-
-    files.write_json(path, value)
 
 
 def environment() -> dict[str, Any]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ._base import TwoTower
 
 __all__ = [
-    "Augment", "Evaluation", "Loss", "Optim", "Recipe",
+    "Augment", "Embeddings", "Evaluation", "Facts", "Loss", "Optim", "Recipe", "TwoTower",
     "create_model", "list_methods", "method_class", "register_method",
 ]  # fmt: skip
 
@@ -79,7 +79,9 @@ def create_model(
         query_size=query_size, reference_size=reference_size, polar=polar, backbone=backbone, pretrained=pretrained
     )
     settings = {name: value for name, value in {**given, **options}.items() if value is not None}
-    known = [name for name in inspect.signature(cls).parameters]
+    known = list(inspect.signature(cls).parameters)
+    if "pretrained" not in known:  # a method without published weights has nothing to switch off
+        settings.pop("pretrained", None)
     for name in settings:
         if name not in known:
             raise UnknownNameError(f"option of {method}", name, known)
@@ -89,3 +91,9 @@ def create_model(
         raise UserError(f"{method} cannot be built with {settings}: {error}") from error
     model.config = {"method": method, **settings}
     return model
+
+
+def __getattr__(name: str):
+    if name in ("Embeddings", "Facts", "TwoTower"):  # these need torch
+        return getattr(importlib.import_module(f"{__name__}._base"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -105,6 +105,11 @@ class Recipe:
     optim: Optim = Optim()
     evaluation: Evaluation = Evaluation()
 
+    def __post_init__(self):
+        # sizes come as lists from the command line and from JSON, as tuples from code
+        plain = {name: tuple(value) if isinstance(value, list) else value for name, value in self.model.items()}
+        object.__setattr__(self, "model", plain)
+
     def but(self, **parts: dict[str, Any]) -> Recipe:
         """A copy with some settings of some parts replaced: `recipe.but(optim={"lr": 1e-3}, model={"polar": False})`."""
         changed = {}

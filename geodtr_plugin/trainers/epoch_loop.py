@@ -67,6 +67,7 @@ class EpochLoop(TwoStreamMetricLoss):
         self.last_checkpoint: Path | None = None
         self.meter: StepMeter | None = None  # of the current epoch
         self.grad_norm: torch.Tensor | float = 0.0  # of the last step
+        self.dataloader_iter: Any = None
         self.epoch_losses: dict[str, float] = {}
         self.epoch_stats: dict[str, float] = {}
         super().__init__(*args, **kwargs)
@@ -77,8 +78,8 @@ class EpochLoop(TwoStreamMetricLoss):
         Whatever ends the training, Ctrl-C included, the workers of the loader are gone afterwards.
         """
         self.epoch = start_epoch
-        self.initialize_dataloader()
         try:
+            self.initialize_dataloader()
             for self.epoch in range(start_epoch, num_epochs + 1):
                 if self.epoch > start_epoch:
                     self.begin_passage()
@@ -148,7 +149,7 @@ class EpochLoop(TwoStreamMetricLoss):
             worker_init_fn=one_thread_worker,
             generator=torch.Generator().manual_seed(self.seed),  # else each passage would draw from the training's
         )
-        self.dataloader_iter = None
+        self.stop_workers()  # of an earlier loader
         self.begin_passage()
         if not self.iterations_per_epoch:
             self.iterations_per_epoch = len(self.dataloader)

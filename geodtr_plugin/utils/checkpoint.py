@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -30,6 +31,8 @@ def save_training_state(path: str | os.PathLike[str], trainer: Any, epoch: int, 
     The file holds models, optimizers, schedulers, losses and miners with a state, a batch transform with a state
     (generators of its own through ``get_extra_state``), ``trainer.best``, the settings that the order of the batches
     follows from, and the states of the random number generators. It is written whole or not at all.
+
+    Call it last in a hook: an evaluation draws random numbers too, and a resumed run does not repeat it.
 
     Args:
         path: the file.
@@ -64,15 +67,12 @@ def read_training_state(path: str | os.PathLike[str]) -> dict[str, Any]:
         CheckpointError: if there is no such file, or it is damaged or something else.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with open(path, "rb") as file:
+            state = _load(file, path)
     except FileNotFoundError:
         raise CheckpointError(f"There is no training state at {path}; check the path of the run.") from None
     except OSError as error:
         raise CheckpointError(f"The training state {path} cannot be read: {error.strerror}.") from error
-    except Exception as error:  # whatever reading damaged bytes as zip and pickle comes upon
-        raise CheckpointError(
-            f"The training state {path} is damaged, or no training state. Resume from another one, or start a new run."
-        ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(
             f"{path} is no training state of this version of geodtr_plugin. "
@@ -117,6 +117,20 @@ def unwrapped(module: Any) -> Any:
     """The module itself where it is wrapped for several devices, so that its names do not depend on that."""
     parallel = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
     return module.module if isinstance(module, parallel) else module
+
+
+def _load(file: BinaryIO, path: str | os.PathLike[str]) -> Any:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()  # torch itself does not compare the checksums that it writes
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"checksum of {damaged}")
+        file.seek(0)
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever comes up when damaged bytes are read as an archive
+        raise CheckpointError(
+            f"The training state {path} is damaged, or no training state. Resume from another one, or start a new run."
+        ) from error
 
 
 def _parts(trainer: Any) -> Iterator[tuple[str, Any]]:

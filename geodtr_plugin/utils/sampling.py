@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from geodtr_plugin.utils.seed import isolated_rng, seed_cpu
@@ -91,7 +90,6 @@ class SeededBatches:
         key = (self.seed, self.epoch, self.passage)
         self.passage += 1
         for position, indices in enumerate(self.batches):
-            # half of the 64 bits: torch takes signed seeds only, numpy's old generator 32 bits
             seeds = np.random.SeedSequence([*key, position]).generate_state(len(indices), np.uint32)
             yield list(zip(seeds.tolist(), indices))
 

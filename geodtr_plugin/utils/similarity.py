@@ -100,13 +100,23 @@ def float32_error(size: int) -> float:
 @contextmanager
 def plain_float32(device: torch.device) -> Iterator[None]:
     """Inside, float32 matrix products are float32: no autocast, no TF32 on GPUs, no bfloat16 on CPUs."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    before = _precision_settings()
+    for owner, name, _, plain in before:
+        setattr(owner, name, plain)
     try:
         with torch.autocast(device.type, enabled=False):
             yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        for owner, name, value, _ in before:
+            setattr(owner, name, value)
+
+
+def _precision_settings() -> list[tuple[object, str, object, object]]:
+    """What decides the arithmetic of float32 products: (owner, attribute, value now, value for plain float32)."""
+    owners = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul] if hasattr(torch.backends, "mkldnn") else []
+    if owners and all(hasattr(owner, "fp32_precision") for owner in owners):
+        return [(owner, "fp32_precision", owner.fp32_precision, "ieee") for owner in owners]
+    return [(torch.backends.cuda.matmul, "allow_tf32", torch.backends.cuda.matmul.allow_tf32, False)]
 
 
 def _require_finite(norms: Tensor, name: str) -> None:

@@ -39,7 +39,7 @@ def draw_hedges(canvas: Canvas, streets: Streets, ground: Ground, style: Style, 
     place = place[ground.patches.ravel().take(place) > 1.2 - 3 * style.plants.hedges]
     leaf = np.array(style.plants.colours[0]) * 0.45 + (25, 48, 16)
     canvas.material.ravel()[place] = canvas.add(leaf)
-    canvas.shade.ravel()[place] = 0.6 + 0.8 * rng.random(len(place), dtype=np.float32)
+    canvas.shade.ravel()[place] = 0.8 + 0.4 * rng.random(len(place), dtype=np.float32)
     canvas.height.ravel()[place] = height_steps(_HEDGE)
     canvas.kind.ravel()[place] = Kind.HEDGE
 

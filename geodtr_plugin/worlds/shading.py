@@ -17,6 +17,8 @@ def solid_colour(scene: Scene, cell: np.ndarray, z: np.ndarray) -> np.ndarray:
     colour = scene.ground.reshape(-1, 3)[cell].astype(np.float32)
     kind = scene.kind.ravel().take(cell)
     colour[kind == Kind.CAR] *= np.float32(0.9)
+    hedge = np.flatnonzero(kind == Kind.HEDGE)
+    colour[hedge] *= _leaves(colour[hedge], z[hedge])[:, None]
     building = scene.building.ravel().take(cell)
     wall = np.flatnonzero((kind == Kind.BUILDING) & (z < scene.facades[:, Facade.WALL].take(building)))
     if len(wall):
@@ -55,7 +57,10 @@ def crown_colour(scene: Scene, cell: np.ndarray, z: np.ndarray) -> np.ndarray:
     top = scene.canopy_top.ravel().take(cell) * np.float32(HEIGHT_STEP)
     base = scene.canopy_base.ravel().take(cell) * np.float32(HEIGHT_STEP)
     up = np.clip((z - base) / np.maximum(top - base, np.float32(0.5)), 0, 1)
-    # a hash of the cell's own colour and the height: it goes with the cell when the scene is turned
-    layer = np.floor(z * np.float32(1 / 0.35)).astype(np.int32) * 7919 + colour[:, 1].astype(np.int32) * 31
-    leaf = ((layer * 2654435 >> 7) & 255).astype(np.float32) * np.float32(0.4 / 255)
-    return colour * ((np.float32(0.62) + np.float32(0.5) * up) * (np.float32(0.8) + leaf))[:, None]
+    return colour * ((np.float32(0.62) + np.float32(0.5) * up) * _leaves(colour, z))[:, None]
+
+
+def _leaves(colour: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """float32 [K] in 0.8..1.2: speckle from the cell's own colour and the height, which turns with the scene."""
+    layer = np.floor(z * np.float32(1 / 0.35)).astype(np.int64) * 7919 + colour[:, 1].astype(np.int64) * 31
+    return np.float32(0.8) + ((layer * 2654435 >> 7) & 255).astype(np.float32) * np.float32(0.4 / 255)

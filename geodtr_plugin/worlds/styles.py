@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from geodtr_plugin.utils.errors import UnknownNameError
+
 Colour = tuple[float, float, float]  # red, green, blue in 0..255
 Span = tuple[float, float]
 
@@ -184,8 +186,5 @@ def list_worlds() -> list[str]:
 def get_style(name: str) -> Style:
     """The style of that name; raises UnknownNameError with the nearest known one."""
     if name not in _STYLES:
-        # imported late: geodtr_plugin.utils pulls in torch, which rendering must not wait for
-        from geodtr_plugin.utils.errors import UnknownNameError
-
         raise UnknownNameError("synthetic world", name, _STYLES)
     return _STYLES[name]

@@ -12,6 +12,7 @@ from geodtr_plugin.utils.errors import UserError
 
 codes = st.integers(0, 7)
 widths = st.one_of(st.integers(1, 40), st.just(671))
+dtypes = st.sampled_from([torch.uint8, torch.float16])
 quick = settings(deadline=None, max_examples=40)
 
 
@@ -29,7 +30,7 @@ def by_hand(ground: torch.Tensor, aerial: torch.Tensor, code: int) -> tuple[torc
 
 
 @quick
-@given(widths, st.integers(1, 12), st.lists(codes, min_size=1, max_size=9), st.sampled_from([torch.uint8, torch.float16]))
+@given(widths, st.integers(1, 12), st.lists(codes, min_size=1, max_size=9), dtypes)
 def test_every_row_is_flipped_rolled_and_turned_by_its_own_layout(width, size, layout, dtype):
     ground, aerial = images(len(layout), 2, width, dtype), images(len(layout), size, size, dtype, seed=1)
     new_ground, new_aerial, returned = LayoutSimulation()(ground, aerial, layout)

@@ -49,13 +49,6 @@ class Towers(torch.nn.Module):
         return Embeddings(q, r, *((q.flip(1), r.flip(1)) if counterfactual else (None, None)))
 
 
-class Noise(torch.nn.Module):
-    """A batch transform that draws from the global generator."""
-
-    def forward(self, query, reference, labels):
-        return query + 0.1 * torch.randn_like(query), reference, labels
-
-
 @pytest.fixture
 def pairs():
     return Pairs
@@ -64,11 +57,6 @@ def pairs():
 @pytest.fixture
 def towers():
     return Towers
-
-
-@pytest.fixture
-def noise():
-    return Noise
 
 
 @pytest.fixture

@@ -39,7 +39,10 @@ def test_equal_to_stock_trainer_step_by_step(make_trainer, pairs, miner):
     for name in ("ours", "stock"):
         kwargs = {} if miner is None else {"mining_funcs": {"tuple_miner": miner}}
         trainer = make_trainer(
-            trunk=copy.deepcopy(trunk), sampler=order, loss_funcs={"metric_loss": TripletMarginLoss(margin=2.0)}, **kwargs
+            trunk=copy.deepcopy(trunk),
+            sampler=order,
+            loss_funcs={"metric_loss": TripletMarginLoss(margin=2.0)},
+            **kwargs,
         )
         if name == "stock":
             trainer = TwoStreamMetricLoss(

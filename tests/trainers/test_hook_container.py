@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from pytorch_metric_learning.distances import LpDistance
 from pytorch_metric_learning.miners import TripletMarginMiner
 from pytorch_metric_learning.testers import GlobalTwoStreamEmbeddingSpaceTester
 from pytorch_metric_learning.utils import logging_presets
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from pytorch_metric_learning.utils.inference import CustomKNN
-from pytorch_metric_learning.distances import LpDistance
 
 
 @pytest.fixture

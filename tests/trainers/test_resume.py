@@ -67,7 +67,9 @@ def test_resume_is_bit_for_bit(make_trainer, pairs, tmp_path, workers, iteration
     first = build(make_trainer, pairs, workers)
     first.iterations_per_epoch = iterations
     first.best = {"epoch": 1, "recall_at_1": np.float64(0.5)}
-    first.end_of_epoch_hook = lambda t: save_training_state(tmp_path / "last.pt", t, t.epoch, extra={"recipe": [1, "a"]})
+    first.end_of_epoch_hook = lambda t: save_training_state(
+        tmp_path / "last.pt", t, t.epoch, extra={"recipe": [1, "a"]}
+    )
     first.train(1, 2)
 
     resumed = build(make_trainer, pairs, workers)

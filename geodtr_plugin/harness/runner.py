@@ -20,8 +20,8 @@ from .config import RunConfig
 from .data import load_indexes
 from .evaluate import Evaluator
 from .log import log, start_log, stop_log
-from .pictures import learning_curve
-from .results import chance_of, table, test_entry
+from .pictures import learning_curve, retrieval_examples
+from .results import chance_of, describe, table, test_entry
 from .run_folder import RunFolder
 from .scalars import open_scalars
 
@@ -151,14 +151,14 @@ class Run:
             "recipe": self.config.recipe.to_dict(),
         }
         if self.train_index is not None:
-            from .results import describe
-
             results["train_data"] = describe(self.train_index)
         if self.trainer:
             write_safetensors(self.folder.last_weights, self.model.state_dict())
             chance = {name: chance_of(index) for name, index in self.tests.items()}
             title = f"{self.config.method} trained on {self.config.train}"
             learning_curve(metrics, chance, title, self.folder.path / "learning_curve.png")
+        for name, (rows, top) in self.evaluate.examples.items():
+            retrieval_examples(self.tests[name], rows, top, name, self.folder.path / f"examples-{name}.png")
         write_json(self.folder.results_file, results)
         log.info(f"\n{table(results)}\n\n{self._footer()}")
         return results

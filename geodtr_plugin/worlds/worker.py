@@ -1,0 +1,28 @@
+"""`python -m geodtr_plugin.worlds.worker FOLDER FIRST STEP`: renders every STEP-th scene of a prepared world.
+
+A process of its own and not one of `multiprocessing`: it never imports the user's main script, which therefore needs
+no `if __name__ == "__main__"`, and it does not load torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from geodtr_plugin.worlds.cache import open_arrays, read_manifest
+from geodtr_plugin.worlds.rendering import render_scene
+from geodtr_plugin.worlds.spec import WorldSpec
+
+
+def main(folder: Path, first: int, step: int) -> None:
+    """Prints the number of finished panoramas after every scene."""
+    spec = WorldSpec.from_manifest(read_manifest(folder))
+    arrays = open_arrays(folder, spec, mode="r+")
+    for number in range(first, spec.scenes, step):
+        print(render_scene(spec, number, arrays), flush=True)
+    for array in arrays.values():
+        array.flush()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,100 @@
+"""Batches on their way to the network: view, augmentation, normalisation, in this order."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from geodtr_plugin.augmentations import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    BatchTransform,
+    LayoutSimulation,
+    RoleTransform,
+    SemanticAugmentation,
+    ViewTransform,
+)
+from geodtr_plugin.miners import CHSG
+
+GENERATOR = torch.Generator().manual_seed(0)
+QUERY = torch.randint(0, 256, (5, 3, 20, 64), dtype=torch.uint8, generator=GENERATOR)
+REFERENCE = torch.randint(0, 256, (5, 3, 48, 48), dtype=torch.uint8, generator=GENERATOR)
+LABELS = torch.tensor([3, 1, 4, 1 << 40, 5])
+QUERY_VIEW, SQUARE_VIEW, POLAR_VIEW = ViewTransform(20, 64), ViewTransform(32, 32), ViewTransform(10, 40, polar=True)
+
+
+def normalised(images: torch.Tensor) -> torch.Tensor:
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return (images - mean) / std
+
+
+@pytest.mark.parametrize("view", [SQUARE_VIEW, POLAR_VIEW])
+def test_a_role_is_viewed_then_normalised(view):
+    images = REFERENCE.clone()
+    torch.testing.assert_close(RoleTransform(view)(images), normalised(view.on_device(REFERENCE)))
+    assert torch.equal(images, REFERENCE)
+
+
+def test_float_input_is_left_alone():
+    images = QUERY / 255
+    before = images.clone()
+    RoleTransform(QUERY_VIEW)(images)
+    assert torch.equal(images, before)
+
+
+def test_other_statistics():
+    half = (0.5, 0.5, 0.5)
+    torch.testing.assert_close(RoleTransform(QUERY_VIEW, half, half)(QUERY), QUERY / 127.5 - 1)
+
+
+def test_without_augmentation_both_roles_are_as_in_evaluation():
+    query, reference, labels = BatchTransform(QUERY_VIEW, SQUARE_VIEW)(QUERY, REFERENCE, LABELS)
+    assert torch.equal(query, RoleTransform(QUERY_VIEW)(QUERY))
+    assert torch.equal(reference, RoleTransform(SQUARE_VIEW)(REFERENCE))
+    assert torch.equal(labels, LABELS)
+
+
+@pytest.mark.parametrize("view", [SQUARE_VIEW, POLAR_VIEW])
+def test_a_pair_of_augmentations_makes_no_twins(view):
+    augment = (LayoutSimulation(view.polar), SemanticAugmentation())
+    transform = BatchTransform(QUERY_VIEW, view, augment)
+    torch.manual_seed(1)
+    query, reference, labels = transform(QUERY, REFERENCE, LABELS)
+    assert transform.multiplier == 1 and torch.equal(labels, LABELS)
+
+    torch.manual_seed(1)
+    expected_query = augment[1](QUERY_VIEW.on_device(QUERY))
+    expected_reference = augment[1](view.on_device(REFERENCE))
+    expected_query, expected_reference, _ = augment[0](expected_query, expected_reference)
+    torch.testing.assert_close(query, normalised(expected_query))
+    torch.testing.assert_close(reference, normalised(expected_reference))
+
+
+def test_a_pair_may_leave_the_colours():
+    transform = BatchTransform(QUERY_VIEW, SQUARE_VIEW, (LayoutSimulation(strength="none"), None))
+    assert torch.equal(transform(QUERY, REFERENCE, LABELS)[0], RoleTransform(QUERY_VIEW)(QUERY))
+
+
+def test_chsg_doubles_the_batch_before_normalisation():
+    chsg = CHSG.variant("l+s")
+    transform = BatchTransform(QUERY_VIEW, SQUARE_VIEW, chsg)
+    torch.manual_seed(1)
+    query, reference, labels = transform(QUERY, REFERENCE, LABELS)
+    torch.manual_seed(1)
+    expected = chsg(QUERY_VIEW.on_device(QUERY), SQUARE_VIEW.on_device(REFERENCE), LABELS)
+    assert transform.multiplier == 2 and torch.equal(labels, expected[2])
+    torch.testing.assert_close(query, normalised(expected[0]))
+    torch.testing.assert_close(reference, normalised(expected[1]))
+
+
+@pytest.mark.parametrize("view, polar", [(SQUARE_VIEW, True), (POLAR_VIEW, False)])
+@pytest.mark.parametrize("build", [lambda polar: CHSG.variant("l", polar), lambda polar: (LayoutSimulation(polar),)])
+def test_refuses_an_augmentation_for_the_other_kind_of_aerial_image(view, polar, build):
+    with pytest.raises(ValueError, match=f"LayoutSimulation with polar={view.polar}"):
+        BatchTransform(QUERY_VIEW, view, build(polar))
+
+
+def test_nothing_of_it_is_saved_with_a_model_or_needs_a_gradient():
+    transform = BatchTransform(QUERY_VIEW, SQUARE_VIEW, CHSG.variant("l+s"))
+    assert not transform.state_dict() and not list(transform.parameters())
+    assert not transform((QUERY / 255).requires_grad_(), REFERENCE, LABELS)[0].requires_grad

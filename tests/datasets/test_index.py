@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from geodtr_plugin.datasets import ImageArray, Index, PairDataset, ViewDataset
+from geodtr_plugin.utils.truth import Truth
+
+
+def make_index(queries=(10, 11, 12, 10), references=(10, 11, 12, 10), pairs=None, split="train", **fields) -> Index:
+    """An index over blank pictures; picture i of the queries is painted i, of the references 100 + i."""
+    query_places, reference_places = np.array(queries), np.array(references)
+    if pairs is None:
+        pairs = np.stack([np.arange(len(queries))] * 2, axis=1)
+    paint = lambda first, n: np.broadcast_to(  # noqa: E731
+        np.arange(first, first + n, dtype=np.uint8)[:, None, None, None], (n, 4, 8, 3)
+    )
+    fields.setdefault("truth", Truth.from_labels(query_places, reference_places))
+    return Index(
+        name="cvusa",
+        split=split,
+        queries=ImageArray(paint(0, len(queries))),
+        references=ImageArray(paint(100, len(references))),
+        pairs=pairs,
+        query_places=query_places,
+        reference_places=reference_places,
+        **fields,
+    )
+
+
+@pytest.fixture
+def offset_index() -> Index:
+    """As VIGOR: two queries share a reference, semi-positives are neutral, the last reference is a distractor."""
+    return make_index(
+        queries=(5, 5, 7),
+        references=(6, 5, 7, 8),
+        pairs=[[0, 1], [1, 1], [2, 2]],
+        truth=Truth.from_lists([[1], [1], [2]], [[0], [2], []]),
+    )
+
+
+def test_repr_names_the_data_set_and_counts():
+    assert repr(make_index(provenance="original")) == "<CVUSA train: 4 pairs, original split>"
+    assert repr(make_index(split="test")) == "<CVUSA test: 4 queries, 4 references>"
+    assert repr(replace(make_index(), name="my-city")) == "<my-city train: 4 pairs>"
+
+
+def test_repeats_of_a_place_are_each_other_s_positives():
+    truth = make_index().truth
+    assert [truth.positives[i].tolist() for i in range(4)] == [[0, 3], [1], [2], [0, 3]]
+
+
+def test_the_fingerprint_changes_with_what_is_scored_and_with_nothing_else():
+    index = make_index()
+    same = replace(index, layout="elsewhere", notes=("copied",))
+    others = [
+        make_index(queries=(10, 11, 12, 13), references=(10, 11, 12, 13)),
+        make_index(truth=Truth.diagonal(4)),
+        make_index(truth=Truth.from_lists([[0, 3], [1], [2], [0, 3]], [[]] * 4)),
+        replace(index, pairs=index.pairs[:3]),
+        replace(index, queries=ImageArray(index.queries.array, ids="abcd")),
+        replace(index, references=ImageArray(index.references.array, ids="abcd")),
+    ]
+    assert same.fingerprint() == index.fingerprint()
+    assert len({index.fingerprint(), *(other.fingerprint() for other in others)}) == 7
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_the_first_pairs_and_their_images(n):
+    index = make_index().limit(n)
+    assert (len(index.pairs), len(index.queries), len(index.references)) == (n, n, n)
+    assert index.pairs.tolist() == [[i, i] for i in range(n)]
+    assert [index.truth.positives[i].tolist() for i in range(n)] == [[i] for i in range(n)]
+    assert index.references.read(n - 1)[0, 0, 0] == 100 + n - 1
+    assert index.notes == (f"limited to the first {n} of 4 pairs",)
+
+
+def test_a_limit_keeps_shared_references_once_and_neutrals_but_no_distractors(offset_index):
+    index = offset_index.limit(2)
+    assert index.pairs.tolist() == [[0, 1], [1, 1]]
+    assert index.reference_places.tolist() == [6, 5, 7]
+    assert [index.truth.neutrals[i].tolist() for i in range(2)] == [[0], [2]]
+
+
+def test_a_limit_above_the_number_of_pairs_changes_nothing_and_zero_is_refused():
+    index = make_index()
+    assert index.limit(4) is index
+    with pytest.raises(ValueError, match="0 pairs"):
+        index.limit(0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "what"),
+    [
+        ({"split": "val"}, "split must be one of train, test"),
+        ({"pairs": [[0, 4]]}, "not there"),
+        ({"pairs": [[-1, 0]]}, "not there"),
+        ({"pairs": [[0, 1]]}, "same place label"),
+        ({"truth": Truth.diagonal(3)}, "truth of 3"),
+        ({"truth": Truth.from_lists([[0], [1], [2], [4]])}, "reference 4"),
+    ],
+)
+def test_an_index_that_contradicts_itself_is_refused(fields, what):
+    with pytest.raises(ValueError, match=what):
+        make_index(**fields)
+
+
+def test_places_need_one_label_an_image():
+    index = make_index()
+    with pytest.raises(ValueError, match="one place label"):
+        replace(index, query_places=index.query_places[:3])
+    with pytest.raises(TypeError, match="integers"):
+        replace(index, query_places=index.query_places.astype(np.float32))
+
+
+class Halved:
+    """A view that keeps the left half."""
+
+    def on_load(self, image):
+        return image[:, :, : image.shape[2] // 2]
+
+
+def test_pairs_load_as_pml_wants_them(offset_index):
+    dataset = PairDataset(offset_index, query_view=Halved())
+    query, reference, place = dataset[1]
+    assert (query.dtype, tuple(query.shape), tuple(reference.shape)) == (torch.uint8, (3, 4, 4), (3, 4, 8))
+    assert (query[0, 0, 0], reference[0, 0, 0], place) == (1, 101, 5)
+    assert dataset.places.tolist() == [5, 5, 7]
+    queries, references, places = next(iter(DataLoader(dataset, batch_size=3)))
+    assert (places.dtype, places.tolist()) == (torch.int64, [5, 5, 7])
+    assert references[:, 0, 0, 0].tolist() == [101, 101, 102]
+    assert queries.dtype == torch.uint8
+
+
+def test_place_labels_above_2_to_the_24_survive_the_loader():
+    big = 2**24 + 1
+    batch = next(iter(DataLoader(PairDataset(make_index((big, big + 1), (big, big + 1))), batch_size=2)))
+    assert batch[2].tolist() == [big, big + 1]
+
+
+def test_views_load_with_row_numbers_or_labels(offset_index):
+    images = offset_index.references
+    assert [ViewDataset(images)[i][1] for i in range(4)] == [0, 1, 2, 3]
+    image, label = ViewDataset(images, Halved(), labels=offset_index.reference_places)[2]
+    assert (tuple(image.shape), label) == ((3, 4, 4), 7)
+    with pytest.raises(ValueError, match="4 images came with 2 labels"):
+        ViewDataset(images, labels=[1, 2])
+
+
+def test_an_index_can_be_sent_to_a_worker(offset_index):
+    again = pickle.loads(pickle.dumps(offset_index.limit(2)))
+    assert again.fingerprint() == offset_index.limit(2).fingerprint()
+    assert torch.equal(again.queries.read(1), offset_index.queries.read(1))

@@ -1,0 +1,92 @@
+"""From words to settings, and what is said about words that mean nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from geodtr_plugin.harness import settings
+from geodtr_plugin.harness.cli import main, parse_run, recipe_for, run_command
+from geodtr_plugin.harness.config import RunConfig
+from geodtr_plugin.methods import method_class
+
+
+def test_the_main_job_takes_the_papers_values():
+    config = settings("--method geodtr_plus --train cvusa --test cvact")
+    optim = config.recipe.optim
+    assert (config.train, config.test, config.recipe_name) == ("cvusa", ("cvact",), "paper")
+    assert (optim.lr, optim.weight_decay, optim.eps, optim.batch_size, optim.epochs) == (1e-4, 0.03, 1e-6, 32, 200)
+    assert (optim.warmup_epochs, optim.max_grad_norm) == (5, 1.0)
+    assert (config.recipe.loss.alpha, config.recipe.loss.beta, config.recipe.augment.chsg) == (10.0, 5.0, "l+s")
+
+
+@pytest.mark.parametrize(
+    "train, name",
+    [("cvusa", "paper"), ("cvact", "paper"), ("synth-suburb", "laptop"), ("synth-suburb-offset", "laptop_offset")],
+)
+def test_the_recipe_follows_from_the_training_set(train, name):
+    assert recipe_for(train) == name
+    assert settings(f"--train {train}").recipe_name == name
+    assert settings(f"--train {train} --recipe paper").recipe == method_class("geodtr_plus").recipes["paper"]
+
+
+def test_every_value_can_be_set():
+    config = settings(
+        "--train synth-suburb --test synth-suburb synth-downtown --epochs 3 --batch-size 8 --lr 0.01 --chsg ls "
+        "--backbone resnet18 --precision bf16 --model.descriptors 4 --model.query_size [64,176] --loss.alpha 7 "
+        "--optim.eps 1e-7 --evaluation.ties optimistic --data.count 50 --limit 40 --seed 3 --device cpu --workers 0"
+    )
+    recipe = config.recipe
+    assert config.test == ("synth-suburb", "synth-downtown")
+    assert (recipe.optim.epochs, recipe.optim.batch_size, recipe.optim.lr, recipe.optim.eps) == (3, 8, 0.01, 1e-7)
+    assert (recipe.augment.chsg, recipe.loss.alpha, recipe.optim.precision) == ("ls", 7.0, "bf16")
+    assert recipe.model["backbone"] == "resnet18" and recipe.model["descriptors"] == 4
+    assert list(recipe.model["query_size"]) == [64, 176]
+    assert (recipe.evaluation.ties, config.data, config.limit) == ("optimistic", {"count": 50}, 40)
+    assert (config.seed, config.device, config.workers) == (3, "cpu", 0)
+
+
+def test_polar_can_be_switched():
+    assert "polar" not in settings("--train cvusa").recipe.model
+    assert settings("--train cvusa --no-polar").recipe.model["polar"] is False
+    assert settings("--train cvusa --polar").recipe.model["polar"] is True
+
+
+def test_settings_survive_their_file(tmp_path):
+    words = ["--train", "synth-suburb", "--lr", "0.01", "--no-polar", "--model.descriptors", "4"]
+    config, text = parse_run(words)
+    (tmp_path / "recipe.yaml").write_text(text)
+    again, _ = parse_run(["--config", str(tmp_path / "recipe.yaml")])
+    assert again == config
+    assert RunConfig.from_dict(config.to_dict()).to_dict() == config.to_dict()
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        ("--train cvusa --epocs 3", "Did you mean --epochs?"),
+        ("--train cvusa --optim.lrr 3", "Did you mean --optim.lr?"),
+        ("--train cvusa --epochs many", "epochs"),
+        ("--train cvusa --precision fp8", "fp8"),
+        ("--method geodtr+ --train cvusa", "Did you mean 'geodtr_plus'?"),
+        ("--method geodtr_plus", "Nothing to do"),
+        ("--test cvact", "--train is missing"),
+        ("--train cvusa --batch-size 1", "no negatives"),
+        ("--train cvusa --epochs -1", "must be 0"),
+        ("--train cvusa --recipe papr", "Did you mean 'paper'?"),
+        ("--train cvusa --config nothing.yaml", "There is no settings file nothing.yaml"),
+        ("--resume nowhere", "nowhere is no run folder"),
+        ("--resume nowhere --lr 1", "--lr"),
+    ],
+)
+def test_mistakes_are_answered_with_one_sentence(words, sentence, capsys):
+    assert run_command(words.split()) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("Error: ") and sentence in error
+    assert len(error.strip().splitlines()) == 1 and "Traceback" not in error
+
+
+def test_the_console_script_knows_its_verbs(capsys):
+    assert main(["--help"]) == 0
+    assert "run" in capsys.readouterr().out
+    assert main(["rum"]) == 1
+    assert "Did you mean 'run'?" in capsys.readouterr().err

@@ -1,0 +1,47 @@
+"""The learning rates of the recipe, epoch by epoch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from geodtr_plugin.utils.schedule import warmup_cosine
+
+
+def rates(epochs, trained, base=1e-4, **kwargs):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=base)
+    scheduler = warmup_cosine(optimizer, epochs, **kwargs)
+    found = []
+    for _ in range(trained):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return found
+
+
+def test_authors_schedule():
+    found = rates(200, 200, zero_first_epoch=True)
+    assert found[:7] == pytest.approx([0, 2e-5, 4e-5, 6e-5, 8e-5, 1e-4, 9.99935e-5], rel=1e-6)
+    assert found[99] == pytest.approx(5.28e-5, rel=1e-3)
+    assert found[199] == pytest.approx(6.5e-9, rel=5e-3)
+
+
+def test_default_learns_in_the_first_epoch_and_descends_alike():
+    found, authors = rates(200, 200), rates(200, 200, zero_first_epoch=True)
+    assert found[:5] == pytest.approx([2e-5, 4e-5, 6e-5, 8e-5, 1e-4])
+    assert found[5:] == authors[5:]
+
+
+@pytest.mark.parametrize("epochs, warmup, expected", [(3, 5, [0.2, 0.4, 0.6]), (2, 0, [1.0, 0.5]), (1, 1, [1.0])])
+def test_short_runs(epochs, warmup, expected):
+    assert rates(epochs, epochs, base=1.0, warmup_epochs=warmup) == pytest.approx(expected)
+
+
+def test_ends_at_zero():
+    assert rates(10, 11, warmup_epochs=2)[-1] == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("epochs, warmup", [(0, 5), (10, -1)])
+def test_impossible_lengths_are_refused(epochs, warmup):
+    with pytest.raises(ValueError, match="epochs >= 1"):
+        rates(epochs, 1, warmup_epochs=warmup)
