@@ -116,7 +116,7 @@ def write_cvact(
         never_released: let the train split name the real pair that has no files.
 
     Returns:
-        All panorama ids, in the order of ACT_data.mat: two without images, train, val, test, and the one never released.
+        All panorama ids in the order of ACT_data.mat: two without images, train, val, test, the one never released.
     """
     ids = panorama_ids(2 + num_train + num_val + num_test) + [NEVER_RELEASED]
     train, val, test = np.split(np.arange(2, len(ids) - 1), [num_train, num_train + num_val])

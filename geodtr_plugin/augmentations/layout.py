@@ -95,13 +95,13 @@ class LayoutSimulation(nn.Module):
         """
         if layout is None:
             layout = self.sample(len(ground))
-        return self._apply(ground, aerial, layout, undo=False)
+        return self._laid_out(ground, aerial, layout, undo=False)
 
     def undo(self, ground: Tensor, aerial: Tensor, layout: Tensor | Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         """Reverts `forward(..., layout)` exactly, at every width. Same arguments, returns and errors as `forward`."""
-        return self._apply(ground, aerial, layout, undo=True)
+        return self._laid_out(ground, aerial, layout, undo=True)
 
-    def _apply(self, ground: Tensor, aerial: Tensor, layout, undo: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def _laid_out(self, ground: Tensor, aerial: Tensor, layout, undo: bool) -> tuple[Tensor, Tensor, Tensor]:
         layout = self._checked(ground, aerial, layout)
         turn_aerial = turn_panoramas if self.polar else turn_tiles
         return turn_panoramas(ground, layout, undo), turn_aerial(aerial, layout, undo), layout.to(ground.device)

@@ -34,15 +34,16 @@ class RoleTransform(nn.Module):
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         """Args: images [B, 3, *, *], uint8 or float in [0, 1]. Returns: float32 [B, 3, h, w], normalised."""
-        return self.normalise(self.to_view(images))
+        return self.normalise_(self.to_view(images))
 
     def to_view(self, images: Tensor) -> Tensor:
-        """Images on this transform's device, float32 in [0, 1] and of the view's size."""
-        return self.view.on_device(images.to(self.mean.device, non_blocking=True))
+        """A new tensor: the images on this transform's device, float32 in [0, 1] and of the view's size."""
+        viewed = self.view.on_device(images.to(self.mean.device, non_blocking=True))
+        return viewed.clone() if viewed is images else viewed
 
-    def normalise(self, images: Tensor) -> Tensor:
-        """Images [B, 3, h, w] in [0, 1], less the mean, over the standard deviation."""
-        return (images - self.mean).div_(self.std)
+    def normalise_(self, images: Tensor) -> Tensor:
+        """Images [B, 3, h, w] in [0, 1], less the mean, over the standard deviation: in place."""
+        return images.sub_(self.mean).div_(self.std)
 
     def extra_repr(self) -> str:
         mean, std = ([round(value, 4) for value in buffer.flatten().tolist()] for buffer in (self.mean, self.std))
@@ -129,4 +130,4 @@ class BatchTransform(nn.Module):
         labels = labels.to(query.device, non_blocking=True)
         if self.augment is not None:
             query, reference, labels = self.augment(query, reference, labels)
-        return self.query.normalise(query), self.reference.normalise(reference), labels
+        return self.query.normalise_(query), self.reference.normalise_(reference), labels

@@ -56,7 +56,8 @@ class ViewTransform:
             float32 [B, 3, height, width] in [0, 1].
         """
         sized = PolarTransform(self.height, self.width)(images) if self.polar else self._resized(images)
-        return sized.float() if images.is_floating_point() else sized / 255
+        scaled = sized.float() if images.is_floating_point() else sized / 255
+        return scaled.clamp_(max=1)  # the weights of a bilinear mean add up to 1 but for the last bit
 
     def _resized(self, images: Tensor) -> Tensor:
         size = [self.height, self.width]

@@ -40,7 +40,7 @@ class ActMat:
 
 
 def find_act_mat(root: Path, folder: Path, named: str | os.PathLike[str] | None) -> Path:
-    """The named file, else the one in the data set's folder, in an archive's folder, or up to two folders up.
+    """The named file, else the one in the data set's folder, in an archive's folder, in root, or up to two folders up.
 
     Raises:
         DatasetNotFoundError: it is at none of these places.

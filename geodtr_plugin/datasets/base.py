@@ -75,7 +75,7 @@ class Index:
         if len(self.truth) != num_queries:
             raise ValueError(f"{num_queries} queries came with the truth of {len(self.truth)}")
         self.truth.check(num_references)
-        if len(self.pairs) and (self.pairs.min() < 0 or (self.pairs.max(axis=0) >= (num_queries, num_references)).any()):
+        if ((self.pairs < 0) | (self.pairs >= (num_queries, num_references))).any():
             raise ValueError("pairs name images that are not there")
         if (self.query_places[self.pairs[:, 0]] != self.reference_places[self.pairs[:, 1]]).any():
             raise ValueError("the two images of a pair must have the same place label")

@@ -24,10 +24,8 @@ _ARCHIVES = ("ANU_data_small", "ANU_data_test", "")
 _PANORAMAS = ("streetview/{}_grdView.jpg",)
 # satview_correct: the aerials that the makers of Sat2StrPanoramaSynthesis aligned again, given out without the others.
 _AERIALS = ("satview_polish/{}_satView_polish.jpg", "satview_correct/{}_satView_polish.png")
-_NEEDS = [
-    ("ANU_data_small", "ANU_data_test", "streetview"),
-    ("ANU_data_small", "ANU_data_test", "satview_polish", "satview_correct"),
-]
+# Not streetview, which CVUSA has as well.
+_NEEDS = [("ANU_data_small", "ANU_data_test", "satview_polish", "satview_correct")]
 # Full spheres; their upper and lower quarters are sky and car, and CVUSA's were released without them.
 _MIDDLE_HALF = (0.25, 0.75)
 # The one train pair whose files were never released.
@@ -103,7 +101,7 @@ def _role(
 
 def _archives_found(folder: Path) -> str:
     found = [archive for archive in _ARCHIVES if archive and (folder / archive).is_dir()]
-    return " and ".join(found) or "streetview"
+    return " and ".join(found) or "images"
 
 
 def _tell_realigned(references: Role) -> tuple[str, ...]:

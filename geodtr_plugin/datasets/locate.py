@@ -24,7 +24,7 @@ def data_root(name: str, root: str | os.PathLike[str] | None) -> Path:
     named = root if root is not None else os.environ.get(ENVIRONMENT)
     if not named:
         raise DatasetNotFoundError(f"{DATASETS[name].title} needs a folder to look in. {how_to_get(name)}")
-    path = Path(named).expanduser().absolute()
+    path = Path(os.path.abspath(Path(named).expanduser()))
     if not path.is_dir():
         source = "" if root is not None else f", which {ENVIRONMENT} names"
         raise DatasetNotFoundError(f"There is no folder {path}{source}. {how_to_get(name)}")
@@ -42,24 +42,27 @@ def find_folder(name: str, root: Path, folders: frozenset[str], needs: Sequence[
         remedy: a sentence for the case that a folder holds a part of it.
 
     Raises:
-        DatasetNotFoundError: with every folder looked at and the first thing that each lacks.
+        DatasetNotFoundError: with what the nearest folder lacks, or with every folder looked at.
     """
-    tried = {folder: [need for need in needs if not _holds(folder, need)] for folder in _candidates(name, root, folders)}
+    candidates = _candidates(name, root, folders)
+    tried = {folder: [need for need in needs if not _holds(folder, need)] for folder in candidates}
     for folder, missing in tried.items():
         if not missing:
             return folder
+    nearest, missing = min(tried.items(), key=lambda item: len(item[1]))
+    if len(missing) < len(needs):
+        lacks = ", ".join(map(" or ".join, missing))
+        raise DatasetNotFoundError(
+            f"{DATASETS[name].title} in {nearest} is not complete: it lacks {lacks}. {remedy} {how_to_get(name)}"
+        )
     looked = "; ".join(f"{folder} (no {' or '.join(missing[0])})" for folder, missing in tried.items())
-    partly = any(len(missing) < len(needs) for missing in tried.values())
-    raise DatasetNotFoundError(
-        f"{DATASETS[name].title} was not found. Looked in {looked}. "
-        f"{remedy + ' ' if partly and remedy else ''}{how_to_get(name)}"
-    )
+    raise DatasetNotFoundError(f"{DATASETS[name].title} was not found. Looked in {looked}. {how_to_get(name)}")
 
 
 def how_to_get(name: str) -> str:
     """Where the data set's makers give it out, and how to say where it lies."""
     facts = DATASETS[name]
-    return f"Name the folder with --data-root or in {ENVIRONMENT}; {facts.title} is given out by its makers: {facts.page}."
+    return f"Name its folder with --data-root or in {ENVIRONMENT}. {facts.title} comes from its makers: {facts.page}."
 
 
 def _holds(folder: Path, need: Need) -> bool:

@@ -1,4 +1,7 @@
-"""Which data sets there are, and the facts about them. Standard library only: a command's help must not wait for torch."""
+"""Which data sets there are, and the facts about them.
+
+Imports the standard library only: a command's help must not wait for torch.
+"""
 
 from __future__ import annotations
 

@@ -211,5 +211,7 @@ def _to_config(options: Namespace, recipe_name: str) -> RunConfig:
 
 
 def _complain(error: UserError) -> int:
-    print(f"Error: {error}", file=sys.stderr)
+    # torch wraps what a loader's worker raised in that worker's traceback; the sentence stands after the class's name
+    sentence = str(error).rsplit(f"{type(error).__name__}: ", 1)[-1].strip()
+    print(f"Error: {sentence}", file=sys.stderr)
     return 1

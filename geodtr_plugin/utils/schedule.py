@@ -39,6 +39,7 @@ def warmup_cosine(
     def factor(epoch: int) -> float:
         if epoch < warmup_epochs:
             return (epoch + first) / warmup_epochs
-        return 0.5 * (1.0 + math.cos(math.pi * (epoch - warmup_epochs) / descent))
+        progress = min(1.0, (epoch - warmup_epochs) / descent)  # a cosine that went on would rise again
+        return 0.5 * (1.0 + math.cos(math.pi * progress))
 
     return LambdaLR(optimizer, factor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
@@ -100,23 +100,17 @@ def float32_error(size: int) -> float:
 @contextmanager
 def plain_float32(device: torch.device) -> Iterator[None]:
     """Inside, float32 matrix products are float32: no autocast, no TF32 on GPUs, no bfloat16 on CPUs."""
-    before = _precision_settings()
-    for owner, name, _, plain in before:
-        setattr(owner, name, plain)
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        for owner, name, value, _ in before:
-            setattr(owner, name, value)
-
-
-def _precision_settings() -> list[tuple[object, str, object, object]]:
-    """What decides the arithmetic of float32 products: (owner, attribute, value now, value for plain float32)."""
-    owners = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul] if hasattr(torch.backends, "mkldnn") else []
-    if owners and all(hasattr(owner, "fp32_precision") for owner in owners):
-        return [(owner, "fp32_precision", owner.fp32_precision, "ieee") for owner in owners]
-    return [(torch.backends.cuda.matmul, "allow_tf32", torch.backends.cuda.matmul.allow_tf32, False)]
+    products = [torch.backends.cuda.matmul, getattr(torch.backends.mkldnn, "matmul", None)]
+    with ExitStack() as stack:
+        if all(hasattr(owner, "fp32_precision") for owner in products):
+            for owner in products:
+                stack.callback(setattr, owner, "fp32_precision", owner.fp32_precision)
+                owner.fp32_precision = "ieee"
+        else:  # torch before 2.9 has one switch for all
+            stack.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+            torch.set_float32_matmul_precision("highest")
+        stack.enter_context(torch.autocast(device.type, enabled=False))
+        yield
 
 
 def _require_finite(norms: Tensor, name: str) -> None:
@@ -124,6 +118,6 @@ def _require_finite(norms: Tensor, name: str) -> None:
     if bad:
         rows = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
         raise NonFiniteEmbeddingsError(
-            f"{len(bad):,} of {len(norms):,} {name} embeddings are not finite (rows {rows}): the model diverged or its "
-            "precision overflowed. Use an earlier checkpoint, or embed in fp32."
+            f"{len(bad):,} of {len(norms):,} {name} embeddings are not finite, or longer than 1e30 (rows {rows}): the "
+            "model diverged or its precision overflowed. Use an earlier checkpoint, or embed in fp32."
         )

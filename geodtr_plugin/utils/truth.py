@@ -84,16 +84,16 @@ class Truth:
         if outside.any():
             at = int(np.argmax(outside))
             raise ValueError(
-                f"the truth of query {rows[at]} names reference {values[at]}, but the gallery has {num_references}"
+                f"the truth of query {rows[at]} names reference {values[at]}, but there are {num_references} references"
             )
         pairs, counts = np.unique(np.stack([rows, values]), axis=1, return_counts=True)
         if (counts > 1).any():
             row, value = pairs[:, np.argmax(counts > 1)]
-            raise ValueError(f"the truth of query {row} names reference {value} twice (positives and neutrals together)")
+            raise ValueError(f"the truth of query {row} names reference {value} twice, positives and neutrals together")
 
 
 def _matches(labels: np.ndarray, references: np.ndarray, but: np.ndarray | None = None) -> Ragged:
-    """Per row of `labels` `[N, S]`, the references that carry one of its labels; -1 and the label in `but` do not count.
+    """Per row of `labels` `[N, S]`, the references that carry one of them; -1 and the label in `but` do not count.
 
     A label that a row repeats counts once.
     """

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
+import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from geodtr_plugin.worlds.spec import WorldSpec
 _MANIFEST = "manifest.json"
 _PARTIAL = ".partial-"  # folders that begin with it are being written, or were left by a process that died
 
+_STALE = 24 * 3600  # seconds after which such a folder has surely been left
+_ATTEMPTS = 3  # a world may be damaged or removed by others just after it was rendered
 _REMEDY = "Set GEODTR_CACHE to a folder with room for it."
 
 
@@ -38,16 +41,18 @@ def cached(spec: WorldSpec, root: Path, render: Callable[[Path], None]) -> dict[
     the same world at once, the second to finish uses what the first one left.
     """
     target = root / "worlds" / spec.key()
-    arrays = open_if_complete(target, spec)
-    if arrays is None:
+    for _ in range(_ATTEMPTS):
+        arrays = open_if_complete(target, spec)
+        if arrays is not None:
+            return arrays
+        _discard(target)
         partial = _prepare(target, spec)
         try:
             render(partial)
-            _publish(partial, target, spec)
+            _publish(partial, target)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        arrays = open_arrays(target, spec, mode="r")
-    return arrays
+    return open_arrays(target, spec, mode="r")
 
 
 def open_if_complete(folder: Path, spec: WorldSpec) -> dict[str, np.ndarray] | None:
@@ -82,9 +87,10 @@ def _prepare(target: Path, spec: WorldSpec) -> Path:
     size = sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in shapes.values())
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=target.parent))
+        partial = _new_folder(target.parent)
     except OSError as error:
         raise UserError(f"Cannot write to the cache folder {target.parent} ({error.strerror}). {_REMEDY}") from error
+    _sweep(target.parent)
     if shutil.disk_usage(partial).free < size * 1.05:
         partial.rmdir()
         raise UserError(f"This world needs {size / 1e6:.0f} MB, more than is free in {target.parent}. {_REMEDY}")
@@ -94,24 +100,39 @@ def _prepare(target: Path, spec: WorldSpec) -> Path:
     return partial
 
 
-def _publish(partial: Path, target: Path, spec: WorldSpec) -> None:
-    """Gives a complete folder its name; leaves another process's complete folder in place."""
+def _new_folder(parent: Path) -> Path:
+    folder = parent / f"{_PARTIAL}{uuid.uuid4().hex}"  # not by tempfile, whose folders other users cannot read
+    folder.mkdir()
+    return folder
+
+
+def _sweep(parent: Path) -> None:
+    """Removes what killed processes left."""
+    for folder in parent.glob(f"{_PARTIAL}*"):
+        try:
+            if time.time() - folder.stat().st_mtime > _STALE:
+                shutil.rmtree(folder, ignore_errors=True)
+        except FileNotFoundError:
+            pass  # its owner has just finished
+
+
+def _publish(partial: Path, target: Path) -> None:
+    """Gives a complete folder its name, unless another process was quicker."""
     for path in partial.iterdir():
         with path.open("r+b") as file:
             os.fsync(file.fileno())
-    while open_if_complete(target, spec) is None:
-        if target.exists():
-            _discard(target)
-        try:
-            partial.rename(target)
-        except OSError:
-            if not target.exists():
-                raise
+    try:
+        partial.rename(target)
+    except OSError:
+        if not target.exists():
+            raise
 
 
 def _discard(target: Path) -> None:
-    """Removes a broken folder; it first gets another name, so that nobody sees it half removed."""
-    grave = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=target.parent))
+    """Removes a broken folder, if there is one; it gets another name first, so that nobody sees it half removed."""
+    if not target.exists():
+        return
+    grave = _new_folder(target.parent)
     try:
         target.rename(grave / target.name)
     except FileNotFoundError:

@@ -14,9 +14,7 @@ _HALF = (0.95, 2.2)  # half a car's width and length, metres
 _ROOF, _BONNET = 1.5, 1.0  # heights, metres
 
 
-def draw_cars(
-    canvas: Canvas, streets: Streets, share: float, transient: float, rng: np.random.Generator
-) -> np.ndarray:
+def draw_cars(canvas: Canvas, streets: Streets, share: float, transient: float, rng: np.random.Generator) -> np.ndarray:
     """Parks cars along the kerbs.
 
     Args:

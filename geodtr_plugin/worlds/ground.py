@@ -68,7 +68,9 @@ def _paint_blocks(canvas: Canvas, streets: Streets, land: LandStyle, ground: Gro
     dryness = np.clip(land.dryness + 0.25 * rng.standard_normal(shape), 0, 1)
     grass, dry, paving = (np.array(colour, np.float32) for colour in (land.grass, land.dry, land.paving))
     colours = (grass * (1 - dryness) + dry * dryness) * (1 + 0.08 * rng.standard_normal(shape))
-    colours = np.where((ground.blocks == Block.PAVED)[..., None], paving * (1 + 0.12 * rng.standard_normal(shape)), colours)
+    colours = np.where(
+        (ground.blocks == Block.PAVED)[..., None], paving * (1 + 0.12 * rng.standard_normal(shape)), colours
+    )
     crops = _CROPS[rng.integers(len(_CROPS), size=streets.blocks)]
     colours = np.where((ground.blocks == Block.FIELD)[..., None], crops, colours)
     worn = np.where((ground.blocks == Block.PAVED)[..., None], colours * 0.93, 0.5 * colours + 0.5 * dry)
@@ -118,7 +120,9 @@ def _paint_uses(canvas: Canvas, streets: Streets, style: Style, ground: Ground, 
     material[path] = canvas.add(0.95 * np.array(style.land.walk))
 
     water = _cells(streets, ground, Block.WATER, style.streets.sidewalk + 0.5)
-    water = water[streets.edge.ravel().take(water) + ground.patches.ravel().take(water) > style.streets.sidewalk + _SHORE]
+    water = water[
+        streets.edge.ravel().take(water) + ground.patches.ravel().take(water) > style.streets.sidewalk + _SHORE
+    ]
     material[water] = canvas.add(_WATER)
     canvas.blocked.ravel()[water] = True
 

@@ -37,9 +37,7 @@ class Lots:
         return Lots(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
 
-def place_lots(
-    canvas: Canvas, streets: Streets, blocks: np.ndarray, style: Style, rng: np.random.Generator
-) -> Lots:
+def place_lots(canvas: Canvas, streets: Streets, blocks: np.ndarray, style: Style, rng: np.random.Generator) -> Lots:
     """Lots along both families of roads, in random order, without those that meet a road or water."""
     runs = [_runs(streets, family, blocks, style) for family in (0, 1)]
     parts = [_fill_runs(run, style.houses, rng) for run in runs]

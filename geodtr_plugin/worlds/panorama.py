@@ -56,7 +56,9 @@ class PanoramaCamera:
         """uint8 [height, width, 3]: what stands around the camera's corner."""
         margin = math.ceil(_FARTHEST / scene.cell)
         if not all(margin <= at <= scene.n - margin for at in (camera.row, camera.column)):
-            raise ValueError(f"{camera} is less than {_FARTHEST} m from the scene's edge, where a panorama has no data.")
+            raise ValueError(
+                f"{camera} is less than {_FARTHEST} m from the scene's edge, where a panorama has no data."
+            )
         tables = self._tables_for(scene)
         corner = camera.row * scene.n + camera.column
         samples = tables.samples + corner

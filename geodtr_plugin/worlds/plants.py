@@ -76,7 +76,10 @@ def _places(canvas: Canvas, streets: Streets, style: Style, rng: np.random.Gener
     verge_rows, verge_columns = _scatter(canvas, int(area / _VERGE_CELL), plants, rng)
     edge = streets.edge[verge_rows, verge_columns]
     verge = (edge > 0.6) & (edge < style.streets.sidewalk + 1.2) & (rng.random(len(edge)) < plants.verge)
-    rows, columns = np.concatenate([rows[kept], verge_rows[verge]]), np.concatenate([columns[kept], verge_columns[verge]])
+    rows, columns = (
+        np.concatenate([rows[kept], verge_rows[verge]]),
+        np.concatenate([columns[kept], verge_columns[verge]]),
+    )
     free = ~canvas.blocked[rows, columns]
     return rows[free], columns[free]
 
@@ -100,8 +103,12 @@ def _stamp(cell: float, radius: float, conifer: bool) -> _Stamp:
     height = (2.6 if conifer else 1.8) * radius
     droop = 0.0 if conifer else 0.25
     return _Stamp(
-        rows, columns, profile.astype(np.float32), base + 0.3 + height * (droop + (1 - droop) * profile),
-        base + height * droop * (1 - profile), radius,
+        rows,
+        columns,
+        profile.astype(np.float32),
+        base + 0.3 + height * (droop + (1 - droop) * profile),
+        base + height * droop * (1 - profile),
+        radius,
     )
 
 

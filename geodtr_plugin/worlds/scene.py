@@ -9,7 +9,8 @@ import numpy as np
 from geodtr_plugin.worlds.styles import Style
 
 _RASTERS = (
-    "aerial", "ground", "height", "kind", "building", "facade_place", "facade_light", "canopy_top", "canopy_base", "canopy",
+    "aerial", "ground", "height", "kind", "building", "facade_place", "facade_light",
+    "canopy_top", "canopy_base", "canopy",
 )  # fmt: skip
 
 

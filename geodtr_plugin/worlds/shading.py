@@ -35,7 +35,9 @@ def _wall_colour(scene: Scene, cell: np.ndarray, building: np.ndarray, z: np.nda
     glass = _is_window(table, across, up, z)
     light = scene.facade_light.ravel().take(cell).astype(np.float32) / 200
     light *= np.minimum(np.float32(0.82) + np.float32(0.06) * z, 1)
-    plaster = table[:, Facade.COLOUR : Facade.COLOUR + 3] * np.where(up < 0.18, np.float32(0.85), np.float32(1))[:, None]
+    plaster = (
+        table[:, Facade.COLOUR : Facade.COLOUR + 3] * np.where(up < 0.18, np.float32(0.85), np.float32(1))[:, None]
+    )
     # every window reflects a little differently
     sheen = (bay * 7 + storey * 13 + building * np.float32(3)) % 5
     pane = table[:, Facade.GLASS : Facade.GLASS + 3] * (np.float32(0.8) + np.float32(0.15) * sheen)[:, None]
@@ -52,7 +54,7 @@ def _is_window(table: np.ndarray, across: np.ndarray, up: np.ndarray, z: np.ndar
 
 
 def crown_colour(scene: Scene, cell: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """float32 [K, 3]: crowns at the flat cell indices `cell` [K], seen at height `z` [K]: lighter above, with leaves."""
+    """float32 [K, 3]: crowns at the flat cell indices `cell` [K], seen at height `z` [K]; lighter above."""
     colour = scene.canopy.reshape(-1, 3)[cell].astype(np.float32)
     top = scene.canopy_top.ravel().take(cell) * np.float32(HEIGHT_STEP)
     base = scene.canopy_base.ravel().take(cell) * np.float32(HEIGHT_STEP)

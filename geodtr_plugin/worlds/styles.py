@@ -101,6 +101,8 @@ class Style:
 
 SUBURB = Style("suburb")  # leafy, curved roads: the defaults above
 
+# a number a line would hide which numbers belong together
+# fmt: off
 DOWNTOWN = Style(
     "downtown",  # a straight grey grid under haze, tall blocks with flat roofs
     streets=StreetStyle(
@@ -174,6 +176,7 @@ OLDTOWN = Style(
         sight=160.0, clouds=1.0, aerial_gain=(1.03, 0.98, 0.95), aerial_gamma=0.95,
     ),
 )
+# fmt: on
 
 _STYLES = {style.name: style for style in (SUBURB, DOWNTOWN, COUNTRY, OLDTOWN)}
 

@@ -35,11 +35,13 @@ def test_a_role_is_viewed_then_normalised(view):
     assert torch.equal(images, REFERENCE)
 
 
-def test_float_input_is_left_alone():
-    images = QUERY / 255
-    before = images.clone()
-    RoleTransform(QUERY_VIEW)(images)
-    assert torch.equal(images, before)
+@pytest.mark.parametrize("augment", [None, CHSG.variant("raw"), CHSG.variant("l+s")])
+def test_float_input_is_left_alone(augment):
+    query, reference = QUERY / 255, SQUARE_VIEW.on_device(REFERENCE)
+    before = query.clone(), reference.clone()
+    RoleTransform(QUERY_VIEW)(query)
+    BatchTransform(QUERY_VIEW, SQUARE_VIEW, augment)(query, reference, LABELS)
+    assert torch.equal(query, before[0]) and torch.equal(reference, before[1])
 
 
 def test_other_statistics():

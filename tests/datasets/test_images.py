@@ -53,16 +53,16 @@ def test_a_jpeg_is_read_as_it_was_painted(jpegs):
     assert list(jpegs.ids) == ["-a_grdView", "_b_grdView", "c"]
 
 
-@pytest.mark.parametrize("mode", ["L", "CMYK", "RGB", "RGBA", "P", "1"])
-@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+COLOURS = {"JPEG": ["L", "CMYK", "RGB"], "PNG": ["L", "RGB", "RGBA", "P", "1"]}
+
+
+@pytest.mark.parametrize(("kind", "mode"), [(kind, mode) for kind, modes in COLOURS.items() for mode in modes])
 def test_every_colour_mode_becomes_rgb(tmp_path, mode, kind):
-    if mode in (["RGBA", "P", "1"] if kind == "JPEG" else ["CMYK"]):
-        pytest.skip("the format has no such mode")
     picture = Image.fromarray(smooth_noise("aerial", 0, 32, 32)).convert(mode)
-    picture.save(tmp_path / "a.img", kind)
+    picture.save(tmp_path / "a.img", kind, quality=95, subsampling=0)
     expected = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
     image = ImageFiles(tmp_path, ["a.img"]).read(0)
-    assert (image.int() - expected.int()).abs().max() < (24 if kind == "JPEG" else 1)
+    assert (image.int() - expected.int()).abs().max() < (16 if kind == "JPEG" else 1)
 
 
 @pytest.mark.parametrize("height", [832, 64, 30, 1])

@@ -37,8 +37,8 @@ def test_short_runs(epochs, warmup, expected):
     assert rates(epochs, epochs, base=1.0, warmup_epochs=warmup) == pytest.approx(expected)
 
 
-def test_ends_at_zero():
-    assert rates(10, 11, warmup_epochs=2)[-1] == pytest.approx(0, abs=1e-12)
+def test_ends_at_zero_and_stays_there():
+    assert rates(10, 14, warmup_epochs=2)[-4:] == pytest.approx([0, 0, 0, 0], abs=1e-12)
 
 
 @pytest.mark.parametrize("epochs, warmup", [(0, 5), (10, -1)])

@@ -1,0 +1,59 @@
+"""The counterfactual loss of GeoDTR and GeoDTR+."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from pytorch_metric_learning.utils import common_functions as c_f
+from torch import Tensor
+
+from .full_precision import FullPrecisionLoss, SubLoss
+
+
+class CounterfactualLoss(FullPrecisionLoss):
+    """Push every embedding away from its counterfactual: mean of log(1 + exp(-beta d)), d = 2 - 2 cos.
+
+    Called as `loss(embeddings, ref_emb=counterfactual_embeddings)`, row i of one belonging to row i of the other, once
+    a view (GeoDTR+, counterfactual learning). Labels are ignored. The rows are one sub-loss "loss", reduced as
+    elements.
+
+    Args:
+        beta: weight of the distance inside the exponential.
+        **kwargs: see `FullPrecisionLoss`.
+    """
+
+    def __init__(self, beta: float = 5.0, **kwargs):
+        if not beta > 0:
+            raise ValueError(f"beta must be above 0, not {beta}")
+        super().__init__(**kwargs)
+        self.beta = beta
+        self.add_to_recordable_attributes(list_of_names=["beta"], is_stat=False)
+
+    def compute_loss(
+        self,
+        embeddings: Tensor,
+        labels: Tensor | None,
+        indices_tuple: tuple[Tensor, ...] | None,
+        ref_emb: Tensor,
+        ref_labels: Tensor | None,
+    ) -> dict[str, SubLoss]:
+        """PML's seam: embeddings and ref_emb `[N, D]` -> N losses."""
+        c_f.indices_tuple_not_supported(indices_tuple)
+        if ref_emb is embeddings:
+            raise ValueError("CounterfactualLoss needs the counterfactual embeddings as ref_emb")
+        if ref_emb.shape != embeddings.shape:
+            raise ValueError(
+                f"embeddings {list(embeddings.shape)} and counterfactuals {list(ref_emb.shape)} must have aligned rows"
+            )
+        if len(embeddings) == 0:
+            return {"loss": self.zero(embeddings, ref_emb)}
+        losses = F.softplus(-self.beta * self._row_distances(embeddings, ref_emb))
+        rows = torch.arange(len(losses), device=losses.device)
+        return {"loss": {"losses": losses, "indices": rows, "reduction_type": "element"}}
+
+    def _row_distances(self, one: Tensor, other: Tensor) -> Tensor:
+        """Distance of row i to row i, `[N]`."""
+        distance = self.distance
+        values = distance.pairwise_distance(distance.maybe_normalize(one), distance.maybe_normalize(other))
+        values = values**distance.power
+        return self.excess(values, torch.ones_like(values)) if distance.is_inverted else values

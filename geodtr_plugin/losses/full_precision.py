@@ -1,0 +1,55 @@
+"""What our PML losses share: float32 inside, cosine by default, distances in one direction."""
+
+from __future__ import annotations
+
+import torch
+from pytorch_metric_learning.distances import BaseDistance, CosineSimilarity
+from pytorch_metric_learning.losses import BaseMetricLossFunction
+from torch import Tensor
+
+SubLoss = dict[str, object]  # PML's {"losses": ..., "indices": ..., "reduction_type": ...}
+
+
+class FullPrecisionLoss(BaseMetricLossFunction):
+    """A PML loss that computes in float32 (float64 stays), also under autocast and on bfloat16 embeddings.
+
+    Similarities s are turned into 2 - 2s, the squared Euclidean distance of unit vectors; distances are used as they
+    are. So `CosineSimilarity()`, the default, and `LpDistance(power=2)` mean the same.
+
+    Args:
+        **kwargs: PML's: `reducer` (default MeanReducer), `distance`, `embedding_regularizer`, ...
+    """
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        labels: Tensor | None = None,
+        indices_tuple: tuple[Tensor, ...] | None = None,
+        ref_emb: Tensor | None = None,
+        ref_labels: Tensor | None = None,
+    ) -> Tensor:
+        """The reduced loss, with PML's arguments; see the subclasses for what they mean."""
+        with torch.autocast(embeddings.device.type, enabled=False):
+            if ref_emb is embeddings:
+                ref_emb = None  # PML's own notion of a single set
+            full_ref = None if ref_emb is None else _at_least_float32(ref_emb)
+            return super().forward(_at_least_float32(embeddings), labels, indices_tuple, full_ref, ref_labels)
+
+    def get_default_distance(self) -> BaseDistance:
+        """Cosine similarity."""
+        return CosineSimilarity()
+
+    def excess(self, one: Tensor, other: Tensor | float) -> Tensor:
+        """How much farther `one` is than `other`, in distances, for values of `self.distance`."""
+        scale = 2.0 if self.distance.is_inverted else 1.0
+        return scale * self.distance.margin(one, other)
+
+    @staticmethod
+    def zero(*embeddings: Tensor) -> SubLoss:
+        """A loss of 0 that gives all embeddings a gradient of 0: nothing to learn, but nothing unused under DDP."""
+        zero = sum((x * 0).sum() for x in embeddings)
+        return {"losses": zero, "indices": None, "reduction_type": "already_reduced"}
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()

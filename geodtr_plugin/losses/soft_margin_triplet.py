@@ -1,0 +1,117 @@
+"""The weighted soft-margin triplet loss, dense and in both directions."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from pytorch_metric_learning.utils import loss_and_miner_utils as lmu
+from torch import Tensor
+
+from .full_precision import FullPrecisionLoss, SubLoss
+
+Terms = tuple[Tensor, Tensor]  # loss terms and the query row of each
+
+
+class SoftMarginTripletLoss(FullPrecisionLoss):
+    """Mean of log(1 + exp(alpha (d_pos - d_neg))), d = 2 - 2 cos, over all triplets of both directions.
+
+    Called as `loss(query, labels, ref_emb=reference, ref_labels=labels)`. References with a query's label are its
+    positives, all others its negatives; every (positive, negative) combination of a query is one term, and likewise
+    with the roles exchanged. The loss is the average of the two directions' means: with one positive each, the
+    formula of SAFA, GeoDTR and GeoDTR+, 1 / (N (N - 1)) times the sum over i != j, both ways.
+
+    * labels None: row i of one belongs to row i of the other. ref_labels None: as labels, if the sizes agree. Unlike
+      PML's own losses, this one takes the same tensor as labels and ref_labels.
+    * no ref_emb: all pairs within `embeddings`, no row with itself; both directions are then the same.
+    * `indices_tuple` (PML triplets or pairs, for instance of a miner): exactly these triplets, one direction.
+    * no triplet at all: 0, attached to the graph.
+
+    The terms are one sub-loss "loss", reduced as elements whose indices are query rows. Asymmetric distances are read
+    from query to reference in both directions.
+
+    Args:
+        alpha: weight of the distances inside the exponential.
+        hard_ratio: share of terms that count, the largest ones of the whole matrix in each direction (at least one).
+        **kwargs: see `FullPrecisionLoss`.
+    """
+
+    def __init__(self, alpha: float = 10.0, hard_ratio: float = 1.0, **kwargs):
+        if not alpha > 0:
+            raise ValueError(f"alpha must be above 0, not {alpha}")
+        if not 0 < hard_ratio <= 1:
+            raise ValueError(f"hard_ratio must be above 0 and at most 1, not {hard_ratio}")
+        super().__init__(**kwargs)
+        self.alpha, self.hard_ratio = alpha, hard_ratio
+        self.add_to_recordable_attributes(list_of_names=["alpha", "hard_ratio"], is_stat=False)
+
+    def compute_loss(
+        self,
+        embeddings: Tensor,
+        labels: Tensor | None,
+        indices_tuple: tuple[Tensor, ...] | None,
+        ref_emb: Tensor,
+        ref_labels: Tensor | None,
+    ) -> dict[str, SubLoss]:
+        """PML's seam: embeddings `[N, D]`, labels `[N]`, ref_emb `[M, D]`, ref_labels `[M]` -> the terms."""
+        matrix = self.distance(embeddings, ref_emb)
+        if indices_tuple is not None:
+            directions = [self._listed(matrix, lmu.convert_to_triplets(indices_tuple, labels, ref_labels))]
+        else:
+            positives, negatives = self.masks(embeddings, labels, ref_emb, ref_labels)
+            directions = [self._direction(matrix, positives, negatives, query_is_anchor=True)]
+            if ref_emb is not embeddings:
+                directions.append(self._direction(matrix.T, positives.T, negatives.T, query_is_anchor=False))
+        directions = [self._hardest(*terms) for terms in directions if len(terms[0])]
+        if not directions:
+            return {"loss": self.zero(embeddings, ref_emb)}
+        losses, rows = _average(directions)
+        return {"loss": {"losses": losses, "indices": rows, "reduction_type": "element"}}
+
+    def masks(
+        self, embeddings: Tensor, labels: Tensor | None, ref_emb: Tensor, ref_labels: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Which pairs are positive and which negative, two bool `[N, M]`; `ref_emb is embeddings` for a single set.
+
+        To be overridden where some pairs are neither (VIGOR's semi-positives).
+        """
+        one_set = ref_emb is embeddings
+        if labels is None and ref_labels is None and not one_set:
+            labels = torch.arange(len(embeddings), device=embeddings.device)
+        labels, ref_labels = (ref_labels if labels is None else labels), (labels if ref_labels is None else ref_labels)
+        if labels is None:
+            raise ValueError("SoftMarginTripletLoss needs labels, ref_emb or indices_tuple: what belongs together?")
+        if len(labels) != len(embeddings) or len(ref_labels) != len(ref_emb):
+            raise ValueError(
+                f"{len(embeddings)} embeddings and {len(ref_emb)} ref_emb are no pairs row by row: "
+                "pass labels and ref_labels"
+            )
+        same = labels[:, None] == ref_labels[None, :]
+        return same.clone().fill_diagonal_(False) if one_set else same, ~same
+
+    def _direction(self, matrix: Tensor, positives: Tensor, negatives: Tensor, query_is_anchor: bool) -> Terms:
+        """All triplets whose anchors are the rows of `matrix`; with one positive a row, of its size."""
+        anchors, partners = positives.nonzero(as_tuple=True)
+        violations = self.excess(matrix[anchors, partners][:, None], matrix[anchors])
+        kept = negatives[anchors]
+        queries = anchors if query_is_anchor else partners
+        return F.softplus(self.alpha * violations[kept]), queries[:, None].expand_as(kept)[kept]
+
+    def _listed(self, matrix: Tensor, triplets: tuple[Tensor, Tensor, Tensor]) -> Terms:
+        """The given triplets (rows of queries, positives, negatives)."""
+        anchors, positives, negatives = (indices.long().to(matrix.device) for indices in triplets)
+        violations = self.excess(matrix[anchors, positives], matrix[anchors, negatives])
+        return F.softplus(self.alpha * violations), anchors
+
+    def _hardest(self, terms: Tensor, rows: Tensor) -> Terms:
+        """The share `hard_ratio` of the terms."""
+        if self.hard_ratio == 1:
+            return terms, rows
+        terms, kept = terms.topk(max(1, int(self.hard_ratio * len(terms))), sorted=False)
+        return terms, rows[kept]
+
+
+def _average(directions: list[Terms]) -> Terms:
+    """Terms whose mean is the mean of the directions' means, also if these have different numbers of terms."""
+    total = sum(len(terms) for terms, _ in directions)
+    weighted = [terms * (total / (len(directions) * len(terms))) for terms, _ in directions]
+    return torch.cat(weighted), torch.cat([rows for _, rows in directions])

@@ -1,0 +1,240 @@
+"""PML's tester for two kinds of images: queries and references, each with its own tower and its own data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+
+import torch
+from pytorch_metric_learning.testers import GlobalEmbeddingSpaceTester
+from pytorch_metric_learning.utils import common_functions as c_f
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from ..utils.accuracy_calculator import CrossViewAccuracyCalculator
+from ..utils.truth import Truth
+
+ROLES = ("query", "reference")
+PRECISIONS = ("fp32", "bf16")
+Splits = Sequence[tuple[str, Sequence[str]]]
+
+
+class CrossViewTester(GlobalEmbeddingSpaceTester):
+    """Embeds query splits with `trunk.encode_query` and reference splits with `trunk.encode_reference`.
+
+    A trunk without these two methods, as any PML trunk, embeds both. Every argument of PML's tester keeps working, and
+    so does its HookContainer. Data sets give `(image, label)`; with query labels `[1 + S]` (the positive, then
+    semi-positives, -1 for none) and one reference label, all columns go to the calculator as level 0.
+
+    Args:
+        *args: PML's positional arguments.
+        batch_transform: per role, a function on the device batch that makes network input of it (`{"query": fn,
+            "reference": fn}`); without one, images must be what the trunk takes. It is not moved to the device.
+        precision: of the trunk, "fp32" or "bf16" (autocast). Embeddings come out as float32.
+        truth: the right answers of query splits, `{"query": Truth}`, as indices into the joined reference splits; they
+            replace the labels. A plain Truth is that of "query".
+        pin_memory: of the loader; by default where there is a GPU.
+        progress: show a progress bar.
+        **kwargs: PML's keywords. `accuracy_calculator` defaults to a CrossViewAccuracyCalculator.
+    """
+
+    def __init__(
+        self,
+        *args,
+        batch_transform: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
+        precision: str = "fp32",
+        truth: Truth | Mapping[str, Truth] | None = None,
+        pin_memory: bool | None = None,
+        progress: bool = True,
+        **kwargs,
+    ):
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+        self.batch_transform = dict(batch_transform or {})
+        if not set(self.batch_transform) <= set(ROLES):
+            raise ValueError(f"batch_transform has the keys {', '.join(ROLES)}, not {', '.join(self.batch_transform)}")
+        self.precision, self.pin_memory, self.progress = precision, pin_memory, progress
+        self.truth = {"query": truth} if isinstance(truth, Truth) else dict(truth or {})
+        self.split_roles: dict[str, str] = {}
+        super().__init__(*args, **kwargs)
+        self.data_device = torch.device(self.data_device)
+        if self.truth and not isinstance(self.accuracy_calculator, CrossViewAccuracyCalculator):
+            raise ValueError("a truth needs a CrossViewAccuracyCalculator: PML's own knows labels only")
+
+    def initialize_accuracy_calculator(self) -> None:
+        """PML's seam: our calculator by default."""
+        if self.accuracy_calculator is None:
+            self.accuracy_calculator = CrossViewAccuracyCalculator(device=self.data_device)
+
+    def test(
+        self,
+        dataset_dict: Mapping[str, Dataset],
+        epoch: int,
+        trunk_model: nn.Module,
+        embedder_model: nn.Module | None = None,
+        splits_to_eval: Splits | None = None,
+        collate_fn: Callable | None = None,
+    ) -> dict[str, dict[str, float]]:
+        """Embed and evaluate; the modules leave in the mode (training or not) in which they came.
+
+        Args:
+            dataset_dict: data sets by split.
+            epoch: number that the results carry.
+            trunk_model, embedder_model: the model; a TwoTower needs no embedder.
+            splits_to_eval: `[(query split, [reference splits])]`; by default `[("query", ["reference"])]` if there are
+                such splits, otherwise PML's default, every split against itself.
+            collate_fn: of the loaders.
+
+        Returns:
+            `result["query"]["recall_at_1_level0"]` and so on.
+        """
+        if splits_to_eval is None and set(ROLES) <= set(dataset_dict):
+            splits_to_eval = [("query", ["reference"])]
+        if splits_to_eval is not None:  # PML reorders the lists in place
+            splits_to_eval = [(query, list(references)) for query, references in splits_to_eval]
+        with _modes_restored(trunk_model, embedder_model):
+            return super().test(dataset_dict, epoch, trunk_model, embedder_model, splits_to_eval, collate_fn)
+
+    def embed(
+        self,
+        dataset: Dataset,
+        role: str,
+        trunk_model: nn.Module,
+        embedder_model: nn.Module | None = None,
+        collate_fn: Callable | None = None,
+    ) -> Tensor:
+        """All embeddings of a data set in a role ("query" or "reference"), float32 `[N, D]` on `data_device`."""
+        with _modes_restored(trunk_model, embedder_model):
+            return self.get_all_embeddings(dataset, trunk_model, embedder_model, collate_fn, role=role)[0]
+
+    def get_all_embeddings(
+        self,
+        dataset: Dataset,
+        trunk_model: nn.Module,
+        embedder_model: nn.Module | None = None,
+        collate_fn: Callable | None = None,
+        eval: bool = True,
+        return_as_numpy: bool = False,
+        role: str = "query",
+    ) -> tuple:
+        """As in PML, with the tower of `role`: embeddings `[N, D]` and labels `[N, columns]`."""
+        if role not in ROLES:
+            raise ValueError(f"role must be one of {', '.join(ROLES)}, not {role!r}")
+        embedder_model = nn.Identity() if embedder_model is None else embedder_model
+        if eval:
+            trunk_model.eval()
+            embedder_model.eval()
+        pin = self.data_device.type == "cuda" if self.pin_memory is None else self.pin_memory
+        loader = DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            num_workers=self.dataloader_num_workers,
+            collate_fn=collate_fn,
+            pin_memory=pin,
+        )
+        embeddings, labels = self._embed_all(loader, role, trunk_model, embedder_model)
+        embeddings = self.maybe_normalize(embeddings)
+        return (embeddings.cpu().numpy(), labels.cpu().numpy()) if return_as_numpy else (embeddings, labels)
+
+    def get_splits_to_compute_embeddings(
+        self, dataset_dict: Mapping[str, Dataset], splits_to_eval: Splits | None
+    ) -> tuple[list, list[str]]:
+        """PML's seam: also notes the role of every split."""
+        splits_to_eval, names = super().get_splits_to_compute_embeddings(dataset_dict, splits_to_eval)
+        queries = {query for query, _ in splits_to_eval}
+        self.shared_splits = {name for _, references in splits_to_eval for name in references if name in queries}
+        self.split_roles = {name: "query" if name in queries else "reference" for name in names}
+        return splits_to_eval, sorted(names)
+
+    def get_all_embeddings_for_all_splits(
+        self,
+        dataset_dict: Mapping[str, Dataset],
+        trunk_model: nn.Module,
+        embedder_model: nn.Module,
+        splits_to_compute_embeddings: Sequence[str],
+        collate_fn: Callable | None,
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """PML's seam: every split in its role."""
+        if self.shared_splits and _encoder(trunk_model, "reference") is not None:
+            raise ValueError(
+                f"{', '.join(sorted(self.shared_splits))} would be queries and references at once, but this model "
+                'embeds the two differently: give splits_to_eval=[("query", ["reference"])]'
+            )
+        return {
+            name: self.get_all_embeddings(
+                dataset_dict[name], trunk_model, embedder_model, collate_fn, role=self.split_roles[name]
+            )
+            for name in splits_to_compute_embeddings
+        }
+
+    def do_knn_and_accuracies(
+        self,
+        accuracies: dict[str, float],
+        embeddings_and_labels: Mapping[str, tuple[Tensor, Tensor]],
+        query_split_name: str,
+        reference_split_names: Sequence[str],
+    ) -> None:
+        """PML's seam. One reference label and several query labels, or a truth, make one level; else PML's levels."""
+        query, query_labels, reference, reference_labels = self.set_reference_and_query(
+            embeddings_and_labels, query_split_name, reference_split_names
+        )
+        truth = self.truth.get(query_split_name)
+        if truth is None and (query_labels.shape[1] == 1 or reference_labels.shape[1] > 1):
+            super().do_knn_and_accuracies(accuracies, embeddings_and_labels, query_split_name, reference_split_names)
+            return
+        self.label_levels = [0]
+        same = self.ref_includes_query(query_split_name, reference_split_names)
+        extra = {} if truth is None else {"truth": truth}
+        results = self.accuracy_calculator.get_accuracy(
+            query, query_labels, reference, reference_labels[:, 0], same, **extra
+        )
+        accuracies.update({self.accuracies_keyname(name, 0): value for name, value in results.items()})
+
+    def _embed_all(
+        self, loader: DataLoader, role: str, trunk_model: nn.Module, embedder_model: nn.Module
+    ) -> tuple[Tensor, Tensor]:
+        if len(loader) == 0:
+            raise ValueError(f"there are no {role} images to embed")
+        embeddings, labels, done = None, [], 0
+        with torch.no_grad():
+            for batch in tqdm(loader, desc=f"embedding {role}", disable=not self.progress, leave=False):
+                images, label = self.data_and_label_getter(batch)
+                label = c_f.process_label(label, "all", self.label_mapper)
+                labels.append(label.reshape(len(label), -1))
+                some = self._embed_batch(images, role, trunk_model, embedder_model)
+                if embeddings is None:  # in place from the start: joining a list would hold everything twice
+                    embeddings = some.new_empty(len(loader.dataset), some.shape[1])
+                embeddings[done : done + len(some)] = some
+                done += len(some)
+        return embeddings, torch.cat(labels).to(self.data_device)
+
+    def _embed_batch(self, images: Tensor, role: str, trunk_model: nn.Module, embedder_model: nn.Module) -> Tensor:
+        images = images.to(self.data_device, non_blocking=True)
+        if role in self.batch_transform:
+            images = self.batch_transform[role](images)
+        if images.dtype == torch.uint8:
+            raise TypeError(f"the {role} images are uint8: give a batch_transform that makes normalised floats of them")
+        images = c_f.to_device(images, device=self.data_device, dtype=self.dtype)
+        encode = _encoder(trunk_model, role) or trunk_model
+        bf16 = torch.autocast(self.data_device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
+        with bf16:
+            output = encode(images)
+            output = output if self.use_trunk_output else embedder_model(output)
+        return output.float()
+
+
+def _encoder(trunk: nn.Module, role: str) -> Callable[[Tensor], Tensor] | None:
+    """The tower of a role, also through the wrappers of data-parallel training; None for a plain trunk."""
+    return getattr(getattr(trunk, "module", trunk), f"encode_{role}", None)
+
+
+@contextmanager
+def _modes_restored(*models: nn.Module | None) -> Iterator[None]:
+    """Leave every module in the mode in which it came, frozen batch norms included."""
+    before = {module: module.training for model in models if model is not None for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, training in before.items():
+            module.training = training

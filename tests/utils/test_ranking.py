@@ -1,0 +1,205 @@
+"""Ranks against exact arithmetic: ties, duplicates, several positives, neutrals, every tile size, bounded memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from geodtr_plugin.utils import NonFiniteEmbeddingsError, Truth, rank_queries
+from geodtr_plugin.utils.ranking import tile_side
+
+
+def cosine_key(q, r):
+    """Grows with the cosine of two integer vectors, exactly: its sign times its square."""
+    dot, norm = sum(a * b for a, b in zip(q, r)), sum(b * b for b in r)
+    return Fraction(dot * abs(dot), norm) if norm and any(q) else Fraction(0)
+
+
+def naive_rank(q, references, positives, neutrals, ties):
+    """(found, rank among all, rank without neutrals), one reference after another in rational arithmetic."""
+    if not positives:
+        return False, len(references), len(references)
+    keys = [cosine_key(q, r) for r in references]
+    best = max(keys[i] for i in positives)
+    beats = [k >= best if ties == "pessimistic" else k > best for k in keys]
+    plain = sum(beats[i] for i in range(len(keys)) if i not in positives)
+    without = sum(beats[i] for i in range(len(keys)) if i not in positives and i not in neutrals)
+    return True, plain, without
+
+
+@st.composite
+def retrievals(draw):
+    """Small integer vectors (many exact ties and duplicates, zero vectors too) and any truth."""
+    size = draw(st.integers(1, 3))
+    vector = st.lists(st.integers(-2, 2), min_size=size, max_size=size)
+    queries = draw(st.lists(vector, min_size=1, max_size=6))
+    references = draw(st.lists(vector, min_size=1, max_size=12))
+    some = st.sets(st.integers(0, len(references) - 1), max_size=4)
+    positives = [draw(some) for _ in queries]
+    neutrals = [draw(some) - positive for positive in positives]
+    return queries, references, positives, neutrals
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    retrievals(),
+    st.sampled_from(["pessimistic", "optimistic"]),
+    st.sampled_from([1, 300, 1000, None]),
+    st.sampled_from([torch.float32, torch.float64, torch.bfloat16]),
+)
+def test_ranks_are_those_of_exact_arithmetic(retrieval, ties, buffer_bytes, dtype):
+    queries, references, positives, neutrals = retrieval
+    ranks = rank_queries(
+        torch.tensor(queries, dtype=dtype),
+        torch.tensor(references, dtype=dtype),
+        Truth.from_lists(map(sorted, positives), map(sorted, neutrals)),
+        ties=ties,
+        buffer_bytes=buffer_bytes,
+    )
+    expected = [naive_rank(q, references, p, n, ties) for q, p, n in zip(queries, positives, neutrals)]
+    assert list(zip(ranks.found, ranks.plain, ranks.without_neutrals)) == expected
+
+
+@pytest.mark.parametrize("ties", ["pessimistic", "optimistic"])
+@pytest.mark.parametrize("spread", [1.0, 1e-3])  # 1e-3: a nearly collapsed model, decided below float32
+def test_ranks_of_random_embeddings_in_every_tiling(ties, spread):
+    query = torch.randn(67, 48) * spread + 1
+    reference = torch.randn(83, 48) * spread + 1
+    reference[40:45] = reference[:5]  # unlabelled duplicates of positives
+    labels = torch.arange(67)
+    truth = Truth.from_labels(labels, torch.arange(83) % 67)
+    s = torch.nn.functional.normalize(query.double()) @ torch.nn.functional.normalize(reference.double()).T
+    expected = []
+    for row, positives in zip(s, (truth.positives[i] for i in range(67))):
+        others = np.delete(row.numpy(), positives)
+        best = row[positives].max().item()
+        expected.append(int((others >= best - 1e-12).sum() if ties == "pessimistic" else (others > best + 1e-12).sum()))
+    for buffer_bytes in (5_000, 30_000, None):
+        ranks = rank_queries(query, reference, truth, ties=ties, buffer_bytes=buffer_bytes)
+        assert ranks.plain.tolist() == expected == ranks.without_neutrals.tolist()
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 130])
+@pytest.mark.parametrize("size", [3, 3072])
+def test_a_collapsed_model_scores_nothing_whatever_the_tiles(n, size):
+    same = torch.rand(1, size) + 0.1
+    embeddings = same * torch.rand(n, 1).add(0.5)  # one direction, many norms
+    for buffer_bytes in (100_000, 5_000_000, None):
+        ranks = rank_queries(embeddings, embeddings, buffer_bytes=buffer_bytes)
+        assert ranks.plain.tolist() == [n - 1] * n
+    assert rank_queries(embeddings, embeddings, ties="optimistic").plain.tolist() == [0] * n
+
+
+@pytest.mark.parametrize("scale", [2.0**-30, 1.0, 2.0**60])  # powers of two, so that no entry is rounded
+@pytest.mark.parametrize(("ties", "rank"), [("pessimistic", 1), ("optimistic", 0)])
+def test_an_unlabelled_copy_of_the_positive_is_a_tie_wherever_it_lies(scale, ties, rank):
+    reference = torch.randn(40, 3072)
+    query = torch.randn(40, 3072) + reference
+    gallery = torch.cat([reference, torch.randn(70, 3072), reference * scale])
+    for buffer_bytes in (1_000_000, 3_000_001, None):
+        ranks = rank_queries(query, gallery, Truth.diagonal(40), ties=ties, buffer_bytes=buffer_bytes)
+        assert ranks.plain.tolist() == [rank] * 40
+
+
+def test_differences_below_float32_decide():
+    query = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    angles = torch.tensor([1.0, 1.0 - 1e-9, 1.0 + 1e-9], dtype=torch.float64)
+    reference = torch.stack([angles.cos(), angles.sin()], dim=1)
+    for positive, rank in ((0, 1), (1, 0), (2, 2)):
+        assert rank_queries(query, reference, Truth.from_lists([[positive]])).plain.tolist() == [rank]
+
+
+def test_a_query_does_not_beat_itself_by_rounding():
+    query = torch.randn(500, 3072)
+    assert rank_queries(query, query).plain.max() == 0
+
+
+def test_a_query_that_is_in_the_gallery_is_left_out_for_itself():
+    embeddings = torch.tensor([[1.0, 0], [1.0, 0.1], [0, 1.0], [1.0, 0.2]])
+    truth = Truth.from_labels([0, 0, 1, 0], [0, 0, 1, 0])
+    ranks = rank_queries(embeddings, embeddings, truth, ref_includes_query=True)
+    assert ranks.found.tolist() == [True, True, False, True]  # place 1 has no second image
+    assert ranks.plain.tolist() == [0, 0, 4, 0]
+    labels = [0, 1, 2, 0]
+    ranks = rank_queries(embeddings, embeddings, Truth.from_labels(labels, labels), ref_includes_query=True)
+    assert ranks.plain.tolist() == [1, 4, 4, 1]
+
+
+def test_half_precision_arrays_and_the_callers_tensors_are_taken_as_they_are():
+    query, reference = torch.randn(30, 8), torch.randn(30, 8)
+    before = query.clone(), reference.clone()
+    expected = rank_queries(query.half().double(), reference.half().double()).plain.tolist()
+    assert rank_queries(query.half(), reference.half()).plain.tolist() == expected
+    assert rank_queries(query.half().numpy(), reference.half().numpy()).plain.tolist() == expected
+    rank_queries(query, reference), rank_queries(query.double(), reference.double())
+    assert query.equal(before[0]) and reference.equal(before[1])
+
+
+def test_autocast_and_matmul_precision_do_not_matter_and_survive():
+    query, reference = torch.randn(200, 64), torch.randn(200, 64)
+    expected = rank_queries(query, reference).plain.tolist()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            assert rank_queries(query, reference).plain.tolist() == expected
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf"), 1e38])
+def test_embeddings_that_are_not_finite_are_an_error(bad):
+    good, wrong = torch.randn(20, 4), torch.randn(20, 4)
+    wrong[[3, 17], 2] = bad
+    with pytest.raises(NonFiniteEmbeddingsError, match=r"2 of 20 query embeddings are not finite .*\(rows 3, 17\)"):
+        rank_queries(wrong, good)
+    with pytest.raises(NonFiniteEmbeddingsError, match="2 of 20 reference embeddings"):
+        rank_queries(good, wrong, buffer_bytes=500)
+
+
+def test_inputs_that_do_not_fit():
+    x = torch.randn(4, 3)
+    with pytest.raises(ValueError, match="must pair up"):
+        rank_queries(x, torch.randn(5, 3))
+    with pytest.raises(ValueError, match="not one space"):
+        rank_queries(x, torch.randn(4, 2))
+    with pytest.raises(ValueError, match="truth is about 3 queries"):
+        rank_queries(x, x, Truth.diagonal(3))
+    with pytest.raises(ValueError, match="names reference 3"):
+        rank_queries(x, x[:3], Truth.diagonal(4))
+    with pytest.raises(ValueError, match=r"\[N, D\]"):
+        rank_queries(x[0], x)
+    with pytest.raises(ValueError, match="N, D > 0"):
+        rank_queries(x[:0], x)
+    with pytest.raises(ValueError, match="ties must be one of"):
+        rank_queries(x, x, ties="fair")
+
+
+@given(st.integers(1, 5000), st.integers(1, 2**34))
+def test_tiles_fit_their_buffer(size, buffer_bytes):
+    side = tile_side(size, buffer_bytes)
+    assert side == 1 or 24 * size * side + 14 * side**2 <= buffer_bytes
+    assert 24 * size * (side + 1) + 14 * (side + 1) ** 2 > buffer_bytes
+
+
+def test_memory_is_bounded():
+    code = """
+import resource, torch
+from geodtr_plugin.utils import recall
+torch.set_num_threads(1)
+query, reference = torch.randn(20_000, 8), torch.randn(20_000, 8)
+recall(query[:300], reference[:300])
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+before = peak()
+recall(query, reference, ties="optimistic")
+print(peak() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 100  # MB; the matrix of similarities alone would take 1,600

@@ -1,0 +1,63 @@
+"""The bound on float32 similarities holds, and exact ones are exact."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from geodtr_plugin.utils.similarity import (
+    Vectors,
+    exact_similarities,
+    float32_error,
+    pair_similarities,
+    plain_float32,
+    tile_similarities,
+)
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("size", [1, 7, 384, 3072])
+@pytest.mark.parametrize("kind", ["random", "constant", "positive"])
+def test_fast_similarities_stay_within_the_bound(size, kind):
+    make = {"random": torch.randn, "constant": torch.ones, "positive": torch.rand}[kind]
+    query, reference = make(20, size) * 3.7, make(30, size) * 0.019
+    exact = F.normalize(query.double()) @ F.normalize(reference.double()).T
+    queries, references = Vectors(query, "query", CPU, 7), Vectors(reference, "reference", CPU, 7)
+    fast = tile_similarities(queries.unit32(slice(0, 20)), references, slice(5, 25))
+    assert (fast - exact[:, 5:25]).abs().max() < float32_error(size)
+    rows = torch.tensor([3, 19])
+    torch.testing.assert_close(
+        exact_similarities(queries, rows, references, slice(5, 25)), exact[rows, 5:25], rtol=0, atol=1e-14
+    )
+    pairs = pair_similarities(queries, torch.tensor([0, 5, 5]), references, torch.tensor([29, 0, 1]), 2)
+    torch.testing.assert_close(pairs, exact[[0, 5, 5], [29, 0, 1]], rtol=0, atol=1e-14)
+
+
+def test_a_vector_without_direction_is_similar_to_nothing():
+    vectors = Vectors(torch.tensor([[0.0, 0.0], [1e-14, 0.0], [1e-6, 0.0]]), "query", CPU, 2)
+    assert tile_similarities(torch.tensor([[1.0, 0.0]]), vectors, slice(0, 3)).tolist() == [[0.0, 0.0, 1.0]]
+
+
+def test_whole_numbers_are_embeddings_too():
+    unit = Vectors(torch.tensor([[3, 4]]), "query", CPU, 1).unit32(slice(0, 1))
+    torch.testing.assert_close(unit, torch.tensor([[0.6, 0.8]]))
+
+
+def test_settings_survive_an_error():
+    before = torch.get_float32_matmul_precision()
+    with pytest.raises(RuntimeError, match="inside"), plain_float32(CPU):
+        raise RuntimeError("inside")
+    assert torch.get_float32_matmul_precision() == before
+
+
+def test_products_are_exact_inside():
+    x = torch.full((64, 64), 1 + 2.0**-12)  # bfloat16 and TF32 would lose the last bit
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with torch.autocast("cpu", torch.bfloat16), plain_float32(CPU):
+            product = x @ torch.eye(64)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert product.dtype == torch.float32 and product.equal(x)
