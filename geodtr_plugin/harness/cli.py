@@ -43,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_command(argv: Sequence[str] | None = None) -> int:
     """`benchmarks/run.py`: exit code 0, or 1 after a sentence that says what was wrong (130 after Ctrl-C)."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    # OpenMP threads that spin while they wait make a step three times slower as soon as another program wants a core
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         if "--resume" in argv or any(word.startswith("--resume=") for word in argv):
             options = _parse(_resume_parser(), argv)
@@ -144,7 +146,8 @@ def _run_parser(base: Recipe) -> ArgumentParser:
     add("--workers", type=int | None, help="processes that load images; chosen by the machine if not given")
     add("--threads", type=int | None, help="threads of torch on the CPU")
     add("--debug", action="store_true", help="show the traceback of errors")
-    add("--model", type=dict[str, Any], default=base.model, help="options of the method, as --model.descriptors 6")
+    model = {name: list(value) if isinstance(value, tuple) else value for name, value in base.model.items()}
+    add("--model", type=dict[str, Any], default=model, help="options of the method, as --model.descriptors 6")
     for name, part in (("augment", Augment), ("loss", Loss), ("optim", Optim), ("evaluation", Evaluation)):
         parser.add_argument(f"--{name}", type=part, default=getattr(base, name))
     return parser

@@ -58,9 +58,9 @@ class SoftMarginTripletLoss(FullPrecisionLoss):
             directions = [self._listed(matrix, lmu.convert_to_triplets(indices_tuple, labels, ref_labels))]
         else:
             positives, negatives = self.masks(embeddings, labels, ref_emb, ref_labels)
-            directions = [self._direction(matrix, positives, negatives, query_is_anchor=True)]
+            directions = [self._direction(matrix, positives, negatives, rows_are_queries=True)]
             if ref_emb is not embeddings:
-                directions.append(self._direction(matrix.T, positives.T, negatives.T, query_is_anchor=False))
+                directions.append(self._direction(matrix.T, positives.T, negatives.T, rows_are_queries=False))
         directions = [self._hardest(*terms) for terms in directions if len(terms[0])]
         if not directions:
             return {"loss": self.zero(embeddings, ref_emb)}
@@ -88,19 +88,21 @@ class SoftMarginTripletLoss(FullPrecisionLoss):
         same = labels[:, None] == ref_labels[None, :]
         return same.clone().fill_diagonal_(False) if one_set else same, ~same
 
-    def _direction(self, matrix: Tensor, positives: Tensor, negatives: Tensor, query_is_anchor: bool) -> Terms:
-        """All triplets whose anchors are the rows of `matrix`; with one positive a row, of its size."""
-        anchors, partners = positives.nonzero(as_tuple=True)
-        violations = self.excess(matrix[anchors, partners][:, None], matrix[anchors])
-        kept = negatives[anchors]
-        queries = anchors if query_is_anchor else partners
-        return F.softplus(self.alpha * violations[kept]), queries[:, None].expand_as(kept)[kept]
+    def _direction(self, matrix: Tensor, positives: Tensor, negatives: Tensor, rows_are_queries: bool) -> Terms:
+        """All triplets that start from a row of `matrix`: as many as its entries if each row has one positive."""
+        rows, partners = positives.nonzero(as_tuple=True)
+        own = matrix[rows, partners][:, None]
+        if len(rows) != len(matrix) or (rows.diff() != 1).any():  # otherwise every row stands once, in order
+            matrix, negatives = matrix[rows], negatives[rows]
+        violations = self.excess(own, matrix).masked_select(negatives)
+        queries = rows if rows_are_queries else partners
+        return F.softplus(self.alpha * violations), queries[:, None].expand_as(negatives).masked_select(negatives)
 
     def _listed(self, matrix: Tensor, triplets: tuple[Tensor, Tensor, Tensor]) -> Terms:
         """The given triplets (rows of queries, positives, negatives)."""
-        anchors, positives, negatives = (indices.long().to(matrix.device) for indices in triplets)
-        violations = self.excess(matrix[anchors, positives], matrix[anchors, negatives])
-        return F.softplus(self.alpha * violations), anchors
+        rows, positives, negatives = (indices.long().to(matrix.device) for indices in triplets)
+        violations = self.excess(matrix[rows, positives], matrix[rows, negatives])
+        return F.softplus(self.alpha * violations), rows
 
     def _hardest(self, terms: Tensor, rows: Tensor) -> Terms:
         """The share `hard_ratio` of the terms."""

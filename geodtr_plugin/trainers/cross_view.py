@@ -33,7 +33,8 @@ class CrossViewTrainer(EpochLoop):
     Args:
         *args: see ``BaseTrainer``; every keyword of PML works.
         batch_transform: ``(query, reference, labels) -> (query, reference, labels)`` on the device and without
-            gradient, for instance ``augmentations.BatchTransform``. It may change the number of rows.
+            gradient, for instance ``augmentations.BatchTransform``. It may change the number of rows. A module is
+            moved to the device.
         precision: ``"fp32"`` or ``"bf16"`` (autocast of the trunk alone); by default fp32.
         max_grad_norm: clip the norm of the gradient of all trunk parameters together to this.
         **kwargs: see :class:`EpochLoop` and ``BaseTrainer``.
@@ -53,6 +54,8 @@ class CrossViewTrainer(EpochLoop):
         self.precision = precision
         self.max_grad_norm = max_grad_norm
         super().__init__(*args, **kwargs)
+        if isinstance(batch_transform, torch.nn.Module):  # left elsewhere, it would take every batch with it
+            batch_transform.to(self.data_device)
         self.mining_funcs = {name: miner for name, miner in self.mining_funcs.items() if miner is not None}
 
     def custom_setup(self) -> None:
@@ -63,8 +66,9 @@ class CrossViewTrainer(EpochLoop):
             self.loss_weights.setdefault(name, 1)
 
     def modify_schema(self) -> None:
-        """Allow a counterfactual loss, and miss none where there is none."""
+        """Allow a counterfactual loss, and warn of neither that nor an embedder where there is none."""
         super().modify_schema()
+        self.schema["models"].important = []
         self.schema["loss_funcs"].keys = [*self.schema["loss_funcs"].keys, "counterfactual_loss"]
         self.schema["loss_funcs"].important = ["metric_loss"]
 

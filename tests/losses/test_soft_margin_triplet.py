@@ -36,14 +36,14 @@ def pair(n=6, m=None, size=5, dtype=torch.float64):
     return query, reference
 
 
-def naive_direction(anchors, anchor_labels, others, other_labels, alpha):
+def naive_direction(rows, labels, others, other_labels, alpha):
     """Mean of log(1 + exp(alpha (d_pos - d_neg))) over all triplets, one after another."""
-    anchors, others = F.normalize(anchors).tolist(), F.normalize(others).tolist()
+    rows, others = F.normalize(rows).tolist(), F.normalize(others).tolist()
     terms = []
-    for a, a_label in zip(anchors, anchor_labels):
+    for a, row_label in zip(rows, labels):
         d = [sum((x - y) ** 2 for x, y in zip(a, o)) for o in others]
-        positives = [i for i, label in enumerate(other_labels) if label == a_label]
-        negatives = [i for i, label in enumerate(other_labels) if label != a_label]
+        positives = [i for i, label in enumerate(other_labels) if label == row_label]
+        negatives = [i for i, label in enumerate(other_labels) if label != row_label]
         terms += [log(1 + exp(alpha * (d[p] - d[n]))) for p in positives for n in negatives]
     return sum(terms) / len(terms)
 
@@ -70,7 +70,7 @@ def test_it_is_the_formula_over_all_triplets(labels, ref_labels, alpha):
     loss = SoftMarginTripletLoss(alpha=alpha)(
         query, torch.tensor(labels), ref_emb=reference, ref_labels=torch.tensor(ref_labels)
     )
-    assert loss.item() == pytest.approx(naive(query, labels, reference, ref_labels, alpha), rel=1e-9)  # torch rounds softplus(x) to x above 20
+    assert loss.item() == pytest.approx(naive(query, labels, reference, ref_labels, alpha), rel=1e-9)
 
 
 def test_one_positive_each_is_the_papers_formula():

@@ -121,6 +121,12 @@ def test_batch_transform_may_double_the_rows_and_sees_no_gradient(make_trainer, 
     assert len(seen[1]) == 12 and torch.equal(seen[1][:6] ^ 1, seen[1][6:])
 
 
+def test_batch_transform_is_moved_to_the_device(make_trainer):
+    transform = torch.nn.BatchNorm1d(3)
+    trainer = make_trainer(batch_transform=transform, data_device=torch.device("meta"))
+    assert trainer.batch_transform is transform and transform.running_mean.device.type == "meta"
+
+
 def test_bf16_runs_the_trunk_alone_in_low_precision(make_trainer, towers):
     dtypes = []
 
@@ -224,6 +230,11 @@ def test_settings_are_checked(make_trainer, kwargs, sentence):
 def test_keys_are_checked_as_in_pml(make_trainer, kwargs):
     with pytest.raises(AssertionError):
         make_trainer(**kwargs)
+
+
+def test_what_is_optional_is_not_warned_of(make_trainer, caplog):
+    make_trainer()
+    assert caplog.text == ""
 
 
 def test_frozen_trunk_stays(make_trainer, towers):

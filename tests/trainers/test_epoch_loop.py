@@ -8,7 +8,7 @@ import pytest
 import torch
 from pytorch_metric_learning.losses import BaseMetricLossFunction
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.data import BatchSampler, RandomSampler
+from torch.utils.data import BatchSampler, DistributedSampler, RandomSampler
 
 from geodtr_plugin.trainers import NonFiniteLossError
 from geodtr_plugin.trainers.step_meter import StepMeter
@@ -82,6 +82,19 @@ def test_sampler_without_epochs_runs_on_as_in_pml(make_trainer):
     trainer = make_trainer(sampler=list(range(24)), iterations_per_epoch=3)
     places = place_order(trainer, 1, 2)
     assert [batch[0] for batch in places] == [100, 106, 112, 118, 100, 106]
+
+
+def test_partial_batch_of_a_sampler_is_dropped(make_trainer):
+    assert [len(batch) for batch in place_order(make_trainer(sampler=list(range(23))), 1, 1)] == [6, 6, 6]
+
+
+def test_sampler_with_epochs_is_started_anew_for_each(make_trainer):
+    sampler = DistributedSampler(range(24), num_replicas=1, rank=0, seed=4)
+    places = place_order(make_trainer(sampler=sampler, iterations_per_epoch=3), 1, 2)
+    for epoch in (1, 2):
+        sampler.set_epoch(epoch)
+        expected = [100 + index for index in sampler][:18]
+        assert sum(places[3 * epoch - 3 : 3 * epoch], []) == expected
 
 
 def test_batch_sampler_is_taken_as_it_is(make_trainer):
@@ -208,10 +221,12 @@ class Explodes(PullTogether):
         return loss + (loss - loss).sqrt() if self.in_gradient else loss * float("nan")
 
 
-@pytest.mark.parametrize("in_gradient, quantity", [(False, "metric_loss"), (True, "grad_norm")])
-def test_non_finite_step_is_named(make_trainer, in_gradient, quantity):
+@pytest.mark.parametrize(
+    "at, in_gradient, quantity", [(6, False, "metric_loss"), (8, False, "metric_loss"), (6, True, "grad_norm")]
+)
+def test_non_finite_step_is_named(make_trainer, at, in_gradient, quantity):
     places, epochs = [], []
-    trainer = make_trainer(loss_funcs={"metric_loss": Explodes(6, in_gradient)}, log_every=3)
+    trainer = make_trainer(loss_funcs={"metric_loss": Explodes(at, in_gradient)}, log_every=3)
     trainer.end_of_iteration_hook = lambda t: places.append(t.batch_labels.tolist())
 
     def save(trainer):
@@ -222,9 +237,9 @@ def test_non_finite_step_is_named(make_trainer, in_gradient, quantity):
     with pytest.raises(NonFiniteLossError) as caught:
         trainer.train(1, 3)
     error = caught.value
-    assert (error.quantity, error.epoch, error.step) == (quantity, 2, 1)
-    assert error.places == places[5] and epochs == [1]
-    for part in (quantity, "nan", "epoch 2", "step 1", str(places[5][0]), "runs/7/last.pt"):
+    assert (error.quantity, error.epoch, error.step) == (quantity, 2, at - 5)
+    assert error.places == places[at - 1] and epochs == [1]
+    for part in (quantity, "nan", "epoch 2", f"step {at - 5}", str(places[at - 1][0]), "runs/7/last.pt"):
         assert part in str(error)
 
 
@@ -247,12 +262,17 @@ def test_ctrl_c_leaves_no_workers(make_trainer):
 
 
 def test_workers_use_one_thread(make_trainer, pairs):
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+
     class Threads(pairs):
         def __getitem__(self, index):
-            return (*super().__getitem__(index)[:2], torch.get_num_threads())
+            pools = [pool["num_threads"] for pool in threadpoolctl.threadpool_info()]
+            return (*super().__getitem__(index)[:2], max(torch.get_num_threads(), *pools))
 
     torch.set_num_threads(2)
-    assert set(sum(place_order(make_trainer(dataset=Threads(), dataloader_num_workers=1), 1, 1), [])) == {1}
+    with threadpoolctl.threadpool_limits(2):
+        trainer = make_trainer(dataset=Threads(), dataloader_num_workers=1)
+        assert set(sum(place_order(trainer, 1, 1), [])) == {1}
 
 
 def test_meter_keeps_float_and_tensor_values():

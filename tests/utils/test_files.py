@@ -37,12 +37,20 @@ def test_safetensors_takes_any_layout_and_shared_memory(tmp_path):
 def test_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, error):
     path = tmp_path / "results.json"
     write_text(path, "old")
-    with pytest.raises(error):
-        with atomic_path(path) as temporary:
-            temporary.write_text("half")
-            assert path.read_text() == "old" and temporary.parent == path.parent and temporary.suffix == ".json"
-            raise error
+    with pytest.raises(error), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        assert path.read_text() == "old" and temporary.parent == path.parent and temporary.suffix == ".json"
+        raise error
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["results.json"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere a file that is being read cannot be replaced")
+def test_a_reader_of_the_old_file_never_sees_the_new_one(tmp_path):
+    path = tmp_path / "results.json"
+    write_text(path, "old")
+    with open(path) as reader:
+        write_text(path, "new")
+        assert reader.read() == "old" and path.read_text() == "new"
 
 
 def test_values_that_json_cannot_hold_leave_the_old_file(tmp_path):

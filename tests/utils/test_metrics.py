@@ -28,7 +28,7 @@ def test_every_metric_of_known_ranks():
         "recall_at_10": 5 / 8,
         "recall_at_1_percent": 5 / 8,
         "hit_rate": 5 / 8,
-        "median_rank": 8.5,
+        "median_rank": 8.0,
         "mean_reciprocal_rank": pytest.approx((1 + 1 + 1 / 5 + 1 / 6 + 1 / 10 + 1 / 11 + 1 / 100 + 1 / 1000) / 8),
         "num_queries": 8,
         "num_references": 1000,

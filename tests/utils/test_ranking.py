@@ -158,7 +158,7 @@ def test_autocast_and_matmul_precision_do_not_matter_and_survive():
 def test_embeddings_that_are_not_finite_are_an_error(bad):
     good, wrong = torch.randn(20, 4), torch.randn(20, 4)
     wrong[[3, 17], 2] = bad
-    with pytest.raises(NonFiniteEmbeddingsError, match=r"2 of 20 query embeddings are not finite .*\(rows 3, 17\)"):
+    with pytest.raises(NonFiniteEmbeddingsError, match=r"2 of 20 query embeddings are not finite.*\(rows 3, 17\)"):
         rank_queries(wrong, good)
     with pytest.raises(NonFiniteEmbeddingsError, match="2 of 20 reference embeddings"):
         rank_queries(good, wrong, buffer_bytes=500)
