@@ -1,4 +1,4 @@
-"""GeoDTR+ for pytorch-metric-learning: cross-view geo-localization, trained, tested and compared under one set of rules.
+"""GeoDTR+ for pytorch-metric-learning: cross-view geo-localization, trained and tested under one set of rules.
 
 Names are imported when they are first used, so that `import geodtr_plugin` costs next to nothing.
 """

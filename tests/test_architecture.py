@@ -29,7 +29,8 @@ FORBIDDEN["layers"] -= {"layers"}
 def imported_parts(file: Path) -> set[str]:
     """Subpackages of ours that a file imports, type hints aside."""
     tree = ast.parse(file.read_text())
-    hints = {n for b in ast.walk(tree) if isinstance(b, ast.If) and "TYPE_CHECKING" in ast.unparse(b.test) for n in ast.walk(b)}
+    guards = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)]
+    hints = {node for guard in guards for node in ast.walk(guard)}
     here = file.relative_to(PACKAGE.parent).with_suffix("").parts
     names = []
     for node in ast.walk(tree):
@@ -39,7 +40,8 @@ def imported_parts(file: Path) -> set[str]:
             names += [[*module, alias.name] for alias in node.names]
         elif isinstance(node, ast.Import) and node not in hints:
             names += [alias.name.split(".") for alias in node.names]
-    return {part[1] for part in ([p for p in name if p] for name in names) if part[0] == "geodtr_plugin" and len(part) > 1}
+    paths = [[part for part in name if part] for name in names]
+    return {path[1] for path in paths if path[0] == "geodtr_plugin" and len(path) > 1}
 
 
 @pytest.mark.parametrize("part", sorted(FORBIDDEN))

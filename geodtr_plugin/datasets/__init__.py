@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from geodtr_plugin.datasets.registry import DATASETS, SPLITS, DatasetFacts, list_datasets, load_index
+from .registry import DATASETS, SPLITS, DatasetFacts, list_datasets, load_index
 
 _LAZY = {
     "ImageArray": "images",

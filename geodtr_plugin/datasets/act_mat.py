@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.io import loadmat
 
-from geodtr_plugin.utils.errors import DatasetCorruptError, DatasetNotFoundError
+from ..utils.errors import DatasetCorruptError, DatasetNotFoundError
 
 _NAME = "ACT_data.mat"
 _KEPT_BY = (

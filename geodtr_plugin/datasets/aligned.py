@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from geodtr_plugin.datasets.base import Index
-from geodtr_plugin.datasets.images import CoordinateKind, ImageFiles
-from geodtr_plugin.datasets.registry import title
-from geodtr_plugin.utils.errors import DatasetCorruptError, DatasetNotFoundError
-from geodtr_plugin.utils.truth import Truth
+from ..utils.errors import DatasetCorruptError, DatasetNotFoundError
+from ..utils.truth import Truth
+from .base import Index
+from .images import CoordinateKind, ImageFiles
+from .registry import title
 
 
 class Listing:

@@ -11,10 +11,10 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from geodtr_plugin.datasets.images import ImageArray, ImageFiles, Images
-from geodtr_plugin.datasets.registry import SPLITS, title
-from geodtr_plugin.utils.ragged import as_int64
-from geodtr_plugin.utils.truth import Truth
+from ..utils.ragged import as_int64
+from ..utils.truth import Truth
+from .images import ImageArray, ImageFiles, Images
+from .registry import SPLITS, title
 
 __all__ = ["ImageArray", "ImageFiles", "Images", "Index", "PairDataset", "View", "ViewDataset"]
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from geodtr_plugin.datasets.act_mat import ActMat, find_act_mat, read_act_mat
-from geodtr_plugin.datasets.aligned import Listing, Role, aligned_index
-from geodtr_plugin.datasets.base import Index
-from geodtr_plugin.datasets.locate import data_root, find_folder
-from geodtr_plugin.datasets.places import label_places
-from geodtr_plugin.datasets.registry import DATASETS
+from .act_mat import ActMat, find_act_mat, read_act_mat
+from .aligned import Listing, Role, aligned_index
+from .base import Index
+from .locate import data_root, find_folder
+from .places import label_places
+from .registry import DATASETS
 
 _FOLDERS = frozenset({"act", "dataset"})
 # Val pairs are in both archives. The last is a copy of one of them under another name, with the images at its top.

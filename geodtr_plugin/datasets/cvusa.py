@@ -12,12 +12,12 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from geodtr_plugin.datasets.aligned import Listing, Role, aligned_index
-from geodtr_plugin.datasets.base import Index
-from geodtr_plugin.datasets.locate import data_root, find_folder
-from geodtr_plugin.datasets.places import label_places
-from geodtr_plugin.datasets.registry import DATASETS
-from geodtr_plugin.utils.errors import DatasetCorruptError
+from ..utils.errors import DatasetCorruptError
+from .aligned import Listing, Role, aligned_index
+from .base import Index
+from .locate import data_root, find_folder
+from .places import label_places
+from .registry import DATASETS
 
 _FOLDERS = frozenset({"dataset", "cvpr_subset"})
 _LISTS = {"train": "splits/train-19zl.csv", "test": "splits/val-19zl.csv"}

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geodtr_plugin.datasets.decode import decode_image
-from geodtr_plugin.datasets.names import Names
-from geodtr_plugin.utils.errors import DatasetCorruptError, DatasetNotFoundError
+from ..utils.errors import DatasetCorruptError, DatasetNotFoundError
+from .decode import decode_image
+from .names import Names
 
 CoordinateKind = Literal["latlon", "metres"]
 

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from geodtr_plugin.datasets.registry import DATASETS
-from geodtr_plugin.utils.errors import DatasetNotFoundError
+from ..utils.errors import DatasetNotFoundError
+from .registry import DATASETS
 
 ENVIRONMENT = "GEODTR_DATA"
 

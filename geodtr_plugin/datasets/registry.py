@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from geodtr_plugin.datasets.base import Index
+    from .base import Index
 
 SPLITS = ("train", "test")
 
@@ -119,7 +119,7 @@ def loader_of(name: str) -> Callable[..., Index]:
         UnknownNameError: there is no such data set.
     """
     if name not in DATASETS:
-        from geodtr_plugin.utils.errors import UnknownNameError
+        from ..utils.errors import UnknownNameError
 
         raise UnknownNameError("data set", name, DATASETS)
     module, function = DATASETS[name].loader.split(":")

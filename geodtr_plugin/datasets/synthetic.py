@@ -6,11 +6,11 @@ import os
 
 import numpy as np
 
-from geodtr_plugin.datasets.base import Index
-from geodtr_plugin.datasets.images import ImageArray
-from geodtr_plugin.utils.errors import UnknownNameError
-from geodtr_plugin.utils.truth import Truth
-from geodtr_plugin.worlds import World, list_worlds, load_world
+from ..utils.errors import UnknownNameError
+from ..utils.truth import Truth
+from ..worlds import World, list_worlds, load_world
+from .base import Index
+from .images import ImageArray
 
 COUNTS = {"train": 1500, "test": 500}  # panoramas of each split: a laptop renders a thousand in about five seconds
 _PREFIX, _OFFSET = "synth-", "-offset"

@@ -1,6 +1,6 @@
 """From a recipe to a run to results: what `benchmarks/run.py` and the console script call.
 
-`settings` turns the words of a command line into a `RunConfig`, `run` does it, `resume` goes on with an interrupted one.
+`settings` turns the words of a command line into a `RunConfig`, `run` does it, `resume` goes on after an interruption.
 """
 
 from __future__ import annotations

@@ -30,13 +30,16 @@ def choose_device(name: str) -> torch.device:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"The device {name!r} cannot be used: {str(error).splitlines()[0]} Try --device cpu.") from error
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise UserError(f"The device {name!r} cannot be used: {reason}. Try --device cpu.") from error
     return torch.device(name)
 
 
-def choose_workers(workers: int | None) -> int:
-    """Loader processes: as asked, else one a core but for the one that trains, and 16 at the most."""
-    return min(16, (os.cpu_count() or 1) - 1) if workers is None else workers
+def choose_workers(workers: int | None, device: torch.device) -> int:
+    """Loader processes: as asked, else none beside a network that needs the CPU itself, and up to 16 beside a GPU."""
+    if workers is not None:
+        return workers
+    return 0 if device.type == "cpu" else min(16, os.cpu_count() or 1)
 
 
 def build_model(config: RunConfig) -> TwoTower:
@@ -65,6 +68,15 @@ def build_batch_transform(recipe: Recipe, model: TwoTower, views: dict[str, View
     return BatchTransform(views["query"], views["reference"], chsg, model.mean, model.std)
 
 
+def check_polar(model: TwoTower, index: Index) -> None:
+    """Refuse to unroll tiles around a centre where no camera stands."""
+    if model.polar and not index.centred:
+        raise UserError(
+            f"{index.name} has cameras off the centre of their tiles, where the polar transform makes no sense. "
+            "Use a model without it: --no-polar."
+        )
+
+
 def build_losses(recipe: Recipe) -> dict[str, Any]:
     """The metric loss, and the counterfactual loss where it has a weight."""
     losses = {"metric_loss": SoftMarginTripletLoss(recipe.loss.alpha, recipe.loss.hard_ratio)}
@@ -74,14 +86,12 @@ def build_losses(recipe: Recipe) -> dict[str, Any]:
 
 
 def build_trainer(
-    config: RunConfig, model: TwoTower, views: dict[str, ViewTransform], train: Index, device: torch.device, **hooks: Any
-) -> CrossViewTrainer:
+    config: RunConfig, model: TwoTower, views: dict[str, ViewTransform], train: Index, device: torch.device,
+    **hooks: Any,
+) -> CrossViewTrainer:  # fmt: skip
     """The trainer with the recipe's optimizer, schedule, losses and augmentation."""
     recipe, optim = config.recipe, config.recipe.optim
-    if model.polar and not train.centred:
-        raise UserError(
-            f"{train.name} has cameras off the centre of their tiles, where a polar transform makes no sense. Add --no-polar."
-        )
+    check_polar(model, train)
     if len(train.pairs) < optim.batch_size:
         raise UserError(f"{train!r} does not fill one batch of {optim.batch_size}. Lower --batch-size.")
     optimizer = torch.optim.AdamW(
@@ -100,7 +110,7 @@ def build_trainer(
         lr_schedulers={"trunk_scheduler_by_epoch": schedule},
         loss_weights={"metric_loss": 1.0, "counterfactual_loss": recipe.loss.counterfactual},
         data_device=device,
-        dataloader_num_workers=choose_workers(config.workers),
+        dataloader_num_workers=choose_workers(config.workers, device),
         batch_transform=transform,
         precision=optim.precision,
         max_grad_norm=optim.max_grad_norm,

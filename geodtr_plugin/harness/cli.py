@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     verbs: dict[str, Callable[[Sequence[str]], int]] = {"run": run_command}
     if not argv or argv[0] in ("-h", "--help"):
-        print("usage: geodtr VERB ...\n\nverbs:\n  run    train and test a method; `geodtr run --help` lists the options")
+        print("usage: geodtr VERB ...\n\nverbs:\n  run    train and test a method (geodtr run --help)")
         return 0 if argv else 2
     if argv[0] not in verbs:
         return _complain(UnknownNameError("verb", argv[0], verbs))
@@ -43,8 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_command(argv: Sequence[str] | None = None) -> int:
     """`benchmarks/run.py`: exit code 0, or 1 after a sentence that says what was wrong (130 after Ctrl-C)."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    # OpenMP threads that spin while they wait make a step three times slower as soon as another program wants a core
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # OpenMP threads wait by spinning, which makes a step three times slower as soon as another program wants a core;
+    # so few turns cost nothing on an idle machine
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         if "--resume" in argv or any(word.startswith("--resume=") for word in argv):
             options = _parse(_resume_parser(), argv)
@@ -70,14 +71,14 @@ def parse_run(argv: Sequence[str]) -> tuple[RunConfig, str]:
     """Command line words -> what to run, and the full settings as YAML that `--config` reads back."""
     known = _first_look(argv)
     help_only = "-h" in argv or "--help" in argv
-    name = known.recipe if known.recipe != "auto" else recipe_for(known.train, known.init_weights)
-    base = Recipe() if help_only else _named_recipe(known.method, name, known.init_weights)
+    name = known.recipe if known.recipe != "auto" else recipe_for(known.train)
+    base = Recipe() if help_only else _base_recipe(known.method, name, known.init_weights)
     parser = _run_parser(base)
     options = _parse(parser, argv)
     return _to_config(options, name), parser.dump(options, skip_none=False)
 
 
-def recipe_for(train: str | None, init_weights: str | None = None) -> str:
+def recipe_for(train: str | None) -> str:
     """Name of the recipe that fits a training set: by its scale, and by whether cameras stand at the tiles' centres."""
     if train is None or train not in DATASETS:  # an unknown name is answered when the data set is loaded
         return "paper"
@@ -85,18 +86,21 @@ def recipe_for(train: str | None, init_weights: str | None = None) -> str:
     return facts.scale if facts.centred else f"{facts.scale}_offset"
 
 
-def _named_recipe(method: str, name: str, init_weights: str | None) -> Recipe:
+def _base_recipe(method: str, name: str, init_weights: str | None) -> Recipe:
+    """The method's recipe of that name, or that of the run whose weights are to be used."""
+    if init_weights is not None and Path(init_weights).is_dir():
+        from .run_folder import RunFolder
+
+        run = RunFolder.existing(init_weights).config()
+        if run.method != method:
+            raise UserError(f"{init_weights} is a run of {run.method}, not of {method}. Add --method {run.method}.")
+        return run.recipe
     from ..methods import method_class
 
     recipes = method_class(method).recipes
     if name not in recipes:
         raise UnknownNameError(f"recipe of {method}", name, recipes)
-    recipe = recipes[name]
-    if init_weights is None:
-        return recipe
-    from .run_folder import model_settings
-
-    return recipe.but(model={**model_settings(init_weights), "pretrained": False})
+    return recipes[name]
 
 
 def _first_look(argv: Sequence[str]) -> Namespace:
@@ -138,7 +142,8 @@ def _run_parser(base: Recipe) -> ArgumentParser:
     add("--chsg", type=str | None, help="as --augment.chsg")
     add("--backbone", type=str | None, help="as --model.backbone: convnext_tiny, resnet34, tiny, or a name of timm")
     add("--precision", type=Literal["fp32", "bf16"] | None, help="as --optim.precision")
-    add("--init-weights", "--init_weights", type=str | None, help="start from a weights file (ours or the authors') or run")
+    weights_help = "start from a weights file (ours or the authors') or from a run"
+    add("--init-weights", "--init_weights", type=str | None, help=weights_help)
     add("--resume", type=str | None, help="continue the run in this folder with its own settings")
     add("--out", type=str | None, help="folder of the run; one below runs/ if not given")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")

@@ -13,8 +13,7 @@ from ..datasets.base import Index, ViewDataset
 from ..methods._base import TwoTower
 from ..testers import CrossViewTester
 from ..utils import recall
-from ..utils.errors import UserError
-from .build import ROLES, build_role_transforms, choose_workers
+from .build import ROLES, build_role_transforms, check_polar, choose_workers
 from .config import RunConfig
 
 NOT_PERCENT = ("median_rank", "mean_reciprocal_rank", "num_queries", "num_references", "k_at_1_percent")
@@ -38,12 +37,11 @@ class Evaluator:
     ):  # fmt: skip
         self.config, self.model, self.views, self.tests, self.device = config, model, views, tests, device
         self.examples: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # by test set, from the last measurement
-        for name, index in tests.items():
-            if model.polar and not index.centred:
-                raise UserError(f"{name} has cameras off the centre of their tiles: the model must be built with --no-polar.")
+        for index in tests.values():
+            check_polar(model, index)
         self.tester = CrossViewTester(
             batch_size=config.recipe.evaluation.batch_size,
-            dataloader_num_workers=choose_workers(config.workers),
+            dataloader_num_workers=choose_workers(config.workers, device),
             data_device=device,
             batch_transform={role: t.to(device) for role, t in build_role_transforms(model, views).items()},
             precision=config.recipe.optim.precision,

@@ -58,7 +58,7 @@ def retrieval_examples(index: Index, queries: np.ndarray, top: np.ndarray, title
     rows = figure.subplots(len(queries), 1 + top.shape[1], squeeze=False, gridspec_kw={"width_ratios": widths})
     for axes, query, found in zip(rows, queries, top):
         axes[0].imshow(_picture(index.queries, query), aspect="auto")
-        for place, (ax, reference) in enumerate(zip(axes[1:], found)):
+        for ax, reference in zip(axes[1:], found):
             ax.imshow(_picture(index.references, reference))
             for spine in ax.spines.values():
                 spine.set(color=_verdict(index, query, reference), linewidth=4)

@@ -35,7 +35,9 @@ def describe(index: Index) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_entry(config: RunConfig, name: str, index: Index, polar: bool, last: dict, best: dict | None) -> dict[str, Any]:
+def test_entry(
+    config: RunConfig, name: str, index: Index, polar: bool, last: dict[str, Any], best: dict[str, Any] | None
+) -> dict[str, Any]:
     """One test set's part of results.json: after the last epoch, at the best epoch, chance and the paper."""
     return {
         "kind": "same area" if name == config.train else "cross area",
@@ -69,5 +71,5 @@ def table(results: dict[str, Any]) -> str:
             f"{best['recall_at_1']:.2f} ({best['epoch']})" if best else "-",
         ])  # fmt: skip
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    lines = ["  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))) for row in rows]
+    lines = ["  ".join([*map(str.ljust, row[:2], widths[:2]), *map(str.rjust, row[2:], widths[2:])]) for row in rows]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])

@@ -89,14 +89,6 @@ class RunFolder:
         write_text(self.metrics_file, "".join(kept))
 
 
-def model_settings(path: str | Path) -> dict[str, Any]:
-    """Model settings of the run that initial weights come from; none, where they are a mere file."""
-    if not (Path(path) / "config.json").is_file():
-        return {}
-    settings = json.loads((Path(path) / "config.json").read_text())["model"]
-    return {name: value for name, value in settings.items() if name not in ("method", "pretrained")}
-
-
 def environment() -> dict[str, Any]:
     """Versions and hardware that a number depends on."""
     import platform

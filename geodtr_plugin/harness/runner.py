@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from ..methods._base import TwoTower
 from ..trainers import CrossViewTrainer
 from ..utils.checkpoint import load_training_state, save_training_state
 from ..utils.files import write_json, write_safetensors

@@ -62,7 +62,7 @@ def _resnet34(pretrained: bool) -> nn.Module:
 
 
 def _tiny(pretrained: bool) -> nn.Module:
-    """A residual network of 0.2 M parameters that trains from scratch within minutes on a CPU: 96 channels, stride 8."""
+    """A residual network of 0.2 M parameters that learns from scratch on a CPU in minutes: 96 channels, stride 8."""
     stem = nn.Sequential(nn.Conv2d(3, 24, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(24), nn.ReLU())
     return nn.Sequential(stem, ResidualBlock(24, 24, 1), ResidualBlock(24, 48, 2), ResidualBlock(48, 96, 2))
 

@@ -65,7 +65,7 @@ def create_model(
 
     Args:
         method: one of `list_methods()`.
-        query_size, reference_size: (height, width) of the images that reach the network; None takes the method's default.
+        query_size, reference_size: (height, width) of the network's images; None takes the method's default.
         polar: whether reference images are polar-transformed; None takes the method's default.
         backbone: name of the trunk; None takes the method's default.
         pretrained: start from ImageNet weights, which are downloaded on first use.

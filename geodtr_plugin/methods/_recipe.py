@@ -111,7 +111,7 @@ class Recipe:
         object.__setattr__(self, "model", plain)
 
     def but(self, **parts: dict[str, Any]) -> Recipe:
-        """A copy with some settings of some parts replaced: `recipe.but(optim={"lr": 1e-3}, model={"polar": False})`."""
+        """A copy with some settings replaced: `recipe.but(optim={"lr": 1e-3}, model={"polar": False})`."""
         changed = {}
         for part, settings in parts.items():
             current = getattr(self, part)

@@ -35,7 +35,7 @@ def load_author_weights(model: TwoTower, weights: str | Path | Mapping[str, Any]
 
 
 def load_weights(model: TwoTower, path: str | Path) -> TwoTower:
-    """Fill a model from one of our .safetensors files (or a run folder), or from a checkpoint of the authors, strictly."""
+    """Fill a model from our .safetensors file or run folder, or from a checkpoint of the authors, strictly."""
     path = Path(path)
     if path.is_dir():
         path = find_weights(path)
@@ -67,7 +67,7 @@ def find_weights(folder: Path) -> Path:
 
 
 def read_tensors(path: str | Path) -> Mapping[str, Any]:
-    """Content of a .safetensors file or of a torch checkpoint; nothing but tensors and plain containers is unpickled."""
+    """Content of a .safetensors file or a torch checkpoint; nothing but tensors and plain containers is unpickled."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"There is no weights file {path}.")

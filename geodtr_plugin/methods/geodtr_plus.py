@@ -85,10 +85,10 @@ class GeoDTRPlus(TwoTower):
         "paper_offset": Recipe(model=dict(query_size=(320, 640), reference_size=(320, 320), polar=False)),
         "laptop": Recipe(
             model=dict(
-                query_size=(32, 88), backbone="tiny", pretrained=False, feedforward=192, dropout=0.1, mask="hardtanh"
+                query_size=(32, 88), backbone="tiny", pretrained=False, feedforward=192, dropout=0.0, mask="hardtanh"
             ),
-            optim=Optim(lr=1e-3, epochs=12, warmup_epochs=1, precision="fp32"),
-            evaluation=Evaluation(every=3),
+            optim=Optim(lr=1e-3, epochs=10, warmup_epochs=1, precision="fp32"),
+            evaluation=Evaluation(every=5),
         ),
     }
     recipes["laptop_offset"] = recipes["laptop"].but(model={"polar": False})

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from pytorch_metric_learning.utils import common_functions as c_f
 
-from geodtr_plugin.trainers.epoch_loop import EpochLoop
-from geodtr_plugin.utils.checkpoint import unwrapped
+from ..utils.checkpoint import unwrapped
+from .epoch_loop import EpochLoop
 
 PRECISIONS = {None: None, "fp32": None, "bf16": torch.bfloat16}  # what the trunk is autocast to
 VIEWS = ("query", "reference")

@@ -12,11 +12,11 @@ from pytorch_metric_learning.trainers import TwoStreamMetricLoss
 from torch.utils.data import BatchSampler, DataLoader
 from tqdm import tqdm
 
-from geodtr_plugin.trainers.errors import NonFiniteLossError
-from geodtr_plugin.trainers.step_meter import StepMeter
-from geodtr_plugin.utils.errors import UserError
-from geodtr_plugin.utils.sampling import EpochSampler, SeededBatches, SeededItems
-from geodtr_plugin.utils.seed import one_thread_worker
+from ..utils.errors import UserError
+from ..utils.sampling import EpochSampler, SeededBatches, SeededItems
+from ..utils.seed import one_thread_worker
+from .errors import NonFiniteLossError
+from .step_meter import StepMeter
 
 
 class EpochLoop(TwoStreamMetricLoss):

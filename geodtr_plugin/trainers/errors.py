@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from geodtr_plugin.utils.errors import UserError
+from ..utils.errors import UserError
 
 PLACES_SHOWN = 8  # enough to find the images by; a batch can have hundreds
 

@@ -12,9 +12,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-from geodtr_plugin.utils.errors import UserError
-from geodtr_plugin.utils.files import write_torch
-from geodtr_plugin.utils.seed import rng_state, set_rng_state
+from .errors import UserError
+from .files import write_torch
+from .seed import rng_state, set_rng_state
 
 FORMAT = 1  # raised when an older reader would misread the file
 GROUPS = ("models", "optimizers", "lr_schedulers", "loss_funcs", "mining_funcs")  # the trainer's dicts with state

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset, Sampler, get_worker_info
 
-from geodtr_plugin.utils.seed import isolated_rng, seed_cpu
+from .seed import isolated_rng, seed_cpu
 
 
 class EpochSampler(Sampler[int]):

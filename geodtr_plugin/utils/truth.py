@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geodtr_plugin.utils.ragged import Ragged, as_int64, group
+from .ragged import Ragged, as_int64, group
 
 __all__ = ["Ragged", "Truth"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from geodtr_plugin.worlds.scene import Camera, Scene
+from .scene import Camera, Scene
 
 
 def render_aerial(scene: Scene, camera: Camera, size: int, supersample: int = 2) -> np.ndarray:

@@ -6,17 +6,17 @@ import zlib
 
 import numpy as np
 
-from geodtr_plugin.worlds.buildings import draw_buildings
-from geodtr_plugin.worlds.cameras import MARGIN, choose_cameras
-from geodtr_plugin.worlds.canvas import Canvas
-from geodtr_plugin.worlds.cars import draw_cars
-from geodtr_plugin.worlds.ground import draw_ground
-from geodtr_plugin.worlds.light import colour, towards
-from geodtr_plugin.worlds.lots import place_lots
-from geodtr_plugin.worlds.plants import draw_hedges, draw_trees
-from geodtr_plugin.worlds.scene import Scene
-from geodtr_plugin.worlds.streets import plan_streets
-from geodtr_plugin.worlds.styles import Style, get_style
+from .buildings import draw_buildings
+from .cameras import MARGIN, choose_cameras
+from .canvas import Canvas
+from .cars import draw_cars
+from .ground import draw_ground
+from .light import colour, towards
+from .lots import place_lots
+from .plants import draw_hedges, draw_trees
+from .scene import Scene
+from .streets import plan_streets
+from .styles import Style, get_style
 
 SCENE_SIZE = 504.0  # metres along a side
 CELL = 0.375  # metres: two cells make one pixel of a 96-pixel tile of 72 m

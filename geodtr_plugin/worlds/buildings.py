@@ -8,9 +8,9 @@ from enum import IntEnum
 
 import numpy as np
 
-from geodtr_plugin.worlds.canvas import Canvas, Kind, height_steps
-from geodtr_plugin.worlds.lots import Lots
-from geodtr_plugin.worlds.styles import HouseStyle
+from .canvas import Canvas, Kind, height_steps
+from .lots import Lots
+from .styles import HouseStyle
 
 PLACE_STEP = 0.25  # metres along a wall that one step of `facade_place` stands for
 _STOREY = 3.0  # metres

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from geodtr_plugin.utils.errors import UserError
-from geodtr_plugin.worlds.rendering import array_shapes
-from geodtr_plugin.worlds.spec import WorldSpec
+from ..utils.errors import UserError
+from .rendering import array_shapes
+from .spec import WorldSpec
 
 _MANIFEST = "manifest.json"
 _PARTIAL = ".partial-"  # folders that begin with it are being written, or were left by a process that died

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from geodtr_plugin.worlds.canvas import Canvas
-from geodtr_plugin.worlds.scene import Camera
-from geodtr_plugin.worlds.streets import Streets
+from .canvas import Canvas
+from .scene import Camera
+from .streets import Streets
 
 MARGIN = 80.0  # metres that every camera keeps from the scene's edge: as far as a panorama sees
 SKIES = 4  # skies of one scene

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from geodtr_plugin.worlds.canvas import Canvas, Kind, height_steps
-from geodtr_plugin.worlds.streets import Streets
+from .canvas import Canvas, Kind, height_steps
+from .streets import Streets
 
 _PAINTS = ((200, 200, 205), (40, 40, 45), (150, 30, 30), (40, 60, 120), (120, 125, 130), (235, 235, 235))
 _GLASS = (45, 50, 60)

@@ -7,11 +7,11 @@ from enum import IntEnum
 
 import numpy as np
 
-from geodtr_plugin.worlds.canvas import Canvas
-from geodtr_plugin.worlds.marks import paint_marks
-from geodtr_plugin.worlds.noise import grain, smooth_noise
-from geodtr_plugin.worlds.streets import Streets
-from geodtr_plugin.worlds.styles import LandStyle, Style
+from .canvas import Canvas
+from .marks import paint_marks
+from .noise import grain, smooth_noise
+from .streets import Streets
+from .styles import LandStyle, Style
 
 _CROPS = np.array([(120, 135, 60), (190, 165, 95), (150, 115, 80), (165, 160, 85), (95, 120, 55)], np.float32)
 _WATER = (70, 95, 110)

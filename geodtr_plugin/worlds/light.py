@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from geodtr_plugin.worlds.canvas import HEIGHT_STEP, Canvas
-from geodtr_plugin.worlds.styles import LightStyle
+from .canvas import HEIGHT_STEP, Canvas
+from .styles import LightStyle
 
 _LONGEST = 48.0  # metres: longer shadows are cut
 _DARK = 0.45  # share of the light that a shadow takes under a clear sky

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geodtr_plugin.worlds.canvas import Canvas
-from geodtr_plugin.worlds.ground import Block
-from geodtr_plugin.worlds.streets import Streets
-from geodtr_plugin.worlds.styles import HouseStyle, Style
+from .canvas import Canvas
+from .ground import Block
+from .streets import Streets
+from .styles import HouseStyle, Style
 
 # share of a block's lots that are used, by what the block is for
 _FILL = {Block.LAWN: 1.0, Block.PARK: 0.08, Block.PAVED: 0.95, Block.FIELD: 0.12, Block.WATER: 0.0}

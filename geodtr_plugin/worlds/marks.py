@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geodtr_plugin.worlds.canvas import Canvas
-from geodtr_plugin.worlds.streets import Streets
-from geodtr_plugin.worlds.styles import Style
+from .canvas import Canvas
+from .streets import Streets
+from .styles import Style
 
 _WHITE = (235, 235, 225)
 _YELLOW = (230, 190, 70)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geodtr_plugin.worlds.aerial import shrink
-from geodtr_plugin.worlds.canvas import HEIGHT_STEP
-from geodtr_plugin.worlds.rays import first_solid, nearest_crown
-from geodtr_plugin.worlds.scene import Camera, Scene
-from geodtr_plugin.worlds.shading import crown_colour, solid_colour
-from geodtr_plugin.worlds.sky import make_sky
+from .aerial import shrink
+from .canvas import HEIGHT_STEP
+from .rays import first_solid, nearest_crown
+from .scene import Camera, Scene
+from .shading import crown_colour, solid_colour
+from .sky import make_sky
 
 UP, DOWN = 36.0, -29.5  # elevation of the upper and lower edge, degrees (as in CVUSA's cropped panoramas)
 EYE = 2.0  # height of the camera, metres

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geodtr_plugin.worlds.canvas import Canvas, Kind, height_steps
-from geodtr_plugin.worlds.ground import Ground
-from geodtr_plugin.worlds.noise import smooth_noise
-from geodtr_plugin.worlds.streets import Streets
-from geodtr_plugin.worlds.styles import PlantStyle, Style
+from .canvas import Canvas, Kind, height_steps
+from .ground import Ground
+from .noise import smooth_noise
+from .streets import Streets
+from .styles import PlantStyle, Style
 
 _SIZES = 8  # crown radii that are told apart: crowns of one size share a stamp
 _BARK = (85, 65, 50)

@@ -11,9 +11,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 import geodtr_plugin
-from geodtr_plugin.worlds.cache import open_arrays
-from geodtr_plugin.worlds.rendering import render_scene
-from geodtr_plugin.worlds.spec import WorldSpec
+
+from .cache import open_arrays
+from .rendering import render_scene
+from .spec import WorldSpec
 
 
 def render_world(spec: WorldSpec, folder: Path, workers: int | None, progress: bool) -> None:

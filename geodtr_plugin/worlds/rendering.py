@@ -6,13 +6,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from geodtr_plugin.worlds.aerial import render_aerial
-from geodtr_plugin.worlds.builder import SCENE_SIZE, TRANSIENT, make_scene
-from geodtr_plugin.worlds.capture import Capture, apply_tones, draw_capture, draw_tones
-from geodtr_plugin.worlds.panorama import PanoramaCamera
-from geodtr_plugin.worlds.scene import Camera, Scene
-from geodtr_plugin.worlds.spec import SPLITS, WorldSpec
-from geodtr_plugin.worlds.tiles import TILES, covering_tiles, tile_centres
+from .aerial import render_aerial
+from .builder import SCENE_SIZE, TRANSIENT, make_scene
+from .capture import Capture, apply_tones, draw_capture, draw_tones
+from .panorama import PanoramaCamera
+from .scene import Camera, Scene
+from .spec import SPLITS, WorldSpec
+from .tiles import TILES, covering_tiles, tile_centres
 
 _PITCH = 1000.0  # metres between the scenes of a world on its map
 _SPLIT_PITCH = 100_000.0  # metres between the maps of the two splits

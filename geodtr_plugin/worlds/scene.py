@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from geodtr_plugin.worlds.styles import Style
+from .styles import Style
 
 _RASTERS = (
     "aerial", "ground", "height", "kind", "building", "facade_place", "facade_light",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from geodtr_plugin.worlds.buildings import PLACE_STEP, Facade
-from geodtr_plugin.worlds.canvas import HEIGHT_STEP, Kind
-from geodtr_plugin.worlds.scene import Scene
+from .buildings import PLACE_STEP, Facade
+from .canvas import HEIGHT_STEP, Kind
+from .scene import Scene
 
 _WINDOW_HEIGHT = 1.35  # metres
 _SHOP = (0.5, 2.9)  # metres: a shop window's lower and upper edge

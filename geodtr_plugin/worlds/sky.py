@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from geodtr_plugin.worlds.scene import Scene
+from .scene import Scene
 
 _KNOTS = 14  # random values around the horizon that clouds are blended from
 _BANDS = 5.0  # and from the horizon up

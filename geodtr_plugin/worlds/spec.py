@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from geodtr_plugin.worlds.styles import get_style
+from .styles import get_style
 
 SPLITS = ("train", "test")
 TILE_SIDE = 72.0  # metres along an aerial tile

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geodtr_plugin.worlds.canvas import Canvas
-from geodtr_plugin.worlds.noise import smooth_noise
-from geodtr_plugin.worlds.styles import StreetStyle
+from .canvas import Canvas
+from .noise import smooth_noise
+from .styles import StreetStyle
 
 _FAR = 1000.0  # distance to a road where its segment is missing, metres
 _BEND = 150.0  # wavelength of the plan's bends, metres

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from geodtr_plugin.utils.errors import UnknownNameError
+from ..utils.errors import UnknownNameError
 
 Colour = tuple[float, float, float]  # red, green, blue in 0..255
 Span = tuple[float, float]

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from geodtr_plugin.worlds.builder import SCENE_SIZE
-from geodtr_plugin.worlds.cameras import MARGIN
-from geodtr_plugin.worlds.capture import POSITION_ERROR
-from geodtr_plugin.worlds.scene import Camera
-from geodtr_plugin.worlds.spec import TILE_SIDE
+from .builder import SCENE_SIZE
+from .cameras import MARGIN
+from .capture import POSITION_ERROR
+from .scene import Camera
+from .spec import TILE_SIDE
 
 STEP = TILE_SIDE / 2  # metres between neighbouring tiles' centres
 _REACH = MARGIN - 6 * POSITION_ERROR  # metres from the scene's edge to the outermost recorded place, at realism 2

@@ -9,9 +9,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from geodtr_plugin.worlds.cache import open_arrays, read_manifest
-from geodtr_plugin.worlds.rendering import render_scene
-from geodtr_plugin.worlds.spec import WorldSpec
+from .cache import open_arrays, read_manifest
+from .rendering import render_scene
+from .spec import WorldSpec
 
 
 def main(folder: Path, first: int, step: int) -> None:

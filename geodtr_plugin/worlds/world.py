@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from geodtr_plugin.worlds.cache import cache_root, cached
-from geodtr_plugin.worlds.pool import render_world
-from geodtr_plugin.worlds.spec import WorldSpec
+from .cache import cache_root, cached
+from .pool import render_world
+from .spec import WorldSpec
 
 _LOG = logging.getLogger(__name__)
 

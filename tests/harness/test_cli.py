@@ -74,6 +74,7 @@ def test_settings_survive_their_file(tmp_path):
         ("--train cvusa --epochs -1", "must be 0"),
         ("--train cvusa --recipe papr", "Did you mean 'paper'?"),
         ("--train cvusa --config nothing.yaml", "There is no settings file nothing.yaml"),
+        ("--test cvact --epochs 0 --init-weights .", "is no run folder"),
         ("--resume nowhere", "nowhere is no run folder"),
         ("--resume nowhere --lr 1", "--lr"),
     ],

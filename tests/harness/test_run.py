@@ -166,7 +166,7 @@ def data_root(tmp_path_factory) -> Path:
     return root
 
 
-TINY = "--backbone tiny --model.pretrained false --model.query_size [32,88] --model.feedforward 64 --precision fp32".split()
+TINY = "--backbone tiny --model.pretrained false --model.query_size [32,88] --precision fp32".split()
 
 
 @pytest.mark.parametrize("polar", ["--polar", "--no-polar"])
