@@ -62,7 +62,7 @@ class Evaluator:
             ties=self.config.recipe.evaluation.ties, device=self.device,
         )  # fmt: skip
         self.examples[index.name] = most_similar(embeddings["query"], embeddings["reference"])
-        return {name: value if name in NOT_PERCENT else 100 * value for name, value in scores.items()}
+        return {name: value if name in NOT_PERCENT else round(100 * value, 4) for name, value in scores.items()}
 
 
 def most_similar(query: Tensor, reference: Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -68,11 +68,11 @@ def write_safetensors(
         tensors: the tensors by name. Names that share memory are written as separate copies.
         metadata: text to put in the header of the file.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    with atomic_path(path) as temporary:
-        copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        save_file(copies, temporary, metadata=dict(metadata or {}))
+    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with atomic_path(path) as temporary:  # not save_file, whose files only their owner can read
+        temporary.write_bytes(save(copies, metadata=dict(metadata or {})))
 
 
 def _flush_to_disk(path: Path) -> None:
