@@ -89,7 +89,7 @@ def load_world(
     def render(folder: Path) -> None:
         message = f"Rendering the synthetic world {spec.key()} into {folder.parent}; later runs find it there."
         _LOG.info(message)
-        if progress:
+        if progress and not _LOG.hasHandlers():  # nobody would see the log
             tqdm.write(message, file=sys.stderr)
         render_world(spec, folder, workers, progress)
 
