@@ -25,6 +25,10 @@ RUN_DESCRIPTION = """Train a method on one data set and test it on others.
 """
 SHORTCUTS = {"epochs": "optim", "batch_size": "optim", "lr": "optim", "precision": "optim", "chsg": "augment"}
 MODEL_SHORTCUTS = ("backbone", "polar")
+SAME_IN_CONFIG = (  # options that RunConfig takes as they are
+    "method", "train", "data_root", "limit", "skip_corrupt", "cache", "device", "seed", "workers", "threads",
+    "init_weights", "out",
+)  # fmt: skip
 RESUMABLE = ("data_root", "device", "workers", "threads")  # what a resumed run may set anew
 
 
@@ -75,7 +79,7 @@ def parse_run(argv: Sequence[str]) -> tuple[RunConfig, str]:
     base = Recipe() if help_only else _base_recipe(known.method, name, known.init_weights)
     parser = _run_parser(base)
     options = _parse(parser, argv)
-    return _to_config(options, name), parser.dump(options, skip_none=False)
+    return _to_config(options, base, name), parser.dump(options, skip_none=False)
 
 
 def recipe_for(train: str | None) -> str:
@@ -134,6 +138,10 @@ def _run_parser(base: Recipe) -> ArgumentParser:
     add("--test", type=str, nargs="+", help="data sets to test on; the one trained on if not given")
     add("--data", type=dict[str, Any], default={}, help="options of the data sets' loaders, as --data.count 800")
     add("--data-root", type=str | None, help="folder that holds the data sets (else the variable GEODTR_DATA)")
+    add("--allow-partial", action="store_true", help="go on without pairs whose files are missing; the results say so")
+    add("--skip-corrupt", action="store_true", help="leave out images that cannot be decoded; the results name them")
+    add("--cvact-rule", type=Literal["5m", "identity"] | None, help="what counts as right on cvact-test")
+    add("--cache", action="store_true", help="keep resized images on disk, for later epochs and runs")
     add("--limit", type=int | None, help="keep the first N pairs of each data set")
     add("--epochs", type=int | None, help="as --optim.epochs; 0 evaluates only")
     add("--batch-size", "--batch_size", type=int | None, help="as --optim.batch_size: raw pairs, which CHSG doubles")
@@ -194,7 +202,24 @@ def _nearest_option(parser: ArgumentParser, text: str) -> str:
     return f"{hint} --help lists the options." if unknown else ""
 
 
-def _to_config(options: Namespace, recipe_name: str) -> RunConfig:
+def _to_config(options: Namespace, base: Recipe, recipe_name: str) -> RunConfig:
+    recipe = _to_recipe(options, base)
+    if options.train is None and not options.test:
+        raise UserError("Nothing to do: name a data set with --train, or one or more with --test.")
+    if options.train is None and recipe.optim.epochs:
+        raise UserError("--train is missing. To evaluate without training, give --epochs 0 and --init-weights.")
+    data = dict(options.data)
+    if options.allow_partial:
+        data["allow_partial"] = True
+    if options.cvact_rule:
+        data["rule"] = options.cvact_rule
+    tests = tuple(options.test or [options.train])
+    same = {name: options[name] for name in SAME_IN_CONFIG}
+    return RunConfig(recipe=recipe, recipe_name=recipe_name, test=tests, data=data, **same)
+
+
+def _to_recipe(options: Namespace, base: Recipe) -> Recipe:
+    """The recipe's parts as given, then the shortcuts."""
     recipe = Recipe(
         options.model,
         Augment(**options.augment), Loss(**options.loss), Optim(**options.optim), Evaluation(**options.evaluation),
@@ -203,19 +228,10 @@ def _to_config(options: Namespace, recipe_name: str) -> RunConfig:
         if options[name] is not None:
             recipe = recipe.but(**{part: {name: options[name]}})
     given = {name: options[name] for name in MODEL_SHORTCUTS if options[name] is not None}
-    if "polar" in given and given["polar"] != recipe.model.get("polar", not given["polar"]):
+    if "polar" in given and recipe.model.get("reference_size") == base.model.get("reference_size"):
+        # the base recipe's size belongs to its own kind of aerial image; the method has one for the other kind
         recipe = replace(recipe, model={k: v for k, v in recipe.model.items() if k != "reference_size"})
-    recipe = recipe.but(model=given)
-    if options.train is None and not options.test:
-        raise UserError("Nothing to do: name a data set with --train, or one or more with --test.")
-    if options.train is None and recipe.optim.epochs:
-        raise UserError("--train is missing. To evaluate without training, give --epochs 0 and --init-weights.")
-    return RunConfig(
-        method=options.method, recipe=recipe, recipe_name=recipe_name, train=options.train,
-        test=tuple(options.test or [options.train]), data=options.data, data_root=options.data_root,
-        limit=options.limit, device=options.device, seed=options.seed, workers=options.workers,
-        threads=options.threads, init_weights=options.init_weights, out=options.out,
-    )  # fmt: skip
+    return recipe.but(model=given)
 
 
 def _complain(error: UserError) -> int:

@@ -21,6 +21,8 @@ class RunConfig:
         data: further options of the data sets' loaders, for instance `count` of the synthetic worlds.
         data_root: folder that holds the data sets; None asks the environment variable GEODTR_DATA.
         limit: keep the first pairs of each data set only.
+        skip_corrupt: leave out images that cannot be decoded, and name them in the results, instead of stopping.
+        cache: keep the images on disk as the network's views want them, for the epochs and runs to come.
         device: auto, cpu, cuda or mps.
         seed: of everything random.
         workers: processes that load images; None chooses by the machine.
@@ -37,6 +39,8 @@ class RunConfig:
     data: dict[str, Any] = field(default_factory=dict)
     data_root: str | None = None
     limit: int | None = None
+    skip_corrupt: bool = False
+    cache: bool = False
     device: str = "auto"
     seed: int = 0
     workers: int | None = None

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from ..augmentations import ViewTransform
-from ..datasets.base import Index, ViewDataset
+from ..datasets.base import Index, Subset, ViewDataset
 from ..methods._base import TwoTower
 from ..testers import CrossViewTester
-from ..utils import recall
+from ..utils import Truth, recall
 from .build import ROLES, build_role_transforms, check_polar, choose_workers
 from .config import RunConfig
 
@@ -57,12 +57,29 @@ class Evaluator:
         embeddings = {
             role: self.tester.embed(ViewDataset(images[role], self.views[role]), role, self.model) for role in ROLES
         }
+        self.examples[index.name] = most_similar(embeddings["query"], embeddings["reference"])
+        scores = self.rank(embeddings["query"], embeddings["reference"], index.truth, index)
+        for subset in index.subsets:
+            parts = restrict(embeddings["query"], embeddings["reference"], index.truth, subset)
+            scores.setdefault("subsets", {})[subset.name] = self.rank(*parts, index)
+        return scores
+
+    def rank(self, query: Tensor, reference: Tensor, truth: Truth, index: Index) -> dict[str, Any]:
+        """Metrics of embeddings under a test set's rules."""
         scores = recall(
-            embeddings["query"], embeddings["reference"], truth=index.truth, percent_rounding=index.percent_rounding,
+            query, reference, truth=truth, percent_rounding=index.percent_rounding,
             ties=self.config.recipe.evaluation.ties, device=self.device,
         )  # fmt: skip
-        self.examples[index.name] = most_similar(embeddings["query"], embeddings["reference"])
         return {name: value if name in NOT_PERCENT else round(100 * value, 4) for name, value in scores.items()}
+
+
+def restrict(query: Tensor, reference: Tensor, truth: Truth, subset: Subset) -> tuple[Tensor, Tensor, Truth]:
+    """Embeddings and truth of a part of a test set."""
+    truth = truth.take(subset.queries)
+    if subset.references is None:
+        return query[subset.queries], reference, truth
+    truth = truth.keep_references(subset.references, len(reference))
+    return query[subset.queries], reference[subset.references], truth
 
 
 def most_similar(query: Tensor, reference: Tensor) -> tuple[np.ndarray, np.ndarray]:

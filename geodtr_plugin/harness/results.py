@@ -31,7 +31,7 @@ def describe(index: Index) -> dict[str, Any]:
     return {
         "queries": len(index.queries), "references": len(index.references), "pairs": len(index.pairs),
         "fingerprint": index.fingerprint(), "layout": index.layout, "provenance": index.provenance,
-        "notes": list(index.notes),
+        "notes": list(index.notes), "subsets": {subset.name: subset.what for subset in index.subsets},
     }  # fmt: skip
 
 
@@ -58,18 +58,26 @@ def test_entry(
 
 
 def table(results: dict[str, Any]) -> str:
-    """The numbers after the last epoch, one row a test set, chance and the published row beside them."""
+    """The numbers after the last epoch, one row a test set, chance and the published row beside them.
+
+    Parts of a test set (the queries that are not in the training list, say) follow it, with their number of queries.
+    """
     head = ["test set", "", *COLUMNS, "95 % of R@1", "chance", "published R@1", "best R@1 (epoch)"]
     rows = [head]
     for name, entry in results["tests"].items():
         last, best = entry["last"], entry["best"]
         rows.append([
-            name, entry["kind"], *(f"{last[column]:.2f}" for column in COLUMNS.values()),
-            f"{last['recall_at_1_low']:.1f} to {last['recall_at_1_high']:.1f}",
-            f"{entry['chance_recall_at_1']:.2f}",
+            name, entry["kind"], *_numbers(last), f"{entry['chance_recall_at_1']:.2f}",
             f"{entry['published']['recall_at_1']:.2f}" if entry["published"] else "-",
             f"{best['recall_at_1']:.2f} ({best['epoch']})" if best else "-",
         ])  # fmt: skip
+        for part, scores in last.get("subsets", {}).items():
+            rows.append([f"  {part}", f"{scores['num_queries']:,} queries", *_numbers(scores), "", "", ""])
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     lines = ["  ".join([*map(str.ljust, row[:2], widths[:2]), *map(str.rjust, row[2:], widths[2:])]) for row in rows]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def _numbers(scores: dict[str, Any]) -> list[str]:
+    interval = f"{scores['recall_at_1_low']:.1f} to {scores['recall_at_1_high']:.1f}"
+    return [*(f"{scores[column]:.2f}" for column in COLUMNS.values()), interval]

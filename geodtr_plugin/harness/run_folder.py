@@ -45,6 +45,13 @@ class RunFolder:
         (folder.path / "command.txt").write_text(shlex.join([Path(sys.argv[0]).name, *command]) + "\n")
         return folder
 
+    def discard(self) -> None:
+        """Remove what `create` made; anything else in the folder stays."""
+        for name in ("recipe.yaml", "command.txt", "log.txt"):
+            (self.path / name).unlink(missing_ok=True)
+        if not any(self.path.iterdir()):
+            self.path.rmdir()
+
     @classmethod
     def existing(cls, path: str | Path) -> RunFolder:
         """The folder of an earlier run.

@@ -33,7 +33,14 @@ def run(config: RunConfig, settings: str = "", command: Sequence[str] = ()) -> d
         settings: the same as YAML, kept in the run folder for `--config`.
         command: the words of the command line, kept there too.
     """
-    return Run(config, RunFolder.create(config, settings, command)).finish()
+    folder = RunFolder.create(config, settings, command)
+    try:
+        prepared = Run(config, folder)
+    except BaseException:  # wrong names, missing data: nothing has been done that would be worth a folder
+        stop_log()
+        folder.discard()
+        raise
+    return prepared.finish()
 
 
 def resume(path: str | Path, **changed: Any) -> dict[str, Any]:

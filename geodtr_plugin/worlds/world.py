@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from dataclasses import dataclass
@@ -14,8 +13,6 @@ from tqdm import tqdm
 from .cache import cache_root, cached
 from .pool import render_world
 from .spec import WorldSpec
-
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +85,7 @@ def load_world(
 
     def render(folder: Path) -> None:
         message = f"Rendering the synthetic world {spec.key()} into {folder.parent}; later runs find it there."
-        _LOG.info(message)
-        if progress and not _LOG.hasHandlers():  # nobody would see the log
+        if progress:
             tqdm.write(message, file=sys.stderr)
         render_world(spec, folder, workers, progress)
 

@@ -49,6 +49,8 @@ def test_polar_can_be_switched():
     assert "polar" not in settings("--train cvusa").recipe.model
     assert settings("--train cvusa --no-polar").recipe.model["polar"] is False
     assert settings("--train cvusa --polar").recipe.model["polar"] is True
+    sized = settings("--train cvusa --no-polar --model.reference_size [48,48]").recipe.model
+    assert sized["reference_size"] == (48, 48) and sized["polar"] is False
 
 
 def test_settings_survive_their_file(tmp_path):
