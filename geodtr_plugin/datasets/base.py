@@ -15,8 +15,9 @@ from ..utils.ragged import as_int64
 from ..utils.truth import Truth
 from .images import ImageArray, ImageFiles, Images
 from .registry import SPLITS, title
+from .subset import Subset
 
-__all__ = ["ImageArray", "ImageFiles", "Images", "Index", "PairDataset", "View", "ViewDataset"]
+__all__ = ["ImageArray", "ImageFiles", "Images", "Index", "PairDataset", "Subset", "View", "ViewDataset"]
 
 
 class View(Protocol):
@@ -44,6 +45,9 @@ class Index:
         percent_rounding: how R@1% counts one percent here, "floor" or "floor_plus_one".
         centred: the camera stands at the centre of its aerial, so that polar transform and layout simulation hold.
         notes: what a reader of the results must know, a sentence each.
+        subsets: parts of a test split that get numbers of their own.
+        exclusion_radius: metres; a training reference of another place that is nearer than this is no negative.
+        total_pairs: how many pairs the lists name, where the index may hold fewer because files are missing.
     """
 
     name: str
@@ -59,6 +63,9 @@ class Index:
     percent_rounding: str = "floor"
     centred: bool = True
     notes: tuple[str, ...] = ()
+    subsets: tuple[Subset, ...] = ()
+    exclusion_radius: float | None = None
+    total_pairs: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("pairs", "query_places", "reference_places"):
@@ -79,6 +86,12 @@ class Index:
             raise ValueError("pairs name images that are not there")
         if (self.query_places[self.pairs[:, 0]] != self.reference_places[self.pairs[:, 1]]).any():
             raise ValueError("the two images of a pair must have the same place label")
+        for subset in self.subsets:
+            subset.check(num_queries, num_references)
+        if len({subset.name for subset in self.subsets}) < len(self.subsets):
+            raise ValueError("two subsets have the same name")
+        if self.total_pairs is not None and self.total_pairs < len(self.pairs):
+            raise ValueError(f"the lists cannot name {self.total_pairs} pairs when {len(self.pairs)} are there")
 
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits that change with ids, labels, pairs or truth, but not with the folder."""
@@ -92,7 +105,7 @@ class Index:
         return digest.hexdigest()[:12]
 
     def limit(self, n: int) -> Index:
-        """The first n pairs, their images, and the neutrals of their queries; distractors go."""
+        """The first n pairs, their images, and the neutrals of their queries; distractors and empty subsets go."""
         if n < 1:
             raise ValueError(f"a data set cannot be limited to {n} pairs")
         if n >= len(self.pairs):
@@ -102,6 +115,7 @@ class Index:
         truth = self.truth.take(queries)
         neutrals = [] if truth.neutrals is None else truth.neutrals.values
         references = np.unique(np.concatenate([pairs[:, 1], as_int64(neutrals)]))
+        limited = [subset.limited(queries, references) for subset in self.subsets]
         return replace(
             self,
             queries=self.queries.take(queries),
@@ -110,6 +124,7 @@ class Index:
             query_places=self.query_places[queries],
             reference_places=self.reference_places[references],
             truth=truth.keep_references(references, len(self.references)),
+            subsets=tuple(subset for subset in limited if len(subset.queries)),
             notes=(*self.notes, f"limited to the first {n:,} of {len(self.pairs):,} pairs"),
         )
 
