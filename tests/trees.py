@@ -147,3 +147,35 @@ def write_act_mat(
         "valSetAll": {"valInd": (val_all + 1.0)[:, None]},
     }
     savemat(path, content, oned_as="column")
+
+
+def write_own(
+    root: Path,
+    rows: Sequence[Sequence[object]],
+    queries: Sequence[str] = (),
+    references: Sequence[str] = (),
+    table: str = "places.csv",
+    header: str | None = "file,lat,lon",
+    separator: str = ",",
+    line_end: str = "\n",
+) -> Path:
+    """Writes an own data set, `folder:ROOT`.
+
+    Args:
+        root: the folder that gets queries, references and the table.
+        rows: the rows of the table.
+        queries: files below root/queries.
+        references: files below root/references.
+        table: name of the table.
+        header: its first line; None writes none.
+        separator: separates the cells.
+        line_end: ends the lines.
+    """
+    for role, names in (("queries", queries), ("references", references)):
+        (root / role).mkdir(parents=True, exist_ok=True)
+        for number, name in enumerate(names):
+            save_jpeg(root / role / name, smooth_noise("ground" if role == "queries" else "aerial", number, 16, 32))
+    lines = [separator.join(map(str, row)) for row in rows]
+    lines = lines if header is None else [header.replace(",", separator), *lines]
+    (root / table).write_bytes("".join(line + line_end for line in lines).encode())
+    return root

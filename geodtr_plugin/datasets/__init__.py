@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from .registry import DATASETS, SPLITS, DatasetFacts, list_datasets, load_index
+from .registry import DATASETS, SPLITS, DatasetFacts, facts_of, list_datasets, load_index
 
 _LAZY = {
     "ImageArray": "images",
@@ -16,11 +16,12 @@ _LAZY = {
     "Images": "images",
     "Index": "base",
     "PairDataset": "base",
+    "Subset": "base",
     "View": "base",
     "ViewDataset": "base",
 }
 
-__all__ = ["DATASETS", "SPLITS", "DatasetFacts", "list_datasets", "load_index", *sorted(_LAZY)]
+__all__ = ["DATASETS", "SPLITS", "DatasetFacts", "facts_of", "list_datasets", "load_index", *sorted(_LAZY)]
 
 
 def __getattr__(name: str) -> Any:

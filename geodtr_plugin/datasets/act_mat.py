@@ -30,13 +30,15 @@ class ActMat:
         ids: panorama ids, `[N]` of str; many more than have images.
         utm: metres east and north, float64 `[N, 2]`.
         train: rows of the train split, int64.
-        test: rows of the val split, int64.
+        val: rows of the val split, int64.
+        val_all: rows of valSetAll, which is the test set and holds the val split too, int64.
     """
 
     ids: np.ndarray
     utm: np.ndarray
     train: np.ndarray
-    test: np.ndarray
+    val: np.ndarray
+    val_all: np.ndarray
 
 
 def find_act_mat(root: Path, folder: Path, named: str | os.PathLike[str] | None) -> Path:
@@ -68,18 +70,19 @@ def read_act_mat(path: Path) -> ActMat:
     """
     try:
         content = loadmat(path, simplify_cells=True)
-        ids = np.char.strip(np.atleast_1d(content["panoIds"]).astype(str))
+        ids = np.char.strip(np.atleast_1d(content["panoIds"]).astype(str, copy=False))
         utm = np.atleast_2d(content["utm"]).astype(np.float64)
         if utm.shape != (len(ids), 2):
             raise ValueError(f"utm is {list(utm.shape)} for {len(ids)} panoIds")
         train = _rows(content["trainSet"]["trainInd"], len(ids))
         val = _rows(content["valSet"]["valInd"], len(ids))
+        val_all = _rows(content["valSetAll"]["valInd"], len(ids))
     except Exception as error:  # on a damaged file scipy raises whatever the bytes lead it to
         raise DatasetCorruptError(
             f"{path} is not the {_NAME} of CVACT, or is damaged ({type(error).__name__}: {error}). Copy it again from "
             f"{_KEPT_BY[0]} on GitHub."
         ) from error
-    return ActMat(ids, utm, train, val)
+    return ActMat(ids, utm, train, val, val_all)
 
 
 def _rows(indices: Any, num_ids: int) -> np.ndarray:

@@ -131,6 +131,7 @@ def aligned_index(
         reference_places=places[kept],
         truth=Truth.from_labels(places[kept], places[kept]),
         notes=notes,
+        total_pairs=len(ids),
         **facts,
     )
 

@@ -80,8 +80,9 @@ def _candidates(name: str, root: Path, folders: frozenset[str]) -> Iterator[Path
 def _children(name: str, folder: Path, folders: frozenset[str]) -> list[Path]:
     """The sub-folders with a fitting name, in any case, in alphabetical order."""
     try:
+        family = name.partition("-")[0]  # cvusa-cleaned lies where cvusa lies
         with os.scandir(folder) as entries:
-            fitting = [entry for entry in entries if entry.name.lower() in folders or name in entry.name.lower()]
+            fitting = [entry for entry in entries if entry.name.lower() in folders or family in entry.name.lower()]
             return sorted(Path(entry) for entry in fitting if entry.is_dir())
     except PermissionError:
         return []

@@ -9,7 +9,8 @@ import torch
 
 from ..augmentations import BatchTransform, LayoutSimulation, RoleTransform, SemanticAugmentation, ViewTransform
 from ..datasets.base import Index, PairDataset
-from ..losses import CounterfactualLoss, SoftMarginTripletLoss
+from ..datasets.samplers import default_sampler
+from ..losses import CounterfactualLoss, NearbyPlaces, SoftMarginTripletLoss
 from ..methods import Recipe, create_model
 from ..methods._base import TwoTower
 from ..methods._weights import load_weights
@@ -77,9 +78,22 @@ def check_polar(model: TwoTower, index: Index) -> None:
         )
 
 
-def build_losses(recipe: Recipe) -> dict[str, Any]:
+def build_exclusion(train: Index, samples_per_place: int) -> NearbyPlaces | None:
+    """Which places are too near each other to be negatives, where the data set has such a rule."""
+    if train.exclusion_radius is None:
+        return None
+    located, places = train.references, train.reference_places
+    if located.coordinates is None:
+        located, places = train.queries, train.query_places
+    log.info(f"places within {train.exclusion_radius:g} m are no negatives of each other")
+    return NearbyPlaces.from_coordinates(
+        places, located.coordinates, located.coordinate_kind, train.exclusion_radius, samples_per_place
+    )
+
+
+def build_losses(recipe: Recipe, exclusion: NearbyPlaces | None = None) -> dict[str, Any]:
     """The metric loss, and the counterfactual loss where it has a weight."""
-    losses = {"metric_loss": SoftMarginTripletLoss(recipe.loss.alpha, recipe.loss.hard_ratio)}
+    losses = {"metric_loss": SoftMarginTripletLoss(recipe.loss.alpha, recipe.loss.hard_ratio, exclusion=exclusion)}
     if recipe.loss.counterfactual > 0:
         losses["counterfactual_loss"] = CounterfactualLoss(recipe.loss.beta)
     return losses
@@ -99,14 +113,19 @@ def build_trainer(
     )
     schedule = warmup_cosine(optimizer, optim.epochs, optim.warmup_epochs, optim.zero_first_epoch)
     transform = build_batch_transform(recipe, model, views).to(device)
+    sampler = default_sampler(train, optim.batch_size, config.seed)
     rows = transform.multiplier * optim.batch_size
     log.info(f"batch {optim.batch_size} pairs, {rows} rows in the network (CHSG variant {recipe.augment.chsg})")
+    if sampler is not None:
+        used = len(sampler) * optim.batch_size
+        log.info(f"{type(sampler).__name__}: {used:,} of {len(train.pairs):,} pairs an epoch, no place met by itself")
     return CrossViewTrainer(
         {"trunk": model},
         {"trunk_optimizer": optimizer},
         optim.batch_size,
-        build_losses(recipe),
+        build_losses(recipe, build_exclusion(train, transform.multiplier)),
         PairDataset(train, views["query"], views["reference"]),
+        sampler=sampler,
         lr_schedulers={"trunk_scheduler_by_epoch": schedule},
         loss_weights={"metric_loss": 1.0, "counterfactual_loss": recipe.loss.counterfactual},
         data_device=device,

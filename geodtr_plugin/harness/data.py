@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 
 from ..datasets import load_index
 from ..datasets.base import Index
+from ..datasets.check import quick_check
+from ..datasets.readable import readable
 from ..datasets.registry import loader_of
 from ..utils.errors import UnknownNameError, UserError
 from .config import RunConfig
@@ -25,9 +28,14 @@ def _load(config: RunConfig, name: str, split: str) -> Index:
     index = load_index(name, split, root=config.data_root, **options)
     if config.limit is not None:
         index = index.limit(config.limit)
+    if config.skip_corrupt:
+        index, corrupt = readable(index, workers=config.workers or 0)
+        index = replace(index, notes=(*index.notes, *corrupt))
     log.info(f"{split:5s} {index}{f' ({index.layout})' if index.layout else ''}")
     for note in index.notes:
         log.info(f"      {note}")
+    for finding in quick_check(index, config.seed).faults:  # told, not raised: a data set of one's own may be odd
+        log.warning(f"      {finding.line} {finding.remedy}")
     return index
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..datasets.base import Index
+from ..datasets.registry import same_area
 from ..methods import method_class
 from .config import RunConfig
 
@@ -40,7 +41,7 @@ def test_entry(
 ) -> dict[str, Any]:
     """One test set's part of results.json: after the last epoch, at the best epoch, chance and the paper."""
     return {
-        "kind": "same area" if name == config.train else "cross area",
+        "kind": "same area" if config.train and same_area(config.train, name) else "cross area",
         "data": describe(index),
         "last": last,
         "best": best,

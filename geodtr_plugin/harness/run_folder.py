@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 import time
@@ -64,6 +65,10 @@ class RunFolder:
             raise UserError(f"{path} is no run folder (it has no config.json). Name the folder that the run printed.")
         return folder
 
+    def picture(self, name: str) -> Path:
+        """A file for a picture; what cannot stand in a file's name (own data are named after a path) is replaced."""
+        return self.path / f"{re.sub('[^A-Za-z0-9_.-]+', '-', name)[-100:]}.png"
+
     def config(self) -> RunConfig:
         """What the run was asked to do."""
         return RunConfig.from_dict(json.loads(self.config_file.read_text())["run"])
@@ -122,7 +127,8 @@ def _version(metadata, name: str) -> str | None:
 
 
 def _free_name(config: RunConfig) -> Path:
-    stem = f"{config.method}-{config.train or 'evaluate'}-{time.strftime('%Y%m%d-%H%M%S')}"
+    trained = re.sub("[^A-Za-z0-9_.-]+", "-", config.train or "evaluate")[-60:]
+    stem = f"{config.method}-{trained}-{time.strftime('%Y%m%d-%H%M%S')}"
     path, number = Path("runs") / stem, 1
     while path.exists():
         number += 1

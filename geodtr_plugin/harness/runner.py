@@ -70,6 +70,8 @@ class Run:
         # channels last: a fifth less time for a step on the CPU, and the layout that tensor cores want
         self.model = build_model(config).to(self.device, memory_format=torch.channels_last)
         self.views = build_views(self.model)
+        if config.cache:
+            self._cache_images()
         self.evaluate = Evaluator(config, self.model, self.views, self.tests, self.device)
         self.trainer = self._build_trainer() if config.recipe.optim.epochs else None
         views = {role: view.to_config() for role, view in self.views.items()}
@@ -99,6 +101,15 @@ class Run:
         self.folder.append_metrics(record)
         self.scalars.add(record)
         save_training_state(self.folder.state_file, trainer, trainer.epoch)
+
+    def _cache_images(self) -> None:
+        """Read all images from disk as the views want them, which is done once and kept."""
+        from ..datasets.cache import cached
+
+        views, workers = (self.views["query"], self.views["reference"]), self.config.workers or 0
+        self.tests = {name: cached(index, *views, workers=workers) for name, index in self.tests.items()}
+        if self.train_index is not None:
+            self.train_index = cached(self.train_index, *views, workers=workers)
 
     def _build_trainer(self) -> CrossViewTrainer:
         return build_trainer(
@@ -165,7 +176,7 @@ class Run:
             title = f"{self.config.method} trained on {self.config.train}"
             learning_curve(metrics, chance, title, self.folder.path / "learning_curve.png")
         for name, (rows, top) in self.evaluate.examples.items():
-            retrieval_examples(self.tests[name], rows, top, name, self.folder.path / f"examples-{name}.png")
+            retrieval_examples(self.tests[name], rows, top, name, self.folder.picture(f"examples-{name}"))
         write_json(self.folder.results_file, results)
         log.info(f"\n{table(results)}\n\n{self._footer()}")
         return results

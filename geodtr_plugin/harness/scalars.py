@@ -18,7 +18,7 @@ class Scalars:
             return
         named = {f"loss/{name}": value for name, value in record["losses"].items()} | {"lr": record["lr"]}
         for test, scores in record.get("tests", {}).items():
-            named |= {f"{test}/{name}": value for name, value in scores.items()}
+            named |= {f"{test}/{name}": value for name, value in scores.items() if not isinstance(value, dict)}
         for name, value in named.items():
             self.writer.add_scalar(name, value, record["epoch"])
 

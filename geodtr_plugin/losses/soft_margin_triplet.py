@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
+from pytorch_metric_learning.reducers import MeanReducer, MultipleReducers
 from pytorch_metric_learning.utils import loss_and_miner_utils as lmu
 from torch import Tensor
 
@@ -23,25 +26,35 @@ class SoftMarginTripletLoss(FullPrecisionLoss):
     * labels None: row i of one belongs to row i of the other. ref_labels None: as labels, if the sizes agree. Unlike
       PML's own losses, this one takes the same tensor as labels and ref_labels.
     * no ref_emb: all pairs within `embeddings`, no row with itself; both directions are then the same.
+    * `exclusion`: pairs that it names are neither positive nor negative; the means are over the terms that remain.
     * `indices_tuple` (PML triplets or pairs, for instance of a miner): exactly these triplets, one direction.
     * no triplet at all: 0, attached to the graph.
 
-    The terms are one sub-loss "loss", reduced as elements whose indices are query rows. Asymmetric distances are read
-    from query to reference in both directions.
+    The terms are one sub-loss "loss", reduced as elements whose indices are query rows; where a MeanReducer would not
+    see them, because all rows have one positive, they are summed up without being listed. Asymmetric distances are
+    read from query to reference in both directions.
 
     Args:
         alpha: weight of the distances inside the exponential.
         hard_ratio: share of terms that count, the largest ones of the whole matrix in each direction (at least one).
+        exclusion: `(labels [N], ref_labels [M]) -> bool [N, M]`, the pairs that are no negatives although their labels
+            differ, for instance `NearbyPlaces`.
         **kwargs: see `FullPrecisionLoss`.
     """
 
-    def __init__(self, alpha: float = 10.0, hard_ratio: float = 1.0, **kwargs):
+    def __init__(
+        self,
+        alpha: float = 10.0,
+        hard_ratio: float = 1.0,
+        exclusion: Callable[[Tensor, Tensor], Tensor] | None = None,
+        **kwargs,
+    ):
         if not alpha > 0:
             raise ValueError(f"alpha must be above 0, not {alpha}")
         if not 0 < hard_ratio <= 1:
             raise ValueError(f"hard_ratio must be above 0 and at most 1, not {hard_ratio}")
         super().__init__(**kwargs)
-        self.alpha, self.hard_ratio = alpha, hard_ratio
+        self.alpha, self.hard_ratio, self.exclusion = alpha, hard_ratio, exclusion
         self.add_to_recordable_attributes(list_of_names=["alpha", "hard_ratio"], is_stat=False)
 
     def compute_loss(
@@ -58,6 +71,9 @@ class SoftMarginTripletLoss(FullPrecisionLoss):
             directions = [self._listed(matrix, lmu.convert_to_triplets(indices_tuple, labels, ref_labels))]
         else:
             positives, negatives = self.masks(embeddings, labels, ref_emb, ref_labels)
+            if ref_emb is not embeddings and self._only_mean_counts() and _one_each(positives):
+                mean = self._mean(matrix, positives, negatives)
+                return {"loss": {"losses": mean, "indices": None, "reduction_type": "already_reduced"}}
             directions = [self._direction(matrix, positives, negatives, rows_are_queries=True)]
             if ref_emb is not embeddings:
                 directions.append(self._direction(matrix.T, positives.T, negatives.T, rows_are_queries=False))
@@ -76,6 +92,8 @@ class SoftMarginTripletLoss(FullPrecisionLoss):
         """
         one_set = ref_emb is embeddings
         if labels is None and ref_labels is None and not one_set:
+            if self.exclusion is not None:
+                raise ValueError("SoftMarginTripletLoss needs labels to know which pairs are excluded: pass the places")
             labels = torch.arange(len(embeddings), device=embeddings.device)
         labels, ref_labels = (ref_labels if labels is None else labels), (labels if ref_labels is None else ref_labels)
         if labels is None:
@@ -86,7 +104,25 @@ class SoftMarginTripletLoss(FullPrecisionLoss):
                 "pass labels and ref_labels"
             )
         same = labels[:, None] == ref_labels[None, :]
-        return same.clone().fill_diagonal_(False) if one_set else same, ~same
+        negatives = ~same if self.exclusion is None else ~(same | self.exclusion(labels, ref_labels))
+        return same.clone().fill_diagonal_(False) if one_set else same, negatives
+
+    def _only_mean_counts(self) -> bool:
+        """Whether nobody asks for single terms."""
+        reducer = self.reducer
+        if isinstance(reducer, MultipleReducers):  # beside a regularizer
+            reducer = dict(reducer.reducers).get("loss", reducer.default_reducer)
+        return type(reducer) is MeanReducer and self.hard_ratio == 1
+
+    def _mean(self, matrix: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+        """The loss itself where every row and every column has one positive, without shapes that depend on the data.
+
+        Both directions have then a term for every negative pair, so that their means have one divisor.
+        """
+        own = matrix.where(positives, 0)
+        there = F.softplus(self.alpha * self.excess(own.sum(1, keepdim=True), matrix))
+        back = F.softplus(self.alpha * self.excess(own.sum(0, keepdim=True), matrix))
+        return (there + back).where(negatives, 0).sum() / (2 * negatives.sum().clamp(min=1))
 
     def _direction(self, matrix: Tensor, positives: Tensor, negatives: Tensor, rows_are_queries: bool) -> Terms:
         """All triplets that start from a row of `matrix`: as many as its entries if each row has one positive."""
@@ -110,6 +146,12 @@ class SoftMarginTripletLoss(FullPrecisionLoss):
             return terms, rows
         terms, kept = terms.topk(max(1, int(self.hard_ratio * len(terms))), sorted=False)
         return terms, rows[kept]
+
+
+def _one_each(positives: Tensor) -> bool:
+    """Whether every row and every column has one positive; on a GPU, this waits for the device once."""
+    n, m = positives.shape
+    return n == m and bool((positives.sum(0) == 1).logical_and(positives.sum(1) == 1).all())
 
 
 def _average(directions: list[Terms]) -> Terms:

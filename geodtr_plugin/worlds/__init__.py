@@ -1,8 +1,8 @@
 """Synthetic cross-view worlds: one scene, rendered from the ground and from above; numpy only."""
 
+from ..utils.cache_folder import cache_root
 from .aerial import render_aerial
 from .builder import make_scene
-from .cache import cache_root
 from .panorama import PanoramaCamera
 from .scene import Camera, Scene
 from .styles import Style, list_worlds

@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from ..utils.cache_folder import discard, new_folder, publish, sweep
 from ..utils.errors import UserError
 from .rendering import array_shapes
 from .spec import WorldSpec
 
 _MANIFEST = "manifest.json"
-_PARTIAL = ".partial-"  # folders that begin with it are being written, or were left by a process that died
-
-_STALE = 24 * 3600  # seconds after which such a folder has surely been left
 _ATTEMPTS = 3  # a world may be damaged or removed by others just after it was rendered
 _REMEDY = "Set GEODTR_CACHE to a folder with room for it."
-
-
-def cache_root(folder: str | os.PathLike | None = None) -> Path:
-    """Where worlds are kept: `folder`, else $GEODTR_CACHE, $XDG_CACHE_HOME/geodtr or ~/.cache/geodtr."""
-    if folder is not None:
-        return Path(folder).expanduser()
-    if os.environ.get("GEODTR_CACHE"):
-        return Path(os.environ["GEODTR_CACHE"]).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "geodtr"
 
 
 def cached(spec: WorldSpec, root: Path, render: Callable[[Path], None]) -> dict[str, np.ndarray]:
@@ -45,11 +30,11 @@ def cached(spec: WorldSpec, root: Path, render: Callable[[Path], None]) -> dict[
         arrays = open_if_complete(target, spec)
         if arrays is not None:
             return arrays
-        _discard(target)
+        discard(target)
         partial = _prepare(target, spec)
         try:
             render(partial)
-            _publish(partial, target)
+            publish(partial, target)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return open_arrays(target, spec, mode="r")
@@ -87,10 +72,10 @@ def _prepare(target: Path, spec: WorldSpec) -> Path:
     size = sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in shapes.values())
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = _new_folder(target.parent)
+        partial = new_folder(target.parent)
     except OSError as error:
         raise UserError(f"Cannot write to the cache folder {target.parent} ({error.strerror}). {_REMEDY}") from error
-    _sweep(target.parent)
+    sweep(target.parent)
     if shutil.disk_usage(partial).free < size * 1.05:
         partial.rmdir()
         raise UserError(f"This world needs {size / 1e6:.0f} MB, more than is free in {target.parent}. {_REMEDY}")
@@ -98,43 +83,3 @@ def _prepare(target: Path, spec: WorldSpec) -> Path:
         np.lib.format.open_memmap(partial / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
     (partial / _MANIFEST).write_text(json.dumps(spec.manifest(), indent=2), encoding="utf-8")
     return partial
-
-
-def _new_folder(parent: Path) -> Path:
-    folder = parent / f"{_PARTIAL}{uuid.uuid4().hex}"  # not by tempfile, whose folders other users cannot read
-    folder.mkdir()
-    return folder
-
-
-def _sweep(parent: Path) -> None:
-    """Removes what killed processes left."""
-    for folder in parent.glob(f"{_PARTIAL}*"):
-        try:
-            if time.time() - folder.stat().st_mtime > _STALE:
-                shutil.rmtree(folder, ignore_errors=True)
-        except FileNotFoundError:
-            pass  # its owner has just finished
-
-
-def _publish(partial: Path, target: Path) -> None:
-    """Gives a complete folder its name, unless another process was quicker."""
-    for path in partial.iterdir():
-        with path.open("r+b") as file:
-            os.fsync(file.fileno())
-    try:
-        partial.rename(target)
-    except OSError:
-        if not target.exists():
-            raise
-
-
-def _discard(target: Path) -> None:
-    """Removes a broken folder, if there is one; it gets another name first, so that nobody sees it half removed."""
-    if not target.exists():
-        return
-    grave = _new_folder(target.parent)
-    try:
-        target.rename(grave / target.name)
-    except FileNotFoundError:
-        pass  # another process was quicker
-    shutil.rmtree(grave, ignore_errors=True)

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from .cache import cache_root, cached
+from ..utils.cache_folder import cache_root
+from .cache import cached
 from .pool import render_world
 from .spec import WorldSpec
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geodtr_plugin.augmentations import LayoutSimulation, PolarTransform
+from geodtr_plugin.augmentations import layout as layout_module
 from geodtr_plugin.utils.errors import UserError
 
 codes = st.integers(0, 7)
@@ -172,3 +173,15 @@ def test_refuses_what_it_cannot_turn(ground, aerial, layout, words):
 def test_an_unknown_strength_is_answered_with_the_known_ones():
     with pytest.raises(UserError, match="Did you mean 'strong'"):
         LayoutSimulation(strength="stron")
+
+
+@pytest.mark.parametrize("width", [8, 11, 671])
+@pytest.mark.parametrize("undo", [False, True])
+def test_the_way_of_a_gpu_equals_that_of_a_cpu(width, undo):
+    """A GPU turns the batch in one gather, a CPU image by image."""
+    images, layout = torch.rand(8, 3, 4, width), torch.arange(8)
+    expected = layout_module.turn_panoramas(images, layout, undo)
+    assert torch.equal(layout_module._gathered_panoramas(images, layout, undo), expected)
+    tiles = torch.rand(8, 3, width, width)
+    numbers = layout_module.inverse_layout(layout) if undo else layout
+    assert torch.equal(layout_module._gathered_tiles(tiles, numbers), layout_module.turn_tiles(tiles, layout, undo))

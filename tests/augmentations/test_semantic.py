@@ -87,6 +87,18 @@ def test_a_batch_is_its_images_one_by_one():
     torch.testing.assert_close(augmentation.apply_draws(images, draws), torch.cat(one_by_one))
 
 
+@pytest.mark.parametrize("strength", ["strong", "weak"])
+def test_a_gpu_does_the_same_as_a_cpu(strength):
+    augmentation = SemanticAugmentation(strength, torch.Generator().manual_seed(1))
+    images, draws = (batch(3) * 255).round() / 255, augmentation.draw(40)
+    batched = torch.empty(40, 3, 24, 40)
+    augmentation._by_order(images, draws, batched)
+    # a value between two of the posterized levels may fall to either of them, and be blurred over five rows
+    ours, same = augmentation.apply_draws(images, draws), ~draws.posterize
+    torch.testing.assert_close(ours[same], batched[same], atol=2e-5, rtol=0)
+    assert ((ours - batched).abs() > 1e-4).float().mean() < 0.01
+
+
 def test_copies_are_first_all_first_ones_then_all_second_ones():
     augmentation = SemanticAugmentation()
     images, draws = batch(5), augmentation.draw(10)

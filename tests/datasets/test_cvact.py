@@ -9,7 +9,7 @@ from PIL import Image
 from trees import NEVER_RELEASED, panorama_ids, smooth_noise, write_act_mat, write_cvact
 
 from geodtr_plugin.datasets import load_index
-from geodtr_plugin.utils.errors import DatasetCorruptError, DatasetNotFoundError
+from geodtr_plugin.utils.errors import DatasetCorruptError, DatasetNotFoundError, UnknownNameError
 
 TRAIN, VAL = slice(2, 8), slice(8, 12)  # rows of the ids that write_cvact returns
 
@@ -207,3 +207,54 @@ def test_a_wrong_root_lists_what_was_looked_for_where_and_what_to_do(tmp_path):
         load_index("cvact", "test", tmp_path / "CVUSA")
     for part in ("ANU_data_small", str(tmp_path / "CVUSA"), "Liumouliu/OriCNN", "--data-root", "GEODTR_DATA"):
         assert part in str(caught.value)
+
+
+TEST = slice(8, 14)  # val, and two that only valSetAll names
+
+
+def test_the_test_set_holds_val_and_more_and_training_is_the_same(tree):
+    index = load_index("cvact-test", "test", tree)
+    assert list(index.queries.ids) == list(index.references.ids) == IDS[TEST]
+    assert index.queries.paths[5] == f"ANU_data_test/streetview/{IDS[13]}_grdView.jpg"
+    names = ("cvact", "cvact-val", "cvact-test")
+    assert len({load_index(name, "train", tree).fingerprint() for name in names}) == 1
+    assert load_index("cvact-val", "test", tree).fingerprint() == load_index("cvact", "test", tree).fingerprint()
+    assert [load_index(name, "train", tree).exclusion_radius for name in names] == [25.0] * 3
+    assert index.exclusion_radius is None and repr(index).startswith("<CVACT test test: 6 queries, 6 references")
+
+
+def test_every_aerial_within_five_metres_is_right(tmp_path):
+    utm = np.random.default_rng(3).uniform(0, 12, (123, 2)).round(2) + [690_000, 6_090_000]
+    utm[8], utm[9] = [690_100, 6_090_100], [690_103, 6_090_104]  # exactly 5 m
+    utm[10] = utm[11] = [690_200, 6_090_200]
+    write_cvact(tmp_path, 6, 4, 110, ground_size=(4, 8), aerial_size=(4, 4), utm=utm)
+    index, strict = (load_index("cvact-test", "test", tmp_path, rule=rule) for rule in ("5m", "identity"))
+    at = utm[8:122]
+    right = np.linalg.norm(at[:, None] - at[None], axis=2) <= 5
+    assert [row.tolist() for row in index.truth.positives] == [np.flatnonzero(row).tolist() for row in right]
+    assert index.truth.positives[0].tolist() == [0, 1] and len(set(index.truth.positives.counts())) > 3
+    assert [strict.truth.positives[i].tolist() for i in (0, 1, 2, 3)] == [[0], [1], [2, 3], [2, 3]]
+    assert index.provenance == "custom, 5m rule" and strict.provenance == "custom, identity rule"
+    assert "rule 5m: every aerial within 5 m of the query is right" in index.notes[-1]
+    assert "rule identity" in strict.notes[-1] and index.fingerprint() != strict.fingerprint()
+
+
+def test_the_rule_holds_on_what_is_left_of_a_partial_gallery(tmp_path):
+    utm = np.stack([np.arange(15.0) * 4, np.zeros(15)], axis=1)
+    write_cvact(tmp_path, utm=utm)
+    (tmp_path / f"ANU_data_test/satview_polish/{IDS[13]}_satView_polish.jpg").unlink()
+    (tmp_path / f"ANU_data_test/streetview/{IDS[12]}_grdView.jpg").unlink()
+    index = load_index("cvact-test", "test", tmp_path, allow_partial=True)
+    assert [row.tolist() for row in index.truth.positives] == [[0, 1], [0, 1, 2], [1, 2, 3], [2, 3]]
+    assert (len(index.pairs), index.total_pairs) == (4, 6) and "4 of 6 pairs" in index.notes[0]
+
+
+def test_a_rule_without_a_name_and_a_rule_without_positions(tmp_path):
+    utm = np.arange(30.0).reshape(15, 2)
+    utm[9] = np.nan
+    write_cvact(tmp_path, utm=utm)
+    with pytest.raises(UnknownNameError, match="no rule of CVACT's test set '5 m'. Did you mean '5m'"):
+        load_index("cvact-test", "test", tmp_path, rule="5 m")
+    with pytest.raises(DatasetCorruptError, match=f"no position for {IDS[9]}.*choose the rule identity"):
+        load_index("cvact-test", "test", tmp_path)
+    assert len(load_index("cvact-test", "test", tmp_path, rule="identity").queries) == 6

@@ -8,7 +8,7 @@ import pytest
 import torch
 from trees import cvusa_locations, smooth_noise, write_cvusa
 
-from geodtr_plugin.datasets import cvusa, load_index
+from geodtr_plugin.datasets import cvusa_lists, load_index
 from geodtr_plugin.utils.errors import DatasetCorruptError, DatasetNotFoundError, UserError
 
 TRAIN, VAL = [3, 1, 7, 2, 8, 9], [5, 4, 6]
@@ -102,7 +102,7 @@ def test_a_byte_order_mark_dot_paths_and_a_missing_annotation_column(tree):
 def test_released_lists_are_recognised_whatever_their_line_ends(tmp_path, monkeypatch, line_end):
     released = write_cvusa(tmp_path / "released") / "splits/val-19zl.csv"
     md5 = hashlib.md5(released.read_bytes()).hexdigest()
-    monkeypatch.setitem(cvusa._PROVENANCE, md5, "original")
+    monkeypatch.setitem(cvusa_lists.PROVENANCE, md5, "original")
     index = load_index("cvusa", "test", write_cvusa(tmp_path / "mine", line_end=line_end))
     assert index.provenance == "original"
     shorter = write_cvusa(tmp_path / "shorter", val=VAL[:2], line_end=line_end)

@@ -9,6 +9,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from trees import save_jpeg, smooth_noise
 
+from geodtr_plugin.augmentations import ViewTransform
 from geodtr_plugin.datasets import ImageArray, ImageFiles, ViewDataset
 from geodtr_plugin.datasets.names import Names
 from geodtr_plugin.utils.errors import DatasetCorruptError, DatasetNotFoundError
@@ -171,3 +172,16 @@ def test_an_error_in_a_worker_keeps_its_class_path_and_index(jpegs):
     (jpegs.root / jpegs.paths[1]).unlink()
     with pytest.raises(DatasetNotFoundError, match="Image 1 of 3.*_b_grdView.jpg"):
         list(DataLoader(ViewDataset(jpegs), num_workers=1))
+
+
+@pytest.mark.parametrize(("stored", "size"), [((75, 75), (26, 26)), ((224, 1232), (122, 671)), ((40, 64), (60, 80))])
+def test_decoded_pixels_are_pils_and_resized_ones_within_one_level(tmp_path, stored, size):
+    draw = np.random.default_rng(0)
+    edges = draw.integers(0, 256, (*stored, 3), np.uint8) // 2 + smooth_noise("aerial", 0, *stored) // 2
+    Image.fromarray(edges).save(tmp_path / "a.jpg", quality=90)
+    ours = ImageFiles(tmp_path, ["a.jpg"]).read(0)
+    theirs = Image.open(tmp_path / "a.jpg")
+    assert np.array_equal(ours.permute(1, 2, 0).numpy(), np.asarray(theirs))
+    theirs = np.asarray(theirs.resize(size[::-1], Image.Resampling.BILINEAR), np.int64)
+    resized = ViewTransform(*size).on_load(ours).permute(1, 2, 0).numpy()
+    assert resized.dtype == np.uint8 and np.abs(resized - theirs).max() <= 1

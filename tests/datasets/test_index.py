@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from geodtr_plugin.datasets import ImageArray, Index, PairDataset, ViewDataset
+from geodtr_plugin.datasets.base import Subset
 from geodtr_plugin.utils.truth import Truth
 
 
@@ -57,7 +58,8 @@ def test_repeats_of_a_place_are_each_other_s_positives():
 
 def test_the_fingerprint_changes_with_what_is_scored_and_with_nothing_else():
     index = make_index()
-    same = replace(index, layout="elsewhere", notes=("copied",))
+    subset = Subset("unseen", "what training has not seen", [1, 2])
+    same = replace(index, layout="elsewhere", notes=("copied",), subsets=(subset,), exclusion_radius=25, total_pairs=9)
     others = [
         make_index(queries=(10, 11, 12, 13), references=(10, 11, 12, 13)),
         make_index(truth=Truth.diagonal(4)),
@@ -94,9 +96,35 @@ def test_a_limit_above_the_number_of_pairs_changes_nothing_and_zero_is_refused()
         index.limit(0)
 
 
+def test_a_limit_keeps_what_is_left_of_the_subsets():
+    subsets = (Subset("all", "", [1, 2, 3]), Subset("part", "", [1, 3], [1, 3]), Subset("last", "", [3]))
+    limited = make_index(queries=range(4), references=range(4), subsets=subsets, total_pairs=5).limit(3)
+    assert [(s.name, s.queries.tolist()) for s in limited.subsets] == [("all", [1, 2]), ("part", [1])]
+    assert limited.subsets[0].references is None and limited.subsets[1].references.tolist() == [1]
+    assert limited.total_pairs == 5
+
+
+def test_rows_of_a_subset_are_renumbered_with_the_images(offset_index):
+    index = replace(offset_index, subsets=(Subset("part", "", [2], [2, 3]),), pairs=[[2, 2], [0, 1]]).limit(1)
+    assert (index.subsets[0].queries.tolist(), index.subsets[0].references.tolist()) == ([0], [0])
+
+
+def test_the_truth_of_a_subset(offset_index):
+    truth, references = offset_index.truth, len(offset_index.references)
+    whole, part = (Subset("s", "", [1, 2], rows).truth(truth, references) for rows in (None, [1, 2]))
+    assert [whole.positives[i].tolist() for i in range(2)] == [[1], [2]]
+    assert [part.positives[i].tolist() for i in range(2)] == [[0], [1]]
+    assert [part.neutrals[i].tolist() for i in range(2)] == [[1], []]
+
+
 @pytest.mark.parametrize(
     ("fields", "what"),
     [
+        ({"subsets": (Subset("s", "", [4]),)}, "'s' does not name rising rows below 4"),
+        ({"subsets": (Subset("s", "", [1, 0]),)}, "rising"),
+        ({"subsets": (Subset("s", "", [0], [-1, 2]),)}, "rising"),
+        ({"subsets": (Subset("s", "", [0]), Subset("s", "", [1]))}, "same name"),
+        ({"total_pairs": 3}, "3 pairs when 4"),
         ({"split": "val"}, "split must be one of train, test"),
         ({"pairs": [[0, 4]]}, "not there"),
         ({"pairs": [[-1, 0]]}, "not there"),

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import geodtr_plugin.datasets as datasets
+from geodtr_plugin.datasets import registry
 from geodtr_plugin.utils.errors import UnknownNameError
 
 
@@ -21,8 +22,15 @@ def test_listing_the_names_imports_neither_torch_nor_pil():
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
-    with pytest.raises(UnknownNameError, match="no data set 'cvusaa'. Did you mean 'cvusa'"):
+    with pytest.raises(UnknownNameError, match="no data set 'cvusaa'. Did you mean 'cvusa'.*folder:PATH"):
         datasets.load_index("cvusaa", "train")
+
+
+def test_own_folders_have_facts_and_a_loader():
+    facts = registry.facts_of("folder:/data/my_city")
+    assert (facts.title, facts.pairs, facts.centred) == ("folder:/data/my_city", None, False)
+    assert registry.loader_of("folder:x").__name__ == "load_folder"
+    assert registry.facts_of("cvact-test").pairs == (35_532, 92_802)
 
 
 def test_an_unknown_split_is_refused(tmp_path):

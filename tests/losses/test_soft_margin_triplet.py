@@ -227,6 +227,30 @@ def test_terms_belong_to_query_rows_in_both_directions():
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
 
 
+@pytest.mark.parametrize("distance", [CosineSimilarity(), LpDistance(power=2)])
+@pytest.mark.parametrize(
+    ("labels", "ref_labels", "listed"),
+    [
+        ([5, 6, 7, 8], [7, 5, 8, 6], False),  # one positive each way: summed up without listing the terms
+        ([5, 6, 7, 8], [7, 5, 5, 6], True),  # a reference twice, and a query without one
+        ([5, 5, 7], [5, 7, 8], True),
+        ([5, 6], [5, 6, 7], True),
+    ],
+)
+def test_summed_up_and_listed_terms_mean_the_same(labels, ref_labels, listed, distance):
+    query, reference = pair(len(labels), len(ref_labels))
+    labels, ref_labels = torch.tensor(labels), torch.tensor(ref_labels)
+    loss = SoftMarginTripletLoss(distance=distance)
+    way = loss.compute_loss(query, labels, None, reference, ref_labels)["loss"]["reduction_type"]
+    assert way == ("element" if listed else "already_reduced")
+    value = loss(query, labels, ref_emb=reference, ref_labels=ref_labels)
+    each = SoftMarginTripletLoss(distance=distance, reducer=DoNothingReducer())
+    mean = each(query, labels, ref_emb=reference, ref_labels=ref_labels)["loss"]["losses"].mean()
+    torch.testing.assert_close(value, mean, rtol=1e-12, atol=0)
+    for ours, theirs in zip(*(torch.autograd.grad(x, (query, reference)) for x in (value, mean))):
+        torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-14)
+
+
 def test_neutral_pairs_can_be_kept_out_by_a_subclass():
     class Neighbours(SoftMarginTripletLoss):
         def masks(self, *args):

@@ -9,9 +9,10 @@ import threading
 import numpy as np
 import pytest
 
+from geodtr_plugin.utils.cache_folder import cache_root
 from geodtr_plugin.utils.errors import UserError
 from geodtr_plugin.worlds import cache
-from geodtr_plugin.worlds.cache import cache_root, cached, open_arrays
+from geodtr_plugin.worlds.cache import cached, open_arrays
 from geodtr_plugin.worlds.spec import WorldSpec
 
 SPEC = WorldSpec("suburb", "train", 3, (8, 16), 8)
@@ -99,7 +100,7 @@ def test_old_leftovers_are_swept_and_young_ones_kept(tmp_path):
 
 
 def test_a_world_that_a_rival_takes_away_is_rendered_again(tmp_path, monkeypatch):
-    target, publish = tmp_path / "worlds" / SPEC.key(), cache._publish
+    target, publish = tmp_path / "worlds" / SPEC.key(), cache.publish
     taken = []
 
     def publish_and_lose(*arguments):
@@ -107,7 +108,7 @@ def test_a_world_that_a_rival_takes_away_is_rendered_again(tmp_path, monkeypatch
         if not taken:
             taken.append(target.rename(tmp_path / "taken"))
 
-    monkeypatch.setattr(cache, "_publish", publish_and_lose)
+    monkeypatch.setattr(cache, "publish", publish_and_lose)
     renderer = Renderer(4)
     assert load(tmp_path, renderer) == 4 and renderer.calls == 2
 

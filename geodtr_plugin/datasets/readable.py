@@ -1,0 +1,107 @@
+"""What is left of a data set without its damaged images; they are named, and nothing is put in their place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from ..utils.errors import DatasetCorruptError
+from ..utils.seed import one_thread_worker
+from .base import Index
+from .images import Images
+
+
+def readable(index: Index, workers: int = 0) -> tuple[Index, list[str]]:
+    """Decodes every image once, and leaves out what cannot be decoded.
+
+    Pairs go with either of their images. A query goes too when none of its positives is left, since it could only be
+    answered wrongly.
+
+    Args:
+        index: the data set; it is returned itself if all its images are good.
+        workers: processes that decode; 0 decodes in this one.
+
+    Returns:
+        The index of what is left, and a sentence for every image that is not in it.
+
+    Raises:
+        DatasetNotFoundError: an image is missing; that is no damage, but an incomplete copy.
+        DatasetCorruptError: nothing is left.
+    """
+    faults = {role: _faults(index, role, workers) for role in ("queries", "references")}
+    if not any(faults.values()):
+        return index, []
+    references = _without(len(index.references), faults["references"])
+    queries = _without(len(index.queries), faults["queries"])
+    had = index.truth.positives.counts() > 0
+    has = index.truth.keep_references(references, len(index.references)).positives.counts() > 0
+    orphans = [int(i) for i in queries if had[i] and not has[i]]
+    sentences = [sentence for role in faults.values() for sentence in role.values()]
+    sentences += [
+        f"Query {i} of {len(index.queries)}, {index.queries.ids[i]}, is left out: none of its references can be read."
+        for i in orphans
+    ]
+    queries = np.setdiff1d(queries, orphans)
+    if not len(queries) or not len(references):
+        raise DatasetCorruptError(f"No image of {index.name} {index.split} can be used. The first: {sentences[0]}")
+    return keep(index, queries, references), sentences
+
+
+def keep(index: Index, queries: np.ndarray, references: np.ndarray) -> Index:
+    """The index of these queries and references alone, and of the pairs between them.
+
+    Args:
+        index: the data set.
+        queries: rows, int64, rising.
+        references: rows, int64, rising.
+    """
+    pairs = index.pairs[np.isin(index.pairs[:, 0], queries) & np.isin(index.pairs[:, 1], references)]
+    subsets = [subset.limited(queries, references) for subset in index.subsets]
+    return replace(
+        index,
+        queries=index.queries.take(queries),
+        references=index.references.take(references),
+        pairs=np.stack([np.searchsorted(queries, pairs[:, 0]), np.searchsorted(references, pairs[:, 1])], axis=1),
+        query_places=index.query_places[queries],
+        reference_places=index.reference_places[references],
+        truth=index.truth.take(queries).keep_references(references, len(index.references)),
+        subsets=tuple(subset for subset in subsets if len(subset.queries)),
+        total_pairs=len(index.pairs) if index.total_pairs is None else index.total_pairs,
+    )
+
+
+class _Attempts(Dataset):
+    """Item i is (i, what is wrong with image i or None)."""
+
+    def __init__(self, images: Images):
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int) -> tuple[int, str | None]:
+        try:
+            self.images.read(i)
+        except DatasetCorruptError as error:
+            return i, str(error)
+        return i, None
+
+
+def _faults(index: Index, role: str, workers: int) -> dict[int, str]:
+    """The damaged images of a role, and what is wrong with each."""
+    attempts, faults = _Attempts(getattr(index, role)), {}
+    loader = DataLoader(
+        attempts, batch_size=16, num_workers=workers, collate_fn=list, worker_init_fn=one_thread_worker
+    )
+    with tqdm(total=len(attempts), desc=f"decode {index.name} {index.split} {role}", unit="image") as bar:
+        for batch in loader:
+            faults.update({i: fault for i, fault in batch if fault is not None})
+            bar.update(len(batch))
+    return faults
+
+
+def _without(count: int, rows: dict[int, str]) -> np.ndarray:
+    return np.setdiff1d(np.arange(count), list(rows))

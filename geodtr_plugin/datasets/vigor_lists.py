@@ -1,0 +1,188 @@
+"""The lists of VIGOR: the tiles of a city, and lines that name a panorama, its positive and its semi-positive tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..utils.errors import DatasetCorruptError, DatasetNotFoundError, UnknownNameError
+from .locate import how_to_get
+from .registry import title
+
+LABELS = ("auto", "original", "corrected")
+EXTENSIONS = (".png", ".jpg", ".jpeg")  # tiles are .png in the lists, but .jpg in some copies of the images
+# Where a city's lists lie; {} is the list's name. Corrected labels move a place within its tiles, by metres; which
+# tiles show it is the same in both, so that the numbers of a retrieval are too.
+_HOMES = {
+    "corrected": (
+        "splits__corrected/{city}/{}__corrected.txt",
+        "splits/{city}/{}__corrected.txt",
+        "splits_new/{city}/{}__corrected.txt",
+        "{city}/{}__corrected.txt",
+        "splits__corrected/{city}/{}.txt",
+        "splits_new/{city}/{}.txt",
+    ),
+    "original": ("splits/{city}/{}.txt", "{city}/{}.txt"),
+}
+_TILE_LISTS = tuple(
+    f"{folder}{{city}}/satellite_list.txt" for folder in ("splits__corrected/", "splits/", "splits_new/", "")
+)
+_COLUMNS = 13  # the panorama, then four times a tile and the place's offset in it, which a retrieval does not need
+
+
+@dataclass(frozen=True, eq=False)
+class CityLists:
+    """What the lists say about a city; files are named without their extension.
+
+    Args:
+        city: its name.
+        labels: "original" or "corrected".
+        home: the folder of the label list, relative to the data set's.
+        tiles: all tiles, in the order of their list.
+        panoramas: the panoramas of the split, in the order of their list.
+        shown_by: rows of the tiles that show a panorama's place, int64 `[N, 4]`: the positive, three semi-positives.
+        tile_positions: latitude and longitude of the tiles' centres, float64 `[M, 2]`.
+        positions: latitude and longitude of the panoramas, float64 `[N, 2]`.
+    """
+
+    city: str
+    labels: str
+    home: str
+    tiles: list[str]
+    panoramas: list[str]
+    shown_by: np.ndarray
+    tile_positions: np.ndarray
+    positions: np.ndarray
+
+
+def read_city(name: str, folder: Path, city: str, label_list: str, labels: str) -> CityLists:
+    """Reads the tile list and one label list of a city.
+
+    Args:
+        name: the data set, for messages.
+        folder: the data set's folder.
+        city: as its folder is called.
+        label_list: same_area_balanced_train, same_area_balanced_test or pano_label_balanced.
+        labels: one of LABELS; "auto" takes the corrected list where there is one.
+
+    Raises:
+        DatasetNotFoundError: a list is not there.
+        DatasetCorruptError: a line cannot be used.
+    """
+    if labels not in LABELS:
+        raise UnknownNameError("kind of VIGOR labels", labels, LABELS)
+    kinds = ("corrected", "original") if labels == "auto" else (labels,)
+    homes = {home.format(label_list, city=city): kind for kind in kinds for home in _HOMES[kind]}
+    path = _first_file(name, folder, list(homes))
+    # Beside the labels if it is there: a tile list of another place may be in another order.
+    beside = f"{Path(path).parent.as_posix()}/satellite_list.txt"
+    tile_list = folder / _first_file(name, folder, [beside, *(home.format(city=city) for home in _TILE_LISTS)])
+    tiles, tile_positions = _read_tiles(tile_list)
+    panoramas, positions, shown_by = _read_labels(folder / path, tiles, tile_list)
+    _check_order(folder / path, positions, tile_positions[shown_by])
+    home = Path(path).parent.parent.as_posix()
+    return CityLists(city, homes[path], home, list(tiles), panoramas, shown_by, tile_positions, positions)
+
+
+def _first_file(name: str, folder: Path, candidates: list[str]) -> str:
+    found = next((path for path in candidates if (folder / path).is_file()), None)
+    if found is None:
+        raise DatasetNotFoundError(
+            f"{title(name)} in {folder} lacks a list: none of {', '.join(dict.fromkeys(candidates))} is there. The "
+            f"lists are a download of their own, apart from the images (splits.zip). {how_to_get(name)}"
+        )
+    return found
+
+
+def _read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The cells of every line that is not blank, with the line's number; of paths, the names alone."""
+    with open(path, encoding="utf-8-sig", errors="replace") as lines:
+        for number, line in enumerate(lines, start=1):
+            cells = [cell.rpartition("/")[2] for cell in line.replace("\\", "/").split()]
+            if cells:
+                yield number, cells
+
+
+def _read_tiles(path: Path) -> tuple[dict[str, int], np.ndarray]:
+    """Row by name, and the positions `[M, 2]`."""
+    tiles: dict[str, int] = {}
+    positions = []
+    for number, cells in _read_lines(path):
+        tile = _without_extension(cells[0])
+        try:
+            positions.append(_position(tile, "_"))
+        except ValueError:
+            raise _bad_line(path, number, f"{cells[0]!r} is not named satellite_<latitude>_<longitude>.png") from None
+        if tile in tiles:
+            raise _bad_line(path, number, f"{cells[0]} is named a second time")
+        tiles[tile] = len(tiles)
+    if not tiles:
+        raise DatasetCorruptError(f"{path} names no tile; copy it again.")
+    return tiles, np.array(positions, np.float64)
+
+
+def _read_labels(path: Path, tiles: dict[str, int], tile_list: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """The panoramas, their positions `[N, 2]` and the rows of their four tiles `[N, 4]`."""
+    panoramas, positions, shown_by = [], [], []
+    for number, cells in _read_lines(path):
+        if len(cells) != _COLUMNS:
+            raise _bad_line(path, number, f"it has {len(cells)} columns in place of {_COLUMNS}")
+        panorama, named = _without_extension(cells[0]), [_without_extension(cell) for cell in cells[1::3]]
+        try:
+            positions.append(_position(panorama.rstrip(","), ","))
+        except ValueError:
+            reason = f"{cells[0]!r} is not named <panorama>,<latitude>,<longitude>,.jpg"
+            raise _bad_line(path, number, reason) from None
+        unknown = next((cell for tile, cell in zip(named, cells[1::3]) if tile not in tiles), None)
+        if unknown is not None:
+            raise _bad_line(path, number, f"{unknown!r} is not in {tile_list}")
+        if len(set(named)) < len(named):
+            raise _bad_line(path, number, "it names a tile twice")
+        panoramas.append(panorama)
+        shown_by.append([tiles[tile] for tile in named])
+    if not panoramas:
+        raise DatasetCorruptError(f"{path} names no panorama; copy it again.")
+    return panoramas, np.array(positions, np.float64), np.array(shown_by, np.int64)
+
+
+def _bad_line(path: Path, number: int, reason: str) -> DatasetCorruptError:
+    return DatasetCorruptError(
+        f"Line {number} of {path} cannot be used: {reason}. Every line of a label list is a panorama, then four times "
+        "a tile and two numbers; copy the list again."
+    )
+
+
+def _without_extension(name: str) -> str:
+    return next((name.removesuffix(end) for end in EXTENSIONS if name.endswith(end)), name)
+
+
+def _position(name: str, separator: str) -> tuple[float, float]:
+    """Latitude and longitude, which end a file's name.
+
+    Raises:
+        ValueError: the name does not end so.
+    """
+    _, latitude, longitude = name.rsplit(separator, 2)
+    return float(latitude), float(longitude)
+
+
+def _check_order(path: Path, positions: np.ndarray, tiles: np.ndarray) -> None:
+    """The positive is the tile whose centre is nearest; a list in which it mostly is not has its columns mixed up.
+
+    Args:
+        path: the list.
+        positions: of the panoramas, `[N, 2]` degrees.
+        tiles: of the centres of their four tiles, `[N, 4, 2]`.
+    """
+    apart = tiles - positions[:, None]
+    apart[..., 1] *= np.cos(np.deg2rad(positions[:, None, 0]))
+    nearest = np.square(apart).sum(axis=2).argmin(axis=1)
+    wrong = int((nearest != 0).sum())
+    if 2 * wrong > len(positions):
+        raise DatasetCorruptError(
+            f"{path} has its columns in another order: the first tile of a line is the positive and the nearest, but "
+            f"in {wrong:,} of {len(positions):,} lines another one is nearer. Copy the list again."
+        )

@@ -1,0 +1,77 @@
+"""Pairs that lie too near each other to be negatives."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..utils.geo import to_metres
+from ..utils.ragged import as_int64
+
+
+class NearbyPlaces(nn.Module):
+    """Tells which places are different but nearer to each other than a radius: `(labels, ref_labels) -> bool [N, M]`.
+
+    What one sees, the other shows too (CVACT: 25 m). Such a pair is neither positive nor negative; pass this as the
+    `exclusion` of a loss. The samples of a place itself, CHSG's twins, are not excluded, they stay negatives. A label
+    that is not among the places excludes nothing.
+
+    The tables go to the labels' device with the first call; from then on nothing waits for the device.
+
+    Args:
+        places: place label of every image, integers `[P]`, in any order; of a place with several images, the position
+            of the first is taken.
+        coordinates_metres: their positions, float `[P, 2]` or `[P, 3]`; kept as whole millimetres, for which float32
+            has no room and which every device can subtract exactly.
+        radius: metres; nearer than this is excluded.
+        samples_per_place: labels are `samples_per_place * place + sample`: 2 after CHSG, 1 for labels that are places.
+    """
+
+    places: Tensor
+    points: Tensor
+
+    def __init__(
+        self, places: np.ndarray, coordinates_metres: np.ndarray, radius: float, samples_per_place: int = 2
+    ):
+        super().__init__()
+        points = np.asarray(coordinates_metres, np.float64)
+        places = as_int64(places)
+        if points.ndim != 2 or len(points) != len(places):
+            raise ValueError(f"{len(places)} places came with coordinates {list(points.shape)}")
+        if not len(places) or not np.isfinite(points).all():
+            raise ValueError("NearbyPlaces needs places, and finite coordinates for each")
+        if not radius > 0 or samples_per_place < 1:
+            raise ValueError(f"radius {radius} and samples_per_place {samples_per_place} must be above 0")
+        self.radius, self.samples_per_place = radius, samples_per_place
+        names, first = np.unique(places, return_index=True)
+        millimetres = np.rint(1000 * points[first]).astype(np.int64)
+        self.register_buffer("places", torch.from_numpy(names), persistent=False)
+        self.register_buffer("points", torch.from_numpy(millimetres), persistent=False)
+
+    @classmethod
+    def from_coordinates(
+        cls, places: np.ndarray, coordinates: np.ndarray, kind: str, radius: float, samples_per_place: int = 2
+    ) -> NearbyPlaces:
+        """The same from coordinates of either kind, "latlon" (degrees) or "metres"; see `utils.geo.to_metres`."""
+        return cls(places, to_metres(coordinates, kind), radius, samples_per_place)
+
+    @torch.no_grad()
+    def forward(self, labels: Tensor, ref_labels: Tensor) -> Tensor:
+        """Labels `[N]` and `[M]` -> bool `[N, M]`, True where the pair is excluded."""
+        if self.places.device != labels.device:
+            self.to(labels.device)
+        (rows, known), (ref_rows, ref_known) = self._find(labels), self._find(ref_labels.to(labels.device))
+        gaps = (self.points[rows][:, None] - self.points[ref_rows][None, :]).float()
+        near = gaps.square().sum(-1) < (1000 * self.radius) ** 2
+        other = rows[:, None] != ref_rows[None, :]
+        return near & other & known[:, None] & ref_known[None, :]
+
+    def _find(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of the tables, and which of them are meant."""
+        places = labels.long().div(self.samples_per_place, rounding_mode="floor")
+        rows = torch.searchsorted(self.places, places).clamp(max=len(self.places) - 1)
+        return rows, self.places[rows] == places
+
+    def extra_repr(self) -> str:
+        return f"places={len(self.places)}, radius={self.radius}, samples_per_place={self.samples_per_place}"

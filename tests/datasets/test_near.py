@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from geodtr_plugin.datasets.near import distances, nearest, within
+
+
+@pytest.mark.parametrize("kind", ["metres", "latlon"])
+def test_the_search_finds_what_comparing_all_finds(kind):
+    draw = np.random.default_rng(0)
+    queries, references = draw.uniform(0, 40, (60, 2)), draw.uniform(0, 40, (80, 2))
+    if kind == "latlon":  # a city on the date line, far from the equator
+        queries, references = ([60, 179.9998] + part * [9e-6, 18e-6] for part in (queries, references))
+        queries[:, 1], references[:, 1] = ((part[:, 1] + 180) % 360 - 180 for part in (queries, references))
+    table = np.stack([distances(np.repeat(q[None], 80, axis=0), references, kind) for q in queries])
+    found = within(queries, references, 7.0, kind)
+    assert [row.tolist() for row in found] == [np.flatnonzero(row <= 7).tolist() for row in table]
+    assert 0 < len(found.values) < table.size / 2
+    rows, metres = nearest(queries, references, kind)
+    assert np.array_equal(rows, table.argmin(axis=1)) and np.array_equal(metres, table.min(axis=1))
+
+
+def test_a_reference_at_exactly_the_radius_counts():
+    query, references = np.array([[690e3, 6090e3]]), np.array([[690e3 + 3, 6090e3 + 4], [690e3 + 5.1, 6090e3]])
+    found = within(query, references, 5.0, "metres")
+    assert found[0].tolist() == [0]
+
+
+def test_known_distances_on_the_globe():
+    paris, london, antipode = [48.8566, 2.3522], [51.5074, -0.1278], [-48.8566, -177.6478]
+    metres = distances(np.array([paris, paris]), np.array([london, antipode]), "latlon")
+    assert metres == pytest.approx([343_556, np.pi * 6_371_008.8], rel=1e-5)
