@@ -57,7 +57,8 @@ class ViewTransform:
         """
         sized = PolarTransform(self.height, self.width)(images) if self.polar else self._resized(images)
         scaled = sized.float() if images.is_floating_point() else sized / 255
-        return scaled.clamp_(max=1)  # the weights of a bilinear mean add up to 1 but for the last bit
+        # the weights of a bilinear mean add up to 1 but for the last bit
+        return scaled.clamp_(max=1) if self.polar else scaled
 
     def _resized(self, images: Tensor) -> Tensor:
         size = [self.height, self.width]

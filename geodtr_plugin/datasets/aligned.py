@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,19 @@ from ..utils.truth import Truth
 from .base import Index
 from .images import CoordinateKind, ImageFiles
 from .registry import title
+
+_absent: ContextVar[dict[Path, None] | None] = ContextVar("files that were looked for and not found", default=None)
+
+
+@contextmanager
+def collect_absent() -> Iterator[dict[Path, None]]:
+    """Collects, in order, the files that loaders look for in the block and do not find, even where they then fail."""
+    absent: dict[Path, None] = {}
+    token = _absent.set(absent)
+    try:
+        yield absent
+    finally:
+        _absent.reset(token)
 
 
 class Listing:
@@ -39,12 +54,22 @@ class Listing:
 
     def holds(self, paths: Sequence[str]) -> np.ndarray:
         """Which of the paths are there, bool `[P]`."""
-        return np.fromiter((path in self for path in paths), bool, len(paths))
+        present = np.fromiter((path in self for path in paths), bool, len(paths))
+        self._note(paths[int(i)] for i in np.flatnonzero(~present))
+        return present
 
     def first(self, candidates: Sequence[str]) -> tuple[str, bool]:
         """The first candidate that is there, and whether one is; the first of all where none is."""
         found = next((path for path in candidates if path in self), None)
-        return (candidates[0], False) if found is None else (found, True)
+        if found is not None:
+            return found, True
+        self._note(candidates[:1])
+        return candidates[0], False
+
+    def _note(self, paths: Iterable[str]) -> None:
+        absent = _absent.get()
+        if absent is not None:
+            absent.update((self._root / path, None) for path in paths)
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,8 @@ def _find(name: str, root: str | os.PathLike[str] | None) -> Path:
     for role in ("queries", "references"):
         if not (folder / role).is_dir():
             raise DatasetNotFoundError(f"{folder} has no folder {role}. {_SHAPE}")
+        if not any((folder / role).iterdir()):
+            raise DatasetNotFoundError(f"{folder / role} holds nothing. Put the images of the {role} there.")
     return folder
 
 

@@ -51,6 +51,10 @@ class Images(ABC):
     def read(self, i: int) -> Tensor:
         """Image i as uint8 `[3, H, W]`, already cropped as the data set prescribes."""
 
+    def path(self, i: int) -> Path | None:
+        """The file of image i; None where it has none of its own."""
+        return None
+
     def take(self, rows: Sequence[int] | np.ndarray) -> Images:
         """The images of the given rows, in the given order."""
         return _Taken(self, np.asarray(rows, np.int64))
@@ -84,6 +88,9 @@ class ImageFiles(Images):
         if len(self.ids) != len(self.paths):
             raise ValueError(f"{len(self.paths)} paths came with {len(self.ids)} ids")
 
+    def path(self, i: int) -> Path:
+        return self.root / self.paths[i]
+
     def read(self, i: int) -> Tensor:
         """Decodes file i and keeps its rows.
 
@@ -91,7 +98,7 @@ class ImageFiles(Images):
             DatasetNotFoundError: the file is not there.
             DatasetCorruptError: the file is no complete image.
         """
-        path = self.root / self.paths[i]
+        path = self.path(i)
         try:
             image = decode_image(path.read_bytes())
         except OSError as error:
@@ -139,6 +146,9 @@ class _Taken(Images):
         super().__init__(Names(images.ids[i] for i in rows.tolist()), coordinates, images.coordinate_kind)
         self._images = images
         self._rows = rows
+
+    def path(self, i: int) -> Path | None:
+        return self._images.path(int(self._rows[i]))
 
     def read(self, i: int) -> Tensor:
         return self._images.read(int(self._rows[i]))

@@ -145,6 +145,8 @@ class _Role:
         for city in names:
             files = Listing(folder)
             starts = [f"{home.format(city=city)}/" for home in homes]
+            # A file that is nowhere is told as missing from the first of them, which must be one that is there.
+            starts.sort(key=lambda start: not (folder / start).is_dir())
             for name in names[city]:
                 path, there = files.first([start + name + end for start in starts for end in ends])
                 self.paths.append(path)

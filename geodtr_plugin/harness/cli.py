@@ -62,7 +62,6 @@ def run_command(argv: Sequence[str] | None = None) -> int:
     # OpenMP threads wait by spinning, which makes a step three times slower as soon as another program wants a core;
     # so few turns cost nothing on an idle machine
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # large pages: a fifth more pairs a second on the CPU
     try:
         if "--resume" in argv or any(word.startswith("--resume=") for word in argv):
             options = _parse(_resume_parser(), argv)

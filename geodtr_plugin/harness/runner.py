@@ -13,6 +13,7 @@ import torch
 from ..trainers import CrossViewTrainer
 from ..utils.checkpoint import load_training_state, save_training_state
 from ..utils.files import write_json, write_safetensors
+from ..utils.memory import keep_freed_memory
 from ..utils.seed import seed_everything
 from .build import build_model, build_trainer, build_views, choose_device
 from .config import RunConfig
@@ -66,6 +67,7 @@ class Run:
             torch.set_num_threads(config.threads)
         seed_everything(config.seed)
         self.device = choose_device(config.device)
+        keep_freed_memory()
         self.train_index, self.tests = load_indexes(config)
         # channels last: a fifth less time for a step on the CPU, and the layout that tensor cores want
         self.model = build_model(config).to(self.device, memory_format=torch.channels_last)

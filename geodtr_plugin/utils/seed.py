@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from .memory import keep_freed_memory
+
 
 def seed_everything(seed: int) -> None:
     """Seed Python, numpy and torch (every device)."""
@@ -70,11 +72,12 @@ def isolated_rng(seed: int) -> Iterator[None]:
 
 
 def one_thread_worker(worker_id: int) -> None:
-    """``worker_init_fn`` of a loader: one thread for torch and for the BLAS of numpy.
+    """``worker_init_fn`` of a loader: one thread for torch and for the BLAS of numpy, and freed memory kept.
 
     Workers are many already; each with a pool as wide as the machine would only take the cores from the others.
     """
     torch.set_num_threads(1)
+    keep_freed_memory()
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
     with contextlib.suppress(ImportError):  # comes with scikit-learn, which pytorch-metric-learning asks for
         import threadpoolctl

@@ -54,6 +54,11 @@ def test_a_jpeg_is_read_as_it_was_painted(jpegs):
     assert list(jpegs.ids) == ["-a_grdView", "_b_grdView", "c"]
 
 
+def test_the_file_of_an_image_is_known_through_every_selection(jpegs):
+    assert jpegs.take([2, 0]).take([1]).path(0) == jpegs.path(0) == jpegs.root / "photos/-a_grdView.jpg"
+    assert ImageArray(np.zeros((1, 2, 2, 3), np.uint8)).take([0]).path(0) is None
+
+
 COLOURS = {"JPEG": ["L", "CMYK", "RGB"], "PNG": ["L", "RGB", "RGBA", "P", "1"]}
 
 

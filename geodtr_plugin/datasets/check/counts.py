@@ -59,7 +59,8 @@ def check_folders(indexes: Sequence[Index]) -> Finding | None:
     shared = os.path.commonpath(used)
     counts = {os.path.relpath(folder, shared): (_count_files(folder), len(names)) for folder, names in used.items()}
     if len(counts) > _FOLDERS_NAMED:
-        counts = {f"{len(counts):,} folders in {shared}": tuple(map(sum, zip(*counts.values())))}
+        held, named = map(sum, zip(*counts.values()))
+        return ok("folders", f"{len(counts):,} folders in {shared} hold {held:,} files, the lists use {named:,}")
     return ok("folders", "; ".join(_tell_folder(*item) for item in sorted(counts.items())))
 
 

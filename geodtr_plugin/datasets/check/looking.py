@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -12,7 +11,6 @@ from tqdm import tqdm
 
 from ...utils.errors import UserError
 from ..base import Index
-from ..images import ImageFiles, Images, _Taken
 
 ROLES = ("queries", "references")
 _BAR_FROM = 1000  # images; fewer are opened before anybody wonders
@@ -56,16 +54,9 @@ def choose(total: int, count: int | None, seed: int) -> list[int]:
     return [0, *sorted(others.tolist())][:count]
 
 
-def path_of(images: Images, row: int) -> Path | None:
-    """The file of an image; None where it has none of its own."""
-    while isinstance(images, _Taken):
-        images, row = images._images, int(images._rows[row])
-    return images.root / images.paths[row] if isinstance(images, ImageFiles) else None
-
-
 def _name(index: Index, role: str, row: int) -> str:
     images = getattr(index, role)
-    path = path_of(images, row)
+    path = images.path(row)
     return str(path) if path is not None else f"image {row} ({images.ids[row]}) of the {index.split} {role}"
 
 
@@ -75,7 +66,7 @@ def _look(index: Index, role: str, row: int, where: str) -> Look:
         height, width = images.read(row).shape[1:]
     except UserError as error:
         return Look(index.split, role, where, None, str(error))
-    path = path_of(images, row)
+    path = images.path(row)
     if path is not None:  # the header tells the size before the crop
         with Image.open(path) as image:
             width, height = image.size

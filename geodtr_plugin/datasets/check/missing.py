@@ -3,49 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from ..aligned import Listing
 from ..base import Index
 from .report import Finding, fault, listed
 
 _NEVER_RELEASED = "1LqOHPdTiBbRucz-jFOSbQ"  # the one train pair of CVACT without files: nobody can copy it again
 
 
-@contextmanager
-def watch_missing() -> Iterator[dict[Path, None]]:
-    """Collects, in order, the files that loaders look for and do not find.
-
-    Every loader asks Listing for its files, and none keeps the paths of those that are not there.
-    """
-    missing: dict[Path, None] = {}
-    holds, first = Listing.holds, Listing.first
-
-    def note(listing: Listing, path: str) -> None:
-        if _NEVER_RELEASED not in path:
-            missing[listing._root / path] = None
-
-    def watched_holds(listing: Listing, paths: Sequence[str]) -> np.ndarray:
-        present = holds(listing, paths)
-        for i in np.flatnonzero(~present):
-            note(listing, paths[int(i)])
-        return present
-
-    def watched_first(listing: Listing, candidates: Sequence[str]) -> tuple[str, bool]:
-        path, there = first(listing, candidates)
-        if not there:
-            note(listing, path)
-        return path, there
-
-    Listing.holds, Listing.first = watched_holds, watched_first
-    try:
-        yield missing
-    finally:
-        Listing.holds, Listing.first = holds, first
+def to_copy_again(absent: Iterable[Path]) -> dict[Path, None]:
+    """The absent files that somebody has, in their order."""
+    return {path: None for path in absent if _NEVER_RELEASED not in path.name}
 
 
 def tell_missing(split: str, missing: Sequence[Path], index: Index | None) -> Finding:
@@ -59,8 +28,9 @@ def tell_missing(split: str, missing: Sequence[Path], index: Index | None) -> Fi
     complete = "no pair is complete"
     if index is not None:
         complete = f"{len(index.pairs):,} of {index.total_pairs or len(index.pairs):,} pairs are complete"
-    empty = [folder for folder in sorted({path.parent for path in missing}) if not _holds_anything(folder)]
-    lost = f"; {listed(map(str, empty))} holds nothing" if empty else ""
+    folders = {path.parent for path in missing}
+    empty = sorted({_outermost_empty(folder) for folder in folders if not _holds_anything(folder)})
+    lost = f"; {listed(map(str, empty))} {'hold' if empty[1:] else 'holds'} nothing" if empty else ""
     files = f"{len(missing):,} file{'s are' if len(missing) > 1 else ' is'} missing"
     lists_them = " (--write-missing FILE lists them all)" if len(missing) > 1 else ""
     again = str(empty[0]) if empty else f"the missing files again, first {missing[0]}{lists_them}"
@@ -69,6 +39,13 @@ def tell_missing(split: str, missing: Sequence[Path], index: Index | None) -> Fi
         f"{split}: {complete}, {files}{lost}: {listed(map(str, missing))}",
         f"Extract or copy {again}{' again' if empty else ''}.",
     )
+
+
+def _outermost_empty(folder: Path) -> Path:
+    """Where a folder of folders is empty, it is to be named, and not each folder that should be in it."""
+    while not _holds_anything(folder.parent):
+        folder = folder.parent
+    return folder
 
 
 def _holds_anything(folder: Path) -> bool:

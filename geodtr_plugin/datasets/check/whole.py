@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from ...utils.errors import UserError
+from ..aligned import collect_absent
 from ..base import Index
 from ..registry import SPLITS, DatasetFacts, facts_of, load_index, loader_of
 from .alignment import PAIRS, check_alignment
 from .counts import check_counts, check_folders
 from .looking import look_at_images
-from .missing import tell_missing, watch_missing
+from .missing import tell_missing, to_copy_again
 from .report import Finding, Report, fault, ok
 from .sizes import check_decoding, check_sizes
+from .views import check_views
 
 DECODED = 64  # images of each role and split that the command opens if not told otherwise
 _QUICK_DECODED, _QUICK_PAIRS = 8, 32  # before a training: about a second on CVACT
@@ -87,13 +89,14 @@ def _read_split(
     name: str, split: str, root: str | os.PathLike[str] | None, options: dict[str, Any]
 ) -> tuple[Index | None, list[Finding], dict[Path, None]]:
     """One split as far as it is there, what is to be said about it, and the files it lacks."""
-    with watch_missing() as missing:
+    with collect_absent() as absent:
         try:
             index = load_index(name, split, root, **options)
             where = f" ({index.layout})" if index.layout else ""
             return index, [ok("index", f"{split} parsed{where}"), *(ok("note", note) for note in index.notes)], {}
         except UserError as error:
             reason = str(error).replace("--data-root", "--root")  # the command's own word for it
+    missing = to_copy_again(absent)
     if not missing:
         return None, [fault("index", reason, _remedy(reason))], {}
     index = None
@@ -118,7 +121,8 @@ def _look_inside(
     """What the pictures tell: sizes, whether they decode, and where north is."""
     looks = look_at_images(indexes, decode, seed)
     sizes = check_sizes(looks, facts)
-    findings = [*sizes, check_decoding(looks, decode is None)]
+    views = [finding for finding in map(check_views, indexes) if finding is not None]
+    findings = [*sizes, *views, check_decoding(looks, decode is None)]
     swapped = any(finding.topic == "roles" for finding in sizes)
     if not swapped and all(index.centred for index in indexes):
         findings.append(check_alignment(indexes, pairs, seed))
