@@ -94,8 +94,10 @@ def test_a_wrong_root_names_where_it_looked(tmp_path, capfd):
 def test_debug_shows_the_traceback(sound, tmp_path):
     from geodtr_plugin.utils.errors import UserError
 
+    root = tmp_path / "empty" / "root"  # loaders also look one folder up, where other tests may have left data
+    root.mkdir(parents=True)
     with pytest.raises(UserError):
-        run_command([*WORDS, *SIZES, "--debug", "--data-root", str(tmp_path), "--out", str(tmp_path / "run")])
+        run_command([*WORDS, *SIZES, "--debug", "--data-root", str(root), "--out", str(tmp_path / "run")])
 
 
 def test_the_place_ids_of_a_bad_batch_are_named(sound, tmp_path, capfd):
