@@ -115,7 +115,18 @@ class Index:
         truth = self.truth.take(queries)
         neutrals = [] if truth.neutrals is None else truth.neutrals.values
         references = np.unique(np.concatenate([pairs[:, 1], as_int64(neutrals)]))
-        limited = [subset.limited(queries, references) for subset in self.subsets]
+        note = f"limited to the first {n:,} of {len(self.pairs):,} pairs"
+        return replace(replace(self, pairs=pairs).keep(queries, references), notes=(*self.notes, note))
+
+    def keep(self, queries: np.ndarray, references: np.ndarray) -> Index:
+        """These queries and references alone, the pairs between them, and what is left of the subsets.
+
+        Args:
+            queries: rows, int64, rising.
+            references: rows, int64, rising.
+        """
+        pairs = self.pairs[np.isin(self.pairs[:, 0], queries) & np.isin(self.pairs[:, 1], references)]
+        subsets = [subset.limited(queries, references) for subset in self.subsets]
         return replace(
             self,
             queries=self.queries.take(queries),
@@ -123,9 +134,8 @@ class Index:
             pairs=np.stack([np.searchsorted(queries, pairs[:, 0]), np.searchsorted(references, pairs[:, 1])], axis=1),
             query_places=self.query_places[queries],
             reference_places=self.reference_places[references],
-            truth=truth.keep_references(references, len(self.references)),
-            subsets=tuple(subset for subset in limited if len(subset.queries)),
-            notes=(*self.notes, f"limited to the first {n:,} of {len(self.pairs):,} pairs"),
+            truth=self.truth.take(queries).keep_references(references, len(self.references)),
+            subsets=tuple(subset for subset in subsets if len(subset.queries)),
         )
 
     def __repr__(self) -> str:

@@ -47,30 +47,8 @@ def readable(index: Index, workers: int = 0) -> tuple[Index, list[str]]:
     queries = np.setdiff1d(queries, orphans)
     if not len(queries) or not len(references):
         raise DatasetCorruptError(f"No image of {index.name} {index.split} can be used. The first: {sentences[0]}")
-    return keep(index, queries, references), sentences
-
-
-def keep(index: Index, queries: np.ndarray, references: np.ndarray) -> Index:
-    """The index of these queries and references alone, and of the pairs between them.
-
-    Args:
-        index: the data set.
-        queries: rows, int64, rising.
-        references: rows, int64, rising.
-    """
-    pairs = index.pairs[np.isin(index.pairs[:, 0], queries) & np.isin(index.pairs[:, 1], references)]
-    subsets = [subset.limited(queries, references) for subset in index.subsets]
-    return replace(
-        index,
-        queries=index.queries.take(queries),
-        references=index.references.take(references),
-        pairs=np.stack([np.searchsorted(queries, pairs[:, 0]), np.searchsorted(references, pairs[:, 1])], axis=1),
-        query_places=index.query_places[queries],
-        reference_places=index.reference_places[references],
-        truth=index.truth.take(queries).keep_references(references, len(index.references)),
-        subsets=tuple(subset for subset in subsets if len(subset.queries)),
-        total_pairs=len(index.pairs) if index.total_pairs is None else index.total_pairs,
-    )
+    total = len(index.pairs) if index.total_pairs is None else index.total_pairs
+    return replace(index.keep(queries, references), total_pairs=total), sentences
 
 
 class _Attempts(Dataset):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
-from argparse import ArgumentError
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +16,7 @@ from ..datasets.registry import facts_of
 from ..methods import Augment, Evaluation, Loss, Optim, Recipe, list_methods
 from ..utils.errors import UnknownNameError, UserError
 from .config import RunConfig
+from .console import complain, guarded, make_parser, parse
 
 RUN_DESCRIPTION = """Train a method on one data set and test it on others.
 
@@ -46,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(VERBS)
         return 0 if argv else 2
     if argv[0] not in verbs:
-        return _complain(UnknownNameError("verb", argv[0], verbs))
+        return complain(UnknownNameError("verb", argv[0], verbs))
     return verbs[argv[0]](argv[1:])
 
 
@@ -62,25 +61,24 @@ def run_command(argv: Sequence[str] | None = None) -> int:
     # OpenMP threads wait by spinning, which makes a step three times slower as soon as another program wants a core;
     # so few turns cost nothing on an idle machine
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    try:
-        if "--resume" in argv or any(word.startswith("--resume=") for word in argv):
-            options = _parse(_resume_parser(), argv)
-            from .runner import resume
+    resumes = any(word.split("=")[0] == "--resume" for word in argv)
+    return guarded(lambda: _resume(argv) if resumes else _run(argv), argv)
 
-            resume(Path(options.resume), **{name: options[name] for name in RESUMABLE})
-        else:
-            config, settings = parse_run(argv)
-            from .runner import run
 
-            run(config, settings=settings, command=argv)
-        return 0
-    except UserError as error:
-        if "--debug" in argv:
-            raise
-        return _complain(error)
-    except KeyboardInterrupt:
-        print("\nInterrupted.", file=sys.stderr)
-        return 130
+def _run(argv: Sequence[str]) -> int:
+    config, settings = parse_run(argv)
+    from .runner import run
+
+    run(config, settings=settings, command=argv)
+    return 0
+
+
+def _resume(argv: Sequence[str]) -> int:
+    options = parse(_resume_parser(), argv)
+    from .runner import resume
+
+    resume(Path(options.resume), **{name: options[name] for name in RESUMABLE})
+    return 0
 
 
 def parse_run(argv: Sequence[str]) -> tuple[RunConfig, str]:
@@ -90,7 +88,7 @@ def parse_run(argv: Sequence[str]) -> tuple[RunConfig, str]:
     name = known.recipe if known.recipe != "auto" else recipe_for(known.train)
     base = Recipe() if help_only else _base_recipe(known.method, name, known.init_weights)
     parser = _run_parser(base)
-    options = _parse(parser, argv)
+    options = parse(parser, argv)
     return _to_config(options, base, name), parser.dump(options, skip_none=False)
 
 
@@ -141,7 +139,7 @@ def _first_look(argv: Sequence[str]) -> Namespace:
 
 
 def _run_parser(base: Recipe) -> ArgumentParser:
-    parser = _parser("run.py", RUN_DESCRIPTION)
+    parser = make_parser("run.py", RUN_DESCRIPTION)
     parser.add_argument("--config", action="config", help="settings file, such as the recipe.yaml of a run folder")
     add = parser.add_argument
     add("--method", default="geodtr_plus", help=f"one of: {', '.join(list_methods())}")
@@ -179,7 +177,7 @@ def _run_parser(base: Recipe) -> ArgumentParser:
 
 
 def _resume_parser() -> ArgumentParser:
-    parser = _parser("run.py --resume RUN", "Continue an interrupted run from its last complete epoch.")
+    parser = make_parser("run.py --resume RUN", "Continue an interrupted run from its last complete epoch.")
     parser.add_argument("--resume", type=str, required=True, help="folder of the run")
     parser.add_argument("--data-root", type=str | None)
     parser.add_argument("--device", type=str | None)
@@ -189,29 +187,7 @@ def _resume_parser() -> ArgumentParser:
     return parser
 
 
-def _parser(prog: str, description: str) -> ArgumentParser:
-    from argparse import RawDescriptionHelpFormatter
 
-    from jsonargparse import DefaultHelpFormatter
-
-    formatter = type("Formatter", (DefaultHelpFormatter, RawDescriptionHelpFormatter), {})
-    return ArgumentParser(prog=prog, description=description, exit_on_error=False, formatter_class=formatter)
-
-
-def _parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
-    try:
-        return parser.parse_args(list(argv))
-    except ArgumentError as error:
-        text = " ".join(str(error).split())
-        raise UserError(f"{text.rstrip('.')}.{_nearest_option(parser, text)}") from error
-
-
-def _nearest_option(parser: ArgumentParser, text: str) -> str:
-    options = [option for action in parser._actions for option in action.option_strings]
-    unknown = [word.split("=")[0] for word in text.split() if word.startswith("--") and word not in options]
-    near = [match for word in unknown for match in difflib.get_close_matches(word, options, n=1)]
-    hint = f" Did you mean {near[0]}?" if near else ""
-    return f"{hint} --help lists the options." if unknown else ""
 
 
 def _to_config(options: Namespace, base: Recipe, recipe_name: str) -> RunConfig:
@@ -244,10 +220,3 @@ def _to_recipe(options: Namespace, base: Recipe) -> Recipe:
         # the base recipe's size belongs to its own kind of aerial image; the method has one for the other kind
         recipe = replace(recipe, model={k: v for k, v in recipe.model.items() if k != "reference_size"})
     return recipe.but(model=given)
-
-
-def _complain(error: UserError) -> int:
-    # torch wraps what a loader's worker raised in that worker's traceback; the sentence stands after the class's name
-    sentence = str(error).rsplit(f"{type(error).__name__}: ", 1)[-1].strip()
-    print(f"Error: {sentence}", file=sys.stderr)
-    return 1

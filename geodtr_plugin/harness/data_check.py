@@ -12,7 +12,7 @@ from jsonargparse import ArgumentParser
 
 from ..datasets.registry import list_datasets, loader_of
 from ..utils.errors import UnknownNameError, UserError
-from .cli import _complain, _parse, _parser
+from .console import complain, guarded, make_parser, parse
 
 if TYPE_CHECKING:
     from ..datasets.check import Checked
@@ -34,34 +34,30 @@ def data_command(argv: Sequence[str]) -> int:
         print("usage: geodtr data VERB ...\n\nverbs:\n  check    check a data set on disk (geodtr data check --help)")
         return 0 if argv else 2
     if argv[0] not in verbs:
-        return _complain(UnknownNameError("verb of 'data'", argv[0], verbs))
+        return complain(UnknownNameError("verb of 'data'", argv[0], verbs))
     return verbs[argv[0]](argv[1:])
 
 
 def check_command(argv: Sequence[str]) -> int:
     """`geodtr data check`: 0 when all is sound, 1 with a fault or after a sentence that says what was wrong."""
-    try:
-        options = _parse(check_parser(), argv)
-        decode = _how_many(options.decode)
-        checked = _check(options.name, options.root, decode, options.seed, options.data)
-        print("\n".join(checked.report.lines()))
-        if options.write_missing is not None:
-            _write_missing(checked, Path(options.write_missing))
-        if options.picture is not None:
-            _draw(checked, Path(options.picture), options.seed)
-        return 0 if checked.report.sound else 1
-    except UserError as error:
-        if "--debug" in argv:
-            raise
-        return _complain(error)
-    except KeyboardInterrupt:
-        print("\nInterrupted.", file=sys.stderr)
-        return 130
+    return guarded(lambda: _check_and_tell(argv), argv)
+
+
+def _check_and_tell(argv: Sequence[str]) -> int:
+    options = parse(check_parser(), argv)
+    decode = _how_many(options.decode)
+    checked = _check(options.name, options.root, decode, options.seed, options.data)
+    print("\n".join(checked.report.lines()))
+    if options.write_missing is not None:
+        _write_missing(checked, Path(options.write_missing))
+    if options.picture is not None:
+        _draw(checked, Path(options.picture), options.seed)
+    return 0 if checked.report.sound else 1
 
 
 def check_parser() -> ArgumentParser:
     """The options of the command."""
-    parser = _parser("geodtr data check", DESCRIPTION)
+    parser = make_parser("geodtr data check", DESCRIPTION)
     add = parser.add_argument
     add("name", type=str, help=f"one of: {', '.join(list_datasets())}; folder:PATH for own data")
     add("--root", type=str | None, help="folder that holds the data set (else the variable GEODTR_DATA)")

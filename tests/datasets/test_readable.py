@@ -8,7 +8,7 @@ import torch
 from trees import save_jpeg, smooth_noise
 
 from geodtr_plugin.datasets import ImageFiles, Index
-from geodtr_plugin.datasets.readable import keep, readable
+from geodtr_plugin.datasets.readable import readable
 from geodtr_plugin.datasets.subset import Subset
 from geodtr_plugin.utils.errors import DatasetCorruptError, DatasetNotFoundError
 from geodtr_plugin.utils.truth import Truth
@@ -68,7 +68,7 @@ def test_damaged_images_go_with_their_pairs_and_orphaned_queries(index, workers)
 
 
 def test_a_query_that_never_had_a_positive_stays(index):
-    lonely = keep(index, np.arange(6), np.array([0, 1, 2, 3, 4]))
+    lonely = index.keep(np.arange(6), np.array([0, 1, 2, 3, 4]))
     damage(index.references, 0)
     left, sentences = readable(lonely)
     assert list(left.queries.ids) == ["1", "2", "3", "4", "5"] and len(sentences) == 2

@@ -1,0 +1,67 @@
+"""What all commands share: how options are read, and how mistakes are answered."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from argparse import ArgumentError
+from collections.abc import Callable, Sequence
+
+from jsonargparse import ArgumentParser, Namespace
+
+from ..utils.errors import UserError
+
+
+def guarded(command: Callable[[], int], argv: Sequence[str]) -> int:
+    """Run a command: its exit code, 1 after a sentence that says what was wrong, or 130 after Ctrl-C.
+
+    With `--debug` among the words, errors keep their traceback.
+    """
+    try:
+        return command()
+    except UserError as error:
+        if "--debug" in argv:
+            raise
+        return complain(error)
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return 130
+
+
+def complain(error: UserError) -> int:
+    """Print the sentence of an error; the exit code."""
+    # torch wraps what a loader's worker raised in that worker's traceback; the sentence stands after the class's name
+    sentence = str(error).rsplit(f"{type(error).__name__}: ", 1)[-1].strip()
+    print(f"Error: {sentence}", file=sys.stderr)
+    return 1
+
+
+def make_parser(prog: str, description: str) -> ArgumentParser:
+    """A parser that raises instead of exiting, and leaves the lines of the description alone."""
+    from argparse import RawDescriptionHelpFormatter
+
+    from jsonargparse import DefaultHelpFormatter
+
+    formatter = type("Formatter", (DefaultHelpFormatter, RawDescriptionHelpFormatter), {})
+    return ArgumentParser(prog=prog, description=description, exit_on_error=False, formatter_class=formatter)
+
+
+def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
+    """The options; a word that means nothing is answered with the nearest option.
+
+    Raises:
+        UserError: the words cannot be understood.
+    """
+    try:
+        return parser.parse_args(list(argv))
+    except ArgumentError as error:
+        text = " ".join(str(error).split())
+        raise UserError(f"{text.rstrip('.')}.{_nearest_option(parser, text)}") from error
+
+
+def _nearest_option(parser: ArgumentParser, text: str) -> str:
+    options = [option for action in parser._actions for option in action.option_strings]
+    unknown = [word.split("=")[0] for word in text.split() if word.startswith("--") and word not in options]
+    near = [match for word in unknown for match in difflib.get_close_matches(word, options, n=1)]
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return f"{hint} --help lists the options." if unknown else ""
