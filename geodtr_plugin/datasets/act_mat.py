@@ -57,7 +57,7 @@ def find_act_mat(root: Path, folder: Path, named: str | os.PathLike[str] | None)
         raise DatasetNotFoundError(
             f"The lists of CVACT, {_NAME}, were not found; looked for {', '.join(map(str, places))}. They are not in "
             f"the archives of the images, but in these GitHub repositories: {'; '.join(_KEPT_BY)}. Put the file into "
-            f"{folder} or name it with the option act_mat."
+            f"{folder} or name it with --data.act_mat (act_mat in Python)."
         )
     return found
 

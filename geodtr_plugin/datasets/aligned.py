@@ -142,7 +142,7 @@ def aligned_index(
         told = _tell_missing(f"{title(name)} {split}", root, queries, references, len(kept))
         if not allow_partial or not len(kept):
             raise DatasetNotFoundError(
-                f"{told} Extract or copy the rest, or set allow_partial to go on with the complete pairs."
+                f"{told} Extract or copy the rest, or add --allow-partial to go on with the complete pairs."
             )
         notes = (*notes, told)
     rows = np.arange(len(kept))

@@ -66,7 +66,7 @@ def load_university1652(
             f"{f' and {len(missing) - 1:,} more' if len(missing) > 1 else ''}."
         )
         if not (allow_partial and shared):
-            raise DatasetNotFoundError(f"{told} Extract it again, or set allow_partial to go on without.")
+            raise DatasetNotFoundError(f"{told} Extract it again, or add --allow-partial to go on without.")
         notes.append(told)
     index = _index(
         name,

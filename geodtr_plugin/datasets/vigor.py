@@ -107,7 +107,7 @@ def _index(
     labels = " and ".join(sorted({one.labels for one in lists}))
     missing = _tell_missing(f"{title(name)} {split}", folder, panoramas, tiles, len(queries))
     if missing and not (allow_partial and len(queries)):
-        raise DatasetNotFoundError(f"{missing} Extract or copy the rest, or set allow_partial to go on without them.")
+        raise DatasetNotFoundError(f"{missing} Extract or copy the rest, or add --allow-partial to go on without them.")
     truth = Truth(_same_length(shown_by[:, :1]), _same_length(shown_by[:, 1:]))
     truth = truth.take(queries).keep_references(references, len(tiles.paths))
     return Index(

@@ -203,7 +203,7 @@ def test_missing_images_are_counted_and_the_first_is_named(tree, split):
     assert f"{total - 2} of {total} pairs" in text
     assert "1 aerial and 2 panoramas are missing" in text
     assert f"the first is bingmap/19/{last:07d}.jpg" in text
-    assert "allow_partial" in text
+    assert "--allow-partial" in text
 
     index = load_index("cvusa", split, tree, allow_partial=True)
     assert len(index.queries) == len(index.references) == total - 2

@@ -158,7 +158,7 @@ def test_what_is_missing_is_named(tree, name, split, gone, left, total):
     (tree / gone).unlink()
     with pytest.raises(DatasetNotFoundError) as caught:
         load_index(name, split, tree)
-    assert f"missing: {gone}." in str(caught.value) and "allow_partial" in str(caught.value)
+    assert f"missing: {gone}." in str(caught.value) and "--allow-partial" in str(caught.value)
     index = load_index(name, split, tree, allow_partial=True)
     assert (len(index.pairs), index.total_pairs) == (left, total)
     assert gone in index.notes[-1]

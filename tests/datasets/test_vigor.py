@@ -224,7 +224,7 @@ def test_missing_images_are_counted_and_the_first_is_named(written, tree):
     assert f"{16 - gone} of 16 pairs are complete" in text
     assert "15 of 16 panoramas and 63 of 64 tiles" in text
     assert f"the first that is missing is Chicago/satellite/{lists.tiles[positive]}" in text
-    assert "allow_partial" in text
+    assert "--allow-partial" in text
 
     index = load_index("vigor-same", "test", tree, allow_partial=True)
     assert (len(index.queries), len(index.references), index.total_pairs) == (16 - gone, 63, 16)
