@@ -34,7 +34,7 @@ class RoleTransform(nn.Module):
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         """Args: images [B, 3, *, *], uint8 or float in [0, 1]. Returns: float32 [B, 3, h, w], normalised."""
-        return self.normalise_(self.to_view(images))
+        return self.normalise_(self.view.crop(self.to_view(images)))
 
     def to_view(self, images: Tensor) -> Tensor:
         """A new tensor: the images on this transform's device, float32 in [0, 1] and of the view's size."""
@@ -86,6 +86,8 @@ class BatchTransform(nn.Module):
         augment: a `CHSG`, a pair (LayoutSimulation, SemanticAugmentation) for augmentation without twins, or None.
         mean: channel means, of images in [0, 1].
         std: channel standard deviations.
+        random_heading: queries with a limited field of view look anywhere; False: at the panorama's centre. The cut comes
+            after the augmentation, so that layouts turn the whole panorama.
 
     Raises:
         ValueError: the reference view is polar and the augmentation is not, or the other way round.
@@ -98,8 +100,10 @@ class BatchTransform(nn.Module):
         augment: Callable | tuple[LayoutSimulation, SemanticAugmentation | None] | None = None,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
+        random_heading: bool = True,
     ):
         super().__init__()
+        self.random_heading = random_heading
         self.query = RoleTransform(query_view, mean, std)
         self.reference = RoleTransform(reference_view, mean, std)
         self.augment = PairAugmentation(*augment) if isinstance(augment, (tuple, list)) else augment
@@ -130,4 +134,5 @@ class BatchTransform(nn.Module):
         labels = labels.to(query.device, non_blocking=True)
         if self.augment is not None:
             query, reference, labels = self.augment(query, reference, labels)
+        query = self.query.view.crop(query, self.random_heading)
         return self.query.normalise_(query), self.reference.normalise_(reference), labels

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 from torch import Tensor
 
+from .field_of_view import crop_columns, random_columns
 from .polar import PolarTransform
 
 
@@ -17,11 +18,14 @@ class ViewTransform:
         height: rows of the network's input.
         width: columns of the network's input.
         polar: unroll square aerial tiles around their centre instead of resizing them.
+        panorama_width: where the network sees a part of the panorama only, the columns that the whole one is resized to;
+            `width` of these are cut out last, after any augmentation.
     """
 
     height: int
     width: int
     polar: bool = False
+    panorama_width: int | None = None
 
     def on_load(self, image: Tensor) -> Tensor:
         """In the loader's worker: the antialiased resize, in uint8 so that little has to travel to the device.
@@ -32,7 +36,7 @@ class ViewTransform:
             image: uint8 [3, H, W] as stored.
 
         Returns:
-            uint8 [3, height, width], or the stored [3, S, S] with polar.
+            uint8 [3, height, width] or [3, height, panorama_width], or the stored [3, S, S] with polar.
 
         Raises:
             ValueError: a tile for the polar transform is not square.
@@ -53,26 +57,37 @@ class ViewTransform:
             images: [B, 3, *, *], uint8, or float in [0, 1]; of another size than the view's they are resized.
 
         Returns:
-            float32 [B, 3, height, width] in [0, 1].
+            float32 [B, 3, height, width] in [0, 1], or of `panorama_width`, which `crop` makes narrow.
         """
         sized = PolarTransform(self.height, self.width)(images) if self.polar else self._resized(images)
         scaled = sized.float() if images.is_floating_point() else sized / 255
         # the weights of a bilinear mean add up to 1 but for the last bit
         return scaled.clamp_(max=1) if self.polar else scaled
 
+    def crop(self, images: Tensor, random_heading: bool = False) -> Tensor:
+        """The network's part of panoramas [B, 3, height, panorama_width]; all of them without a limited field of view.
+
+        Args:
+            images: what `on_device` gave, augmented or not.
+            random_heading: look anywhere instead of at the centre.
+        """
+        if self.panorama_width is None:
+            return images
+        return random_columns(images, self.width) if random_heading else crop_columns(images, self.width)
+
     def _resized(self, images: Tensor) -> Tensor:
-        size = [self.height, self.width]
+        size = [self.height, self.panorama_width or self.width]
         if list(images.shape[-2:]) == size:
             return images
         from torchvision.transforms.v2 import functional
 
         return functional.resize(images, size, antialias=True)
 
-    def to_config(self) -> dict[str, int | bool]:
+    def to_config(self) -> dict[str, int | bool | None]:
         """A plain dictionary for config.json."""
         return asdict(self)
 
     @classmethod
-    def from_config(cls, config: dict[str, int | bool]) -> ViewTransform:
+    def from_config(cls, config: dict[str, int | bool | None]) -> ViewTransform:
         """The view that `to_config` described."""
         return cls(**config)

@@ -188,20 +188,30 @@ class ViewDataset(Dataset):
         images: the images.
         view: their view; None leaves images as stored.
         labels: one integer an image; its row number by default.
+        headings: of panoramas: the share of a full turn in [0, 1) by which each turns left, so that another direction
+            comes to its centre; None leaves north there.
     """
 
-    def __init__(self, images: Images, view: View | None = None, labels: Sequence[int] | None = None):
-        if labels is not None and len(labels) != len(images):
-            raise ValueError(f"{len(images)} images came with {len(labels)} labels")
+    def __init__(
+        self, images: Images, view: View | None = None, labels: Sequence[int] | None = None,
+        headings: np.ndarray | None = None,
+    ):  # fmt: skip
+        for given, what in ((labels, "labels"), (headings, "headings")):
+            if given is not None and len(given) != len(images):
+                raise ValueError(f"{len(images)} images came with {len(given)} {what}")
         self.images = images
         self.view = view
+        self.headings = headings
         self.labels = np.arange(len(images)) if labels is None else as_int64(labels)
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, i: int) -> tuple[Tensor, int]:
-        return _load(self.images, i, self.view), int(self.labels[i])
+        image = _load(self.images, i, self.view)
+        if self.headings is not None:
+            image = image.roll(-int(self.headings[i] * image.shape[-1]), -1)
+        return image, int(self.labels[i])
 
 
 def _load(images: Images, i: int, view: View | None) -> Tensor:

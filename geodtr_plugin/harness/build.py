@@ -6,18 +6,19 @@ import os
 from typing import Any
 
 import torch
+from torch.utils.data import BatchSampler
 
-from ..augmentations import BatchTransform, LayoutSimulation, RoleTransform, SemanticAugmentation, ViewTransform
+from ..augmentations import BatchTransform, RoleTransform, ViewTransform
+from ..augmentations.field_of_view import narrow_width
 from ..datasets.base import Index, PairDataset
 from ..datasets.samplers import default_sampler
-from ..losses import CounterfactualLoss, NearbyPlaces, SoftMarginTripletLoss
+from ..losses import CounterfactualLoss, NearbyPlaces
 from ..methods import Recipe, create_model
 from ..methods._base import TwoTower
 from ..methods._weights import load_weights
-from ..miners import CHSG
 from ..trainers import CrossViewTrainer
 from ..utils.errors import UserError
-from ..utils.schedule import warmup_cosine
+from . import choices
 from .config import RunConfig
 from .log import log
 
@@ -45,16 +46,37 @@ def choose_workers(workers: int | None, device: torch.device) -> int:
 
 def build_model(config: RunConfig) -> TwoTower:
     """The method's model, with initial weights if the run has some."""
-    settings = dict(config.recipe.model)
+    settings = model_settings(config)
     if config.init_weights:
         settings["pretrained"] = False  # the weights that follow replace ImageNet's
     model = create_model(config.method, **settings)
     return load_weights(model, config.init_weights) if config.init_weights else model
 
 
-def build_views(model: TwoTower) -> dict[str, ViewTransform]:
+def model_settings(config: RunConfig) -> dict[str, Any]:
+    """What `create_model` gets; with a limited field of view the query is a part of the method's panorama."""
+    settings = dict(config.recipe.model)
+    if config.recipe.view.fov == 360:
+        return settings
+    height, width = (whole := panorama_model(config)).query_size
+    narrow = (height, narrow_width(width, config.recipe.view.fov))
+    return {**settings, "query_size": narrow, "reference_size": whole.reference_size}
+
+
+def panorama_model(config: RunConfig) -> TwoTower:
+    """The method's model for whole panoramas, of sizes without numbers."""
+    with torch.device("meta"):
+        return create_model(config.method, **{**config.recipe.model, "pretrained": False})
+
+
+def build_views(config: RunConfig, model: TwoTower) -> dict[str, ViewTransform]:
     """How stored images of either role become what this model takes."""
-    return {"query": ViewTransform(*model.query_size), "reference": ViewTransform(*model.reference_size, model.polar)}
+    limited = config.recipe.view.fov < 360
+    panorama_width = panorama_model(config).query_size[1] if limited else None
+    return {
+        "query": ViewTransform(*model.query_size, panorama_width=panorama_width),
+        "reference": ViewTransform(*model.reference_size, model.polar),
+    }
 
 
 def build_role_transforms(model: TwoTower, views: dict[str, ViewTransform]) -> dict[str, RoleTransform]:
@@ -63,10 +85,11 @@ def build_role_transforms(model: TwoTower, views: dict[str, ViewTransform]) -> d
 
 
 def build_batch_transform(recipe: Recipe, model: TwoTower, views: dict[str, ViewTransform]) -> BatchTransform:
-    """Views, CHSG with layout simulation and semantic augmentation, normalisation: for training."""
-    layout = LayoutSimulation(model.polar, recipe.augment.layout)
-    chsg = CHSG(layout, SemanticAugmentation(recipe.augment.semantic), recipe.augment.chsg)
-    return BatchTransform(views["query"], views["reference"], chsg, model.mean, model.std)
+    """Views, CHSG with layout simulation and semantic augmentation, field of view, normalisation: for training."""
+    return BatchTransform(
+        views["query"], views["reference"], choices.augmentation(recipe.augment, model.polar), model.mean, model.std,
+        random_heading=recipe.view.heading == "random",
+    )  # fmt: skip
 
 
 def check_polar(model: TwoTower, index: Index) -> None:
@@ -91,10 +114,14 @@ def build_exclusion(train: Index, samples_per_place: int) -> NearbyPlaces | None
     )
 
 
-def build_losses(recipe: Recipe, exclusion: NearbyPlaces | None = None) -> dict[str, Any]:
+def build_losses(recipe: Recipe, model: TwoTower, exclusion: NearbyPlaces | None = None) -> dict[str, Any]:
     """The metric loss, and the counterfactual loss where it has a weight."""
-    losses = {"metric_loss": SoftMarginTripletLoss(recipe.loss.alpha, recipe.loss.hard_ratio, exclusion=exclusion)}
+    losses = {"metric_loss": choices.metric_loss(recipe.loss, exclusion)}
     if recipe.loss.counterfactual > 0:
+        if not model.has_counterfactual:
+            raise UserError(
+                f"{model.method_name} has no counterfactual branch. Leave that loss out: --loss.counterfactual 0."
+            )
         losses["counterfactual_loss"] = CounterfactualLoss(recipe.loss.beta)
     return losses
 
@@ -103,36 +130,59 @@ def build_trainer(
     config: RunConfig, model: TwoTower, views: dict[str, ViewTransform], train: Index, device: torch.device,
     **hooks: Any,
 ) -> CrossViewTrainer:  # fmt: skip
-    """The trainer with the recipe's optimizer, schedule, losses and augmentation."""
+    """The trainer with the recipe's optimizer, schedule, losses, sampler and augmentation."""
     recipe, optim = config.recipe, config.recipe.optim
     check_polar(model, train)
     if len(train.pairs) < optim.batch_size:
         raise UserError(f"{train!r} does not fill one batch of {optim.batch_size}. Lower --batch-size.")
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=optim.lr, weight_decay=optim.weight_decay, eps=optim.eps, fused=device.type == "cuda"
-    )
-    schedule = warmup_cosine(optimizer, optim.epochs, optim.warmup_epochs, optim.zero_first_epoch)
     transform = build_batch_transform(recipe, model, views).to(device)
-    sampler = default_sampler(train, optim.batch_size, config.seed)
+    losses = {
+        name: loss.to(device)
+        for name, loss in build_losses(recipe, model, build_exclusion(train, transform.multiplier)).items()
+    }
+    miner = choices.tuple_miner(recipe.loss, transform.multiplier > 1)
+    sampler = build_sampler(config, train)
+    steps = len(sampler) if sampler is not None else len(train.pairs) // optim.batch_size
+    learned = [*model.parameters(), *losses["metric_loss"].parameters()]  # a loss may learn its temperature
+    optimizer = choices.optimizer(optim, learned, fused=device.type == "cuda")
+    if recipe.sampling.name == "hard":
+        from ..miners import EmbeddingBank
     rows = transform.multiplier * optim.batch_size
     log.info(f"batch {optim.batch_size} pairs, {rows} rows in the network (CHSG variant {recipe.augment.chsg})")
-    if sampler is not None:
-        used = len(sampler) * optim.batch_size
-        log.info(f"{type(sampler).__name__}: {used:,} of {len(train.pairs):,} pairs an epoch, no place met by itself")
     return CrossViewTrainer(
         {"trunk": model},
         {"trunk_optimizer": optimizer},
         optim.batch_size,
-        build_losses(recipe, build_exclusion(train, transform.multiplier)),
+        losses,
         PairDataset(train, views["query"], views["reference"]),
+        mining_funcs={"tuple_miner": miner},
         sampler=sampler,
-        lr_schedulers={"trunk_scheduler_by_epoch": schedule},
+        lr_schedulers=choices.schedule(optim, optimizer, steps),
         loss_weights={"metric_loss": 1.0, "counterfactual_loss": recipe.loss.counterfactual},
         data_device=device,
         dataloader_num_workers=choose_workers(config.workers, device),
         batch_transform=transform,
         precision=optim.precision,
         max_grad_norm=optim.max_grad_norm,
+        max_grad_value=optim.max_grad_value,
+        bank=EmbeddingBank(len(train.pairs)) if recipe.sampling.name == "hard" else None,
         seed=config.seed,
         **hooks,
     )
+
+
+def build_sampler(config: RunConfig, train: Index) -> BatchSampler | None:
+    """The batches of the recipe; None: a plain shuffle."""
+    sampling, size = config.recipe.sampling, config.recipe.optim.batch_size
+    if sampling.name == "auto":
+        sampler = default_sampler(train, size, config.seed)
+    else:
+      from ..datasets.samplers import choose_sampler
+      sampler = choose_sampler(
+        train, sampling.name, size, config.seed, pool=sampling.pool, top=sampling.top,
+        neighbours=sampling.neighbours, neighbour_range=sampling.neighbour_range,
+    )  # fmt: skip
+    if sampler is not None:
+        used = len(sampler) * size
+        log.info(f"{type(sampler).__name__}: {used:,} of {len(train.pairs):,} pairs an epoch, no place met by itself")
+    return sampler

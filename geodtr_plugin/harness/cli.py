@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from ..datasets import list_datasets
 from ..datasets.registry import facts_of
-from ..methods import Augment, Evaluation, Loss, Optim, Recipe, list_methods
+from ..methods import PARTS, Recipe, list_methods
 from ..utils.errors import UnknownNameError, UserError
 from .config import RunConfig
 from .console import complain, guarded, make_parser, parse
@@ -28,7 +29,12 @@ VERBS = """usage: geodtr VERB ...
 verbs:
   run           train and test a method (geodtr run --help)
   data check    look at a data set on disk for all that is known to go wrong (geodtr data check --help)"""
-SHORTCUTS = {"epochs": "optim", "batch_size": "optim", "lr": "optim", "precision": "optim", "chsg": "augment"}
+COMMANDS = {"data": ("data_check", "data_command")}  # verb -> module beside this one, function
+SHORTCUTS = {  # option -> the setting that it stands for
+    "epochs": "optim.epochs", "batch_size": "optim.batch_size", "lr": "optim.lr", "precision": "optim.precision",
+    "chsg": "augment.chsg", "layout": "augment.layout", "semantic": "augment.semantic", "fov": "view.fov",
+    "miner": "loss.miner", "sampler": "sampling.name",
+}  # fmt: skip
 MODEL_SHORTCUTS = ("backbone", "polar")
 SAME_IN_CONFIG = (  # options that RunConfig takes as they are
     "method", "train", "data_root", "limit", "skip_corrupt", "cache", "device", "seed", "workers", "threads",
@@ -40,19 +46,16 @@ RESUMABLE = ("data_root", "device", "workers", "threads")  # what a resumed run 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the console script `geodtr`: the first word is the verb."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    verbs: dict[str, Callable[[Sequence[str]], int]] = {"run": run_command, "data": _data_command}
     if not argv or argv[0] in ("-h", "--help"):
         print(VERBS)
         return 0 if argv else 2
-    if argv[0] not in verbs:
-        return complain(UnknownNameError("verb", argv[0], verbs))
-    return verbs[argv[0]](argv[1:])
-
-
-def _data_command(argv: Sequence[str]) -> int:
-    from .data_check import data_command  # which builds on this module
-
-    return data_command(argv)
+    verb, rest = argv[0], argv[1:]
+    if verb == "run":
+        return run_command(rest)
+    if verb not in COMMANDS:
+        return complain(UnknownNameError("verb", verb, ("run", *COMMANDS)))
+    module, function = COMMANDS[verb]
+    return getattr(importlib.import_module(f"{__package__}.{module}"), function)(rest)
 
 
 def run_command(argv: Sequence[str] | None = None) -> int:
@@ -83,13 +86,39 @@ def _resume(argv: Sequence[str]) -> int:
 
 def parse_run(argv: Sequence[str]) -> tuple[RunConfig, str]:
     """Command line words -> what to run, and the full settings as YAML that `--config` reads back."""
+    argv = named_loss(argv)
     known = _first_look(argv)
     help_only = "-h" in argv or "--help" in argv
     name = known.recipe if known.recipe != "auto" else recipe_for(known.train)
     base = Recipe() if help_only else _base_recipe(known.method, name, known.init_weights)
     parser = _run_parser(base)
     options = parse(parser, argv)
-    return _to_config(options, base, name), parser.dump(options, skip_none=False)
+    config = _to_config(options, base, name)
+    # a settings file names every value of one stage
+    later = () if known.config else _later_stages(argv, known.method, config.recipe)
+    return replace(config, later=later), parser.dump(options, skip_none=False)
+
+
+def _later_stages(argv: Sequence[str], method: str, recipe: Recipe) -> tuple[tuple[str, Recipe], ...]:
+    """The stages after a recipe; what the command line says holds for all of them."""
+    stages = []
+    while recipe.then and recipe.optim.epochs:
+        name = recipe.then
+        base = _base_recipe(method, name, None)
+        recipe = _to_recipe(parse(_run_parser(base), argv), base)
+        stages.append((name, recipe))
+    return tuple(stages)
+
+
+def named_loss(argv: Sequence[str]) -> list[str]:
+    """`--loss NAME` as `--loss.name NAME`: by itself, --loss takes a whole group of settings."""
+    words = list(argv)
+    for i, word in enumerate(words):
+        option, _, value = word.partition("=")
+        given = value or "".join(words[i + 1 : i + 2])
+        if option == "--loss" and not given.startswith("{"):
+            words[i] = word.replace("--loss", "--loss.name", 1)
+    return words
 
 
 def recipe_for(train: str | None) -> str:
@@ -158,6 +187,11 @@ def _run_parser(base: Recipe) -> ArgumentParser:
     add("--lr", type=float | None, help="as --optim.lr")
     add("--polar", action=ActionYesNo(yes_prefix="", no_prefix="no-"), default=None, help="as --model.polar")
     add("--chsg", type=str | None, help="as --augment.chsg")
+    add("--layout", type=str | None, help="as --augment.layout")
+    add("--semantic", type=str | None, help="as --augment.semantic")
+    add("--miner", type=str | None, help="as --loss.miner; --loss NAME is --loss.name NAME")
+    add("--sampler", type=str | None, help="as --sampling.name")
+    add("--fov", type=float | None, help="as --view.fov: degrees that queries show")
     add("--backbone", type=str | None, help="as --model.backbone: convnext_tiny, resnet34, tiny, or a name of timm")
     add("--precision", type=Literal["fp32", "bf16"] | None, help="as --optim.precision")
     weights_help = "start from a weights file (ours or the authors') or from a run"
@@ -171,7 +205,7 @@ def _run_parser(base: Recipe) -> ArgumentParser:
     add("--debug", action="store_true", help="show the traceback of errors")
     model = {name: list(value) if isinstance(value, tuple) else value for name, value in base.model.items()}
     add("--model", type=dict[str, Any], default=model, help="options of the method, as --model.descriptors 6")
-    for name, part in (("augment", Augment), ("loss", Loss), ("optim", Optim), ("evaluation", Evaluation)):
+    for name, part in PARTS.items():
         parser.add_argument(f"--{name}", type=part, default=getattr(base, name))
     return parser
 
@@ -185,9 +219,6 @@ def _resume_parser() -> ArgumentParser:
     parser.add_argument("--threads", type=int | None)
     parser.add_argument("--debug", action="store_true")
     return parser
-
-
-
 
 
 def _to_config(options: Namespace, base: Recipe, recipe_name: str) -> RunConfig:
@@ -208,13 +239,12 @@ def _to_config(options: Namespace, base: Recipe, recipe_name: str) -> RunConfig:
 
 def _to_recipe(options: Namespace, base: Recipe) -> Recipe:
     """The recipe's parts as given, then the shortcuts."""
-    recipe = Recipe(
-        options.model,
-        Augment(**options.augment), Loss(**options.loss), Optim(**options.optim), Evaluation(**options.evaluation),
-    )  # fmt: skip
-    for name, part in SHORTCUTS.items():
-        if options[name] is not None:
-            recipe = recipe.but(**{part: {name: options[name]}})
+    parts = {name: part(**options[name]) for name, part in PARTS.items()}
+    recipe = replace(base, model=options.model, **parts)
+    for option, setting in SHORTCUTS.items():
+        if options[option] is not None:
+            part, name = setting.split(".")
+            recipe = recipe.but(**{part: {name: options[option]}})
     given = {name: options[name] for name in MODEL_SHORTCUTS if options[name] is not None}
     if "polar" in given and recipe.model.get("reference_size") == base.model.get("reference_size"):
         # the base recipe's size belongs to its own kind of aerial image; the method has one for the other kind

@@ -18,6 +18,7 @@ class RunConfig:
         train: data set to train on; None evaluates only.
         test: data sets to test on.
         recipe_name: which of the method's recipes `recipe` started from.
+        later: recipes of the stages that follow, with their names; each goes on from the weights of the one before.
         data: further options of the data sets' loaders, for instance `count` of the synthetic worlds.
         data_root: folder that holds the data sets; None asks the environment variable GEODTR_DATA.
         limit: keep the first pairs of each data set only.
@@ -36,6 +37,7 @@ class RunConfig:
     train: str | None
     test: tuple[str, ...]
     recipe_name: str = "paper"
+    later: tuple[tuple[str, Recipe], ...] = ()
     data: dict[str, Any] = field(default_factory=dict)
     data_root: str | None = None
     limit: int | None = None
@@ -53,4 +55,6 @@ class RunConfig:
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> RunConfig:
-        return cls(**{**settings, "recipe": Recipe.from_dict(settings["recipe"]), "test": tuple(settings["test"])})
+        later = tuple((name, Recipe.from_dict(recipe)) for name, recipe in settings.get("later", ()))
+        recipe, test = Recipe.from_dict(settings["recipe"]), tuple(settings["test"])
+        return cls(**{**settings, "recipe": recipe, "test": test, "later": later})

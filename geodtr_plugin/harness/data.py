@@ -24,7 +24,8 @@ def load_indexes(config: RunConfig) -> tuple[Index | None, dict[str, Index]]:
 
 
 def _load(config: RunConfig, name: str, split: str) -> Index:
-    options = {key: value for key, value in config.data.items() if key in _accepted(name)}
+    # the recipe's options are for the data sets that know them, those of the command line go before
+    options = {key: value for key, value in {**config.recipe.data, **config.data}.items() if key in _accepted(name)}
     index = load_index(name, split, root=config.data_root, **options)
     if config.limit is not None:
         index = index.limit(config.limit)

@@ -17,6 +17,7 @@ from .build import ROLES, build_role_transforms, check_polar, choose_workers
 from .config import RunConfig
 
 NOT_PERCENT = ("median_rank", "mean_reciprocal_rank", "num_queries", "num_references", "k_at_1_percent")
+HEADINGS_SEED = 0
 EXAMPLES, SHOWN = 4, 5  # queries of the picture of examples, and references shown for each
 
 
@@ -53,16 +54,28 @@ class Evaluator:
 
     def measure(self, index: Index) -> dict[str, Any]:
         """Numbers on one test set."""
-        images = {"query": index.queries, "reference": index.references}
-        embeddings = {
-            role: self.tester.embed(ViewDataset(images[role], self.views[role]), role, self.model) for role in ROLES
-        }
+        embeddings = self.embed(index)
         self.examples[index.name] = most_similar(embeddings["query"], embeddings["reference"])
         scores = self.rank(embeddings["query"], embeddings["reference"], index.truth, index)
         for subset in index.subsets:
             parts = restrict(embeddings["query"], embeddings["reference"], index.truth, subset)
             scores.setdefault("subsets", {})[subset.name] = self.rank(*parts, index)
         return scores
+
+    def embed(self, index: Index) -> dict[str, Tensor]:
+        """Embeddings by role, float32 [N, D] each, of queries and references in the order of the index."""
+        queries = ViewDataset(index.queries, self.views["query"], headings=self._headings(len(index.queries)))
+        references = ViewDataset(index.references, self.views["reference"])
+        return {
+            role: self.tester.embed(images, role, self.model) for role, images in zip(ROLES, (queries, references))
+        }
+
+    def _headings(self, count: int) -> np.ndarray | None:
+        """Where queries of a limited field of view look: the same for all methods and runs."""
+        view = self.config.recipe.view
+        if view.fov == 360 or view.heading == "fixed":
+            return None
+        return np.random.default_rng(HEADINGS_SEED).random(count)
 
     def rank(self, query: Tensor, reference: Tensor, truth: Truth, index: Index) -> dict[str, Any]:
         """Metrics of embeddings under a test set's rules."""

@@ -8,6 +8,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ class RunFolder:
 
     Files: `config.json` (everything that `load_model` and `--resume` need), `recipe.yaml` (the settings, for --config),
     `command.txt`, `environment.json`, `log.txt`, `metrics.jsonl` (a line an epoch), `last.ckpt` (the training state),
-    `best.safetensors` and `last.safetensors` (weights), `results.json`, `learning_curve.png`.
+    `best.safetensors` and `last.safetensors` (weights), `results.json`, `learning_curve.png`. A run of several stages
+    has `stages.json`, the folders `stage-1` ... for all but the last, which lives in the folder itself.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.config_file = self.path / "config.json"
+        self.stages_file = self.path / "stages.json"
         self.metrics_file = self.path / "metrics.jsonl"
         self.state_file = self.path / "last.ckpt"
         self.results_file = self.path / "results.json"
@@ -37,7 +40,7 @@ class RunFolder:
     def create(cls, config: RunConfig, settings: str = "", command: Sequence[str] = ()) -> RunFolder:
         """A new folder: the one asked for with --out, else one below runs/ named after method, data and time."""
         folder = cls(config.out or _free_name(config))
-        if folder.config_file.exists():
+        if folder.config_file.exists() or folder.stages_file.exists():
             raise UserError(
                 f"{folder.path} already holds a run. Continue it with --resume {folder.path}, or choose another --out."
             )
@@ -48,9 +51,9 @@ class RunFolder:
 
     def discard(self) -> None:
         """Remove what `create` made; anything else in the folder stays."""
-        for name in ("recipe.yaml", "command.txt", "log.txt"):
+        for name in ("recipe.yaml", "command.txt", "log.txt", "stages.json"):
             (self.path / name).unlink(missing_ok=True)
-        if not any(self.path.iterdir()):
+        if self.path.is_dir() and not any(self.path.iterdir()):
             self.path.rmdir()
 
     @classmethod
@@ -72,6 +75,24 @@ class RunFolder:
     def config(self) -> RunConfig:
         """What the run was asked to do."""
         return RunConfig.from_dict(json.loads(self.config_file.read_text())["run"])
+
+    def write_stages(self, config: RunConfig) -> None:
+        """Note what a run of several stages was asked to do."""
+        write_json(self.stages_file, config.to_dict())
+
+    def stages(self) -> list[tuple[RunFolder, RunConfig]]:
+        """Folder and settings of every stage; each starts from the last weights of the one before."""
+        whole = RunConfig.from_dict(json.loads(self.stages_file.read_text()))
+        recipes = [(whole.recipe_name, whole.recipe), *whole.later]
+        folders = [RunFolder(self.path / f"stage-{i}") for i in range(1, len(recipes))] + [self]
+        found, weights = [], whole.init_weights
+        for folder, (name, recipe) in zip(folders, recipes):
+            config = replace(
+                whole, recipe=recipe, recipe_name=name, later=(), init_weights=weights, out=str(folder.path)
+            )
+            found.append((folder, config))
+            weights = str(folder.last_weights)
+        return found
 
     def write_config(self, config: RunConfig, model: dict[str, Any], views: dict[str, Any]) -> None:
         """Everything that building the model, its views and the run again takes."""

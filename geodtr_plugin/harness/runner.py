@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -35,13 +36,10 @@ def run(config: RunConfig, settings: str = "", command: Sequence[str] = ()) -> d
         command: the words of the command line, kept there too.
     """
     folder = RunFolder.create(config, settings, command)
-    try:
-        prepared = Run(config, folder)
-    except BaseException:  # wrong names, missing data: nothing has been done that would be worth a folder
-        stop_log()
-        folder.discard()
-        raise
-    return prepared.finish()
+    if config.later:
+        folder.write_stages(config)
+        return run_stages(folder)
+    return _prepared(config, folder).finish()
 
 
 def resume(path: str | Path, **changed: Any) -> dict[str, Any]:
@@ -51,9 +49,41 @@ def resume(path: str | Path, **changed: Any) -> dict[str, Any]:
         path: the run folder.
         **changed: settings of RunConfig that may differ now: data_root, device, workers, threads; None leaves them.
     """
-    folder = RunFolder.existing(path)
     given = {name: value for name, value in changed.items() if value is not None}
+    if RunFolder(path).stages_file.is_file():
+        return run_stages(RunFolder(path), **given)
+    folder = RunFolder.existing(path)
     return Run(replace(folder.config(), **given), folder).finish(resumed=True)
+
+
+def run_stages(whole: RunFolder, **changed: Any) -> dict[str, Any]:
+    """Do the stages of a run that are not done yet, one after the other; returns the last one's results."""
+    for number, (folder, config) in enumerate(stages := whole.stages(), start=1):
+        if folder.results_file.is_file():
+            continue
+        begun = folder.config_file.is_file()
+        config = replace(folder.config() if begun else config, **changed)
+        try:
+            prepared = _prepared(config, folder, keep=begun)
+        except BaseException:
+            if number == 1 and not begun:
+                whole.discard()
+            raise
+        log.info(f"stage {number} of {len(stages)}")
+        prepared.finish(resumed=begun)
+    return json.loads(whole.results_file.read_text())
+
+
+def _prepared(config: RunConfig, folder: RunFolder, keep: bool = False) -> Run:
+    """The parts of a run; if that fails (wrong names, missing data), a new folder is not worth keeping."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    try:
+        return Run(config, folder)
+    except BaseException:
+        stop_log()
+        if not keep:
+            folder.discard()
+        raise
 
 
 class Run:
@@ -71,7 +101,7 @@ class Run:
         self.train_index, self.tests = load_indexes(config)
         # channels last: a fifth less time for a step on the CPU, and the layout that tensor cores want
         self.model = build_model(config).to(self.device, memory_format=torch.channels_last)
-        self.views = build_views(self.model)
+        self.views = build_views(config, self.model)
         if config.cache:
             self._cache_images()
         self.evaluate = Evaluator(config, self.model, self.views, self.tests, self.device)
@@ -102,7 +132,17 @@ class Run:
             log.info(f"epoch {trainer.epoch}/{epochs}: loss {trainer.epoch_losses['total_loss']:.4f}, R@1 {shown}")
         self.folder.append_metrics(record)
         self.scalars.add(record)
+        self._refresh_sampler(trainer)
         save_training_state(self.folder.state_file, trainer, trainer.epoch)
+
+    def _refresh_sampler(self, trainer: CrossViewTrainer) -> None:
+        """Tell a sampler that goes by similarity what the network makes of the training pairs now."""
+        sampling = self.config.recipe.sampling
+        if trainer.bank is not None:
+            trainer.sampler.update(trainer.bank.query, trainer.bank.reference)
+        elif "similar" in sampling.name and trainer.epoch % sampling.every == 0:
+            embeddings, pairs = self.evaluate.embed(self.train_index), self.train_index.pairs
+            trainer.sampler.update(embeddings["query"][pairs[:, 0]].cpu(), embeddings["reference"][pairs[:, 1]].cpu())
 
     def _cache_images(self) -> None:
         """Read all images from disk as the views want them, which is done once and kept."""

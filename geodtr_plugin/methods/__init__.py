@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..utils.errors import UnknownNameError, UserError
-from ._recipe import Augment, Evaluation, Loss, Optim, Recipe
+from ._recipe import PARTS, Augment, Evaluation, Loss, Optim, Recipe, Sampling, View
 
 if TYPE_CHECKING:
     from ._base import TwoTower
 
 __all__ = [
-    "Augment", "Embeddings", "Evaluation", "Facts", "Loss", "Optim", "Recipe", "TwoTower",
+    "PARTS", "Augment", "Embeddings", "Evaluation", "Facts", "Loss", "Optim", "Recipe", "Sampling", "TwoTower", "View",
     "create_model", "list_methods", "method_class", "register_method",
 ]  # fmt: skip
 

@@ -57,8 +57,8 @@ class TwoTower(nn.Module):
     """Base class of all methods.
 
     A subclass builds `query_tower` and `reference_tower` (one module twice, if the weights are shared) and declares its
-    `facts` and `recipes`. A tower maps images [B, 3, H, W] to unit vectors [B, D]; one that has a counterfactual branch
-    takes `counterfactual=True` and returns two such tensors.
+    `facts` and `recipes`. A tower maps images [B, 3, H, W] to unit vectors [B, D] and keeps its backbone as `trunk`;
+    one that has a counterfactual branch takes `counterfactual=True` and returns two such tensors.
 
     Args:
         query_size, reference_size: height and width of the images that the towers get.
@@ -68,6 +68,8 @@ class TwoTower(nn.Module):
     method_name: ClassVar[str]  # set by register_method
     facts: ClassVar[Facts]
     recipes: ClassVar[dict[str, Recipe]]  # "paper", "paper_offset", "laptop", "laptop_offset"
+    has_counterfactual: ClassVar[bool] = False  # whether the towers take `counterfactual=True`
+    author_extras: ClassVar[frozenset[str]] = frozenset()  # tensors of the authors' files that are no part of ours
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     embedding_size: int
@@ -107,6 +109,17 @@ class TwoTower(nn.Module):
             return None, None
         return tower(images, counterfactual=True) if counterfactual else (tower(images), None)
 
-    def author_key(self, key: str) -> str:
-        """Name of one of our tensors in the authors' checkpoints; methods whose authors published weights define it."""
+    def author_key(self, key: str) -> str | None:
+        """Name of one of our tensors in the authors' checkpoints; methods whose authors published weights define it.
+
+        None says that the authors' files do not hold this tensor, which then stays as it is.
+        """
         raise UserError(f"No checkpoint layout of the authors is known for {self.method_name}.")
+
+    def author_tensors(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The authors' tensors under names that `author_key` knows, where names alone do not say what goes where."""
+        return tensors
+
+    def adapt(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Weights of ours as this model wants them; a method of two stages turns the first's into the second's."""
+        return tensors

@@ -20,12 +20,52 @@ class Augment:
     Args:
         chsg: variant of the contrastive hard sample generator: l+s (the paper's), raw, ls, s, s+same-l, l, same-s+l
         layout: layout simulation: strong is flip and rotation, weak is flip only
-        semantic: colour, blur and posterize of each image by itself
+        semantic: colour, blur and posterize of each image by itself; cutout is Sample4Geo's, which also drops patches
     """
 
     chsg: str = "l+s"
     layout: Strength = "strong"
-    semantic: Strength = "strong"
+    semantic: Literal["strong", "weak", "cutout", "none"] = "strong"
+
+
+@dataclass(frozen=True)
+class View:
+    """What of a panorama the query shows.
+
+    Args:
+        fov: horizontal field of view of the queries in degrees, in training and test
+        heading: where a limited field of view looks: random (unknown orientation), or fixed to the panorama's centre
+    """
+
+    fov: float = 360.0
+    heading: Literal["random", "fixed"] = "random"
+
+    def __post_init__(self):
+        if not 0 < self.fov <= 360:
+            raise UserError(f"--fov is {self.fov:g}; a field of view is above 0 and at most 360 degrees.")
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which pairs meet in a batch.
+
+    Args:
+        name: auto (what the data set needs), shuffle, geo (places near each other on the ground), hard (half of a batch
+            at random, half from what the network confused with it), similar (groups of places that look alike to the
+            network), geo+similar (geo until there are embeddings)
+        every: epochs between two measurements of similarity, for similar
+        pool: references among which hard looks for confusing ones
+        top: most similar references from which hard draws one
+        neighbours: neighbours that a hub brings into its batch, for geo and similar; null is half a batch
+        neighbour_range: nearest places from which they are chosen; null is as many as a batch
+    """
+
+    name: Literal["auto", "shuffle", "geo", "hard", "similar", "geo+similar"] = "auto"
+    every: int = 4
+    pool: int = 40_000
+    top: int = 100
+    neighbours: int | None = None
+    neighbour_range: int | None = None
 
 
 @dataclass(frozen=True)
@@ -33,14 +73,24 @@ class Loss:
     """What is minimised.
 
     Args:
+        name: soft_margin, info_nce, or one of pytorch-metric-learning's: triplet, contrastive, multi_similarity, circle
+        miner: which triplets of a batch count: all, batch_hard, semihard, twin (negatives are the twins), twin+all
         alpha: slope of the soft margin, on squared distances
-        hard_ratio: share of the hardest triplets that is kept; 1 keeps all
+        hard_ratio: share of the hardest triplets that soft_margin keeps; 1 keeps all
+        temperature: of info_nce, where learning starts if it is learned
+        learn_temperature: let info_nce learn its temperature
+        label_smoothing: of info_nce
         counterfactual: weight of the counterfactual loss; 0 leaves the branch out
         beta: slope of the counterfactual loss, on squared distances
     """
 
+    name: str = "soft_margin"
+    miner: str = "all"
     alpha: float = 10.0
     hard_ratio: float = 1.0
+    temperature: float = 0.07
+    learn_temperature: bool = True
+    label_smoothing: float = 0.1
     counterfactual: float = 1.0
     beta: float = 5.0
 
@@ -50,25 +100,35 @@ class Optim:
     """How the weights move.
 
     Args:
-        lr: peak learning rate of AdamW
+        name: adamw or adam
+        lr: peak learning rate
         weight_decay: on all parameters, as the authors do
-        eps: AdamW's denominator term
+        eps: the optimizer's denominator term
+        sharpness: rho of adaptive sharpness-aware minimisation (ASAM), which doubles the work of a step; 0 is without
         epochs: passes over the training pairs
         batch_size: raw pairs in a batch; CHSG doubles the rows that the network sees
-        warmup_epochs: epochs until the peak; a half cosine follows
-        zero_first_epoch: reproduce the authors' schedule, whose first epoch has a learning rate of 0
+        schedule: what follows the warm-up: cosine (half a cosine, down to zero) or constant
+        schedule_step: the learning rate changes once an epoch, or with every step
+        warmup_epochs: epochs until the peak
+        zero_first_epoch: reproduce GeoDTR's schedule, whose first epoch has a learning rate of 0
         max_grad_norm: gradients are clipped to this norm; null leaves them alone
+        max_grad_value: each entry of a gradient is clipped to this; null leaves them alone
         precision: bf16 runs the network in bfloat16 autocast; losses and ranks stay in fp32
     """
 
+    name: Literal["adamw", "adam"] = "adamw"
     lr: float = 1e-4
     weight_decay: float = 0.03
     eps: float = 1e-6
+    sharpness: float = 0.0
     epochs: int = 200
     batch_size: int = 32
-    warmup_epochs: int = 5
+    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule_step: Literal["epoch", "step"] = "epoch"
+    warmup_epochs: float = 5
     zero_first_epoch: bool = False
     max_grad_norm: float | None = 1.0
+    max_grad_value: float | None = None
     precision: Literal["fp32", "bf16"] = "bf16"
 
     def __post_init__(self):
@@ -97,13 +157,23 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One method's settings. `model` holds what `create_model` gets beyond the defaults of the method's class."""
+    """One method's settings.
+
+    Args:
+        model: what `create_model` gets beyond the defaults of the method's class.
+        data: options that the data sets' loaders get where they know them, for instance `crop` of CVACT.
+        then: name of the method's recipe that goes on from the weights of this one: a second stage.
+    """
 
     model: dict[str, Any] = field(default_factory=dict)
     augment: Augment = Augment()
+    view: View = View()
+    sampling: Sampling = Sampling()
     loss: Loss = Loss()
     optim: Optim = Optim()
     evaluation: Evaluation = Evaluation()
+    data: dict[str, Any] = field(default_factory=dict)
+    then: str | None = None
 
     def __post_init__(self):
         # sizes come as lists from the command line and from JSON, as tuples from code
@@ -115,7 +185,7 @@ class Recipe:
         changed = {}
         for part, settings in parts.items():
             current = getattr(self, part)
-            changed[part] = {**current, **settings} if part == "model" else replace(current, **settings)
+            changed[part] = {**current, **settings} if isinstance(current, dict) else replace(current, **settings)
         return replace(self, **changed)
 
     def to_dict(self) -> dict[str, Any]:
@@ -123,5 +193,9 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> Recipe:
-        parts = {"augment": Augment, "loss": Loss, "optim": Optim, "evaluation": Evaluation}
-        return cls(settings["model"], **{name: part(**settings[name]) for name, part in parts.items()})
+        parts = {name: part(**settings[name]) for name, part in PARTS.items()}
+        return cls(**{**settings, **parts})
+
+
+# the parts of a recipe that have options of their own, in the order in which --help shows them
+PARTS = {"augment": Augment, "view": View, "sampling": Sampling, "loss": Loss, "optim": Optim, "evaluation": Evaluation}

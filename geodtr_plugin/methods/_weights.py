@@ -29,7 +29,9 @@ def load_author_weights(model: TwoTower, weights: str | Path | Mapping[str, Any]
         UserError: a tensor of the checkpoint finds no place, one of the model stays unfilled, or a shape differs.
     """
     found = unwrap(weights if isinstance(weights, Mapping) else read_tensors(weights))
+    found = {name: tensor for name, tensor in model.author_tensors(found).items() if name not in model.author_extras}
     wanted = {model.author_key(key): key for key in model.state_dict()}
+    wanted.pop(None, None)
     _check_names("the authors' checkpoint", found, wanted)
     return _fill(model, {wanted[name]: tensor for name, tensor in found.items()})
 
@@ -43,6 +45,7 @@ def load_weights(model: TwoTower, path: str | Path) -> TwoTower:
     state = model.state_dict()
     if not set(tensors) & set(state):
         return load_author_weights(model, tensors)
+    tensors = model.adapt(tensors)
     _check_names(str(path), tensors, state)
     return _fill(model, tensors)
 
@@ -108,7 +111,7 @@ def _fill(model: TwoTower, tensors: Mapping[str, Tensor]) -> TwoTower:
     ]
     if differing:
         raise UserError(f"The weights have other shapes than the model: {_list(differing)}.")
-    model.load_state_dict(tensors)
+    model.load_state_dict({**state, **tensors})
     return model
 
 

@@ -80,6 +80,7 @@ class GeoDTRPlus(TwoTower):
         self.backbone = backbone
         self.embedding_size = self.query_tower.embedding_size
 
+    has_counterfactual = True
     recipes = {
         "paper": Recipe(),
         "paper_offset": Recipe(model=dict(query_size=(320, 640), reference_size=(320, 320), polar=False)),

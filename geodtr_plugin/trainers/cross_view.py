@@ -6,13 +6,16 @@ import contextlib
 import math
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pytorch_metric_learning.utils import common_functions as c_f
 
 from ..utils.checkpoint import unwrapped
 from .epoch_loop import EpochLoop
+
+if TYPE_CHECKING:
+    from ..miners import EmbeddingBank
 
 PRECISIONS = {None: None, "fp32": None, "bf16": torch.bfloat16}  # what the trunk is autocast to
 VIEWS = ("query", "reference")
@@ -24,6 +27,9 @@ class CrossViewTrainer(EpochLoop):
     A batch goes: loader -> device -> ``batch_transform`` -> trunk -> embedder -> miner -> losses. Items of the data
     set are ``(query, reference, place)``. A trunk with ``encode_query`` (a two-tower model) embeds both views in one
     call ``trunk(query, reference, counterfactual=...)``; any other is PML's: one network for both.
+
+    An optimizer with a true ``needs_closure`` (``utils.asam.ASAM``) gets ``step(closure)``: the closure computes loss
+    and gradient of the same batch, augmentation included, once more.
 
     The losses see ``loss(query, labels, indices_tuple, ref_emb=reference, ref_labels=labels)``, embeddings in at
     least fp32. ``mining_funcs`` may be empty or hold None: then the loss takes all pairs or triplets of the batch.
@@ -37,6 +43,9 @@ class CrossViewTrainer(EpochLoop):
             moved to the device.
         precision: ``"fp32"`` or ``"bf16"`` (autocast of the trunk alone); by default fp32.
         max_grad_norm: clip the norm of the gradient of all trunk parameters together to this.
+        max_grad_value: clip every entry of the gradient to this, before the norm is taken.
+        bank: an ``EmbeddingBank`` that keeps the embeddings of every pair as training saw them last, for samplers that
+            look for pairs that are hard to tell apart. Twins are not kept.
         **kwargs: see :class:`EpochLoop` and ``BaseTrainer``.
     """
 
@@ -46,6 +55,8 @@ class CrossViewTrainer(EpochLoop):
         batch_transform: Callable[..., tuple[torch.Tensor, torch.Tensor, torch.Tensor]] | None = None,
         precision: str | None = None,
         max_grad_norm: float | None = None,
+        max_grad_value: float | None = None,
+        bank: EmbeddingBank | None = None,
         **kwargs: Any,
     ):
         if precision not in PRECISIONS:
@@ -53,6 +64,8 @@ class CrossViewTrainer(EpochLoop):
         self.batch_transform = batch_transform
         self.precision = precision
         self.max_grad_norm = max_grad_norm
+        self.max_grad_value = max_grad_value
+        self.bank = bank
         super().__init__(*args, **kwargs)
         if isinstance(batch_transform, torch.nn.Module):  # left elsewhere, it would take every batch with it
             batch_transform.to(self.data_device)
@@ -75,13 +88,41 @@ class CrossViewTrainer(EpochLoop):
     def calculate_loss(self, curr_batch: tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
         """Fill ``self.losses`` for one batch ``((query, reference), labels)`` of the loader."""
         (query, reference), labels = curr_batch
-        query, reference, labels = self.prepare(query, reference, labels)
+        self.prepared = self.prepare(query, reference, labels)
+        embeddings = self.compute_losses()
+        if self.bank is not None:
+            own = slice(len(self.batch_rows))  # twins come after all first samples
+            self.bank.write(self.batch_rows, embeddings.query[own].detach(), embeddings.reference[own].detach())
+
+    def compute_losses(self) -> Any:
+        """Fill ``self.losses`` for the prepared batch; returns what :meth:`embed` does."""
+        query, reference, labels = self.prepared
         embeddings = self.embed(query, reference)
         pair = (embeddings.query, embeddings.reference)
         indices_tuple = self.maybe_mine_embeddings(pair, labels)
         self.losses["metric_loss"] = self.maybe_get_metric_loss(pair, labels, indices_tuple)
         if self.wants_counterfactual():
             self.losses["counterfactual_loss"] = self.get_counterfactual_loss(embeddings)
+        return embeddings
+
+    def step_optimizers(self) -> None:
+        """PML's, but optimizers of two passes get the closure for the second; the losses shown are the first's."""
+        for name, optimizer in self.optimizers.items():
+            if name.removesuffix("_optimizer") not in self.freeze_these:
+                optimizer.step(*([self.second_pass] if getattr(optimizer, "needs_closure", False) else []))
+
+    def second_pass(self) -> torch.Tensor:
+        """Loss and gradient of the prepared batch at the parameters as they are now."""
+        shown = dict(self.losses)
+        self.zero_losses()
+        self.zero_grad()
+        with torch.enable_grad():
+            self.compute_losses()
+            self.loss_tracker.update(self.loss_weights)
+            self.backward()
+        loss = self.losses["total_loss"].detach()
+        self.losses.update(shown)
+        return loss
 
     def prepare(
         self, query: torch.Tensor, reference: torch.Tensor, labels: torch.Tensor
@@ -163,8 +204,11 @@ class CrossViewTrainer(EpochLoop):
     def clip_gradients(self) -> None:
         """PML's clippers, then ours; the norm before clipping is left on the device as ``grad_norm``."""
         super().clip_gradients()
+        parameters = list(self.models["trunk"].parameters())
+        if self.max_grad_value is not None:
+            torch.nn.utils.clip_grad_value_(parameters, self.max_grad_value)
         limit = math.inf if self.max_grad_norm is None else self.max_grad_norm  # infinity changes no gradient
-        self.grad_norm = torch.nn.utils.clip_grad_norm_(self.models["trunk"].parameters(), limit)
+        self.grad_norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
 
     def _as_trunk_input(self, data: torch.Tensor) -> torch.Tensor:
         # outside autocast, within which PML does not apply its dtype

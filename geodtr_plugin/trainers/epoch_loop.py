@@ -68,6 +68,7 @@ class EpochLoop(TwoStreamMetricLoss):
         self.meter: StepMeter | None = None  # of the current epoch
         self.grad_norm: torch.Tensor | float = 0.0  # of the last step
         self.dataloader_iter: Any = None
+        self.batch_rows: list[int] = []  # rows of the data set in the current batch
         self.epoch_losses: dict[str, float] = {}
         self.epoch_stats: dict[str, float] = {}
         super().__init__(*args, **kwargs)
@@ -131,6 +132,7 @@ class EpochLoop(TwoStreamMetricLoss):
         begun = time.perf_counter()
         batch = super().get_batch()
         self.batch_labels = batch[1]
+        self.batch_rows = self.dataloader.batch_sampler.issued.popleft()
         if self.meter is not None:  # it is when single steps are run without train()
             self.meter.waited += time.perf_counter() - begun
         return batch

@@ -18,6 +18,7 @@ from .seed import rng_state, set_rng_state
 
 FORMAT = 1  # raised when an older reader would misread the file
 GROUPS = ("models", "optimizers", "lr_schedulers", "loss_funcs", "mining_funcs")  # the trainer's dicts with state
+SINGLE_PARTS = ("batch_transform", "sampler", "bank")
 SETTINGS = ("seed", "batch_size", "iterations_per_epoch")  # what the order of the batches follows from
 
 
@@ -29,7 +30,8 @@ def save_training_state(path: str | os.PathLike[str], trainer: Any, epoch: int, 
     """Write the state of ``trainer`` at the end of ``epoch``, and note the path as ``trainer.last_checkpoint``.
 
     The file holds models, optimizers, schedulers, losses and miners with a state, a batch transform with a state
-    (generators of its own through ``get_extra_state``), ``trainer.best``, the settings that the order of the batches
+    (generators of its own through ``get_extra_state``), a sampler and an embedding bank with a state, ``trainer.best``,
+    the settings that the order of the batches
     follows from, and the states of the random number generators. It is written whole or not at all.
 
     Call it last in a hook: an evaluation draws random numbers too, and a resumed run does not repeat it.
@@ -139,9 +141,10 @@ def _parts(trainer: Any) -> Iterator[tuple[str, Any]]:
         for name, part in (getattr(trainer, group, None) or {}).items():
             if hasattr(part, "state_dict"):
                 yield f"{group}.{name}", unwrapped(part)
-    transform = getattr(trainer, "batch_transform", None)
-    if hasattr(transform, "state_dict"):
-        yield "batch_transform", transform
+    for name in SINGLE_PARTS:
+        part = getattr(trainer, name, None)
+        if hasattr(part, "state_dict"):
+            yield name, part
 
 
 def _settings(trainer: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -62,6 +63,9 @@ class SeededBatches:
     Args:
         batches: yields lists of indices.
         seed: first part of the key of the seeds; epoch, passage and position in it are the others.
+
+    Attributes:
+        issued: the indices of batches that were handed to the loader and not yet taken up by the trainer, oldest first.
     """
 
     def __init__(self, batches: Iterable[Sequence[Any]], seed: int = 0):
@@ -69,6 +73,7 @@ class SeededBatches:
         self.seed = seed
         self.epoch = 0
         self.passage = 0
+        self.issued: deque[list[Any]] = deque()
 
     def set_epoch(self, epoch: int) -> bool:
         """Choose the epoch, and hand it on to the samplers below.
@@ -89,8 +94,10 @@ class SeededBatches:
     def __iter__(self) -> Iterator[list[tuple[int, Any]]]:
         key = (self.seed, self.epoch, self.passage)
         self.passage += 1
+        self.issued.clear()  # what an earlier iterator had read ahead is lost
         for position, indices in enumerate(self.batches):
             seeds = np.random.SeedSequence([*key, position]).generate_state(len(indices), np.uint32)
+            self.issued.append(list(indices))
             yield list(zip(seeds.tolist(), indices))
 
 

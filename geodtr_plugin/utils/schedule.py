@@ -14,14 +14,15 @@ def warmup_cosine(
     warmup_epochs: int = 5,
     zero_first_epoch: bool = False,
 ) -> LambdaLR:
-    """Linear warm-up, then half a cosine down to zero; stepped once an epoch (``trunk_scheduler_by_epoch``).
+    """Linear warm-up, then half a cosine down to zero.
 
-    The recipe of GeoDTR+ (Zhang et al., TPAMI 2024, implementation details).
+    The recipe of GeoDTR+ (Zhang et al., TPAMI 2024, implementation details), stepped once an epoch
+    (``trunk_scheduler_by_epoch``). With steps in place of epochs it is stepped once a step (``..._by_iteration``).
 
     Args:
         optimizer: its learning rates are the peak of the schedule.
-        epochs: epochs of the whole training.
-        warmup_epochs: epochs until the peak; 0 starts at the peak.
+        epochs: epochs, or steps, of the whole training.
+        warmup_epochs: epochs, or steps, until the peak; 0 starts at the peak.
         zero_first_epoch: count the warm-up from 0, as the authors' code does, which spends the first epoch
             without learning; by default it counts from ``1 / warmup_epochs``. The cosine is the same either way.
 
@@ -43,3 +44,14 @@ def warmup_cosine(
         return 0.5 * (1.0 + math.cos(math.pi * progress))
 
     return LambdaLR(optimizer, factor)
+
+
+def warmup_constant(
+    optimizer: Optimizer, epochs: int, warmup_epochs: int = 0, zero_first_epoch: bool = False
+) -> LambdaLR:
+    """Linear warm-up, then the peak for good. Arguments as in :func:`warmup_cosine`; ``epochs`` changes nothing."""
+    first = 0 if zero_first_epoch else 1
+    return LambdaLR(optimizer, lambda epoch: (epoch + first) / warmup_epochs if epoch < warmup_epochs else 1.0)
+
+
+SCHEDULES = {"cosine": warmup_cosine, "constant": warmup_constant}

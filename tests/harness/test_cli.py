@@ -69,7 +69,7 @@ def test_settings_survive_their_file(tmp_path):
         ("--train cvusa --optim.lrr 3", "Did you mean --optim.lr?"),
         ("--train cvusa --epochs many", "epochs"),
         ("--train cvusa --precision fp8", "fp8"),
-        ("--method geodtr+ --train cvusa", "Did you mean 'geodtr_plus'?"),
+        ("--method geodtr_pluss --train cvusa", "Did you mean 'geodtr_plus'?"),
         ("--method geodtr_plus", "Nothing to do"),
         ("--test cvact", "--train is missing"),
         ("--train cvusa --batch-size 1", "no negatives"),

@@ -59,7 +59,7 @@ def lose_everything(root: Path) -> None:
         (lose_everything, "", "GEODTR_DATA"),
         (None, "--batch-size 1", "no negatives"),
         (None, "--batch-size 16", "Lower --batch-size"),
-        (None, "--method geodtr", "Did you mean 'geodtr_plus'"),
+        (None, "--method geodtr_pluss", "Did you mean 'geodtr_plus'"),
         (None, "--train cvusaa", "Did you mean 'cvusa'"),
         (None, "--test cvat", "Did you mean 'cvact'"),
         (None, "--chsg l+t", "Did you mean 'l+s'"),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from geodtr_plugin.utils.schedule import warmup_cosine
+from geodtr_plugin.utils.schedule import warmup_constant, warmup_cosine
 
 
-def rates(epochs, trained, base=1e-4, **kwargs):
+def rates(epochs, trained, base=1e-4, shape=warmup_cosine, **kwargs):
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=base)
-    scheduler = warmup_cosine(optimizer, epochs, **kwargs)
+    scheduler = shape(optimizer, epochs, **kwargs)
     found = []
     for _ in range(trained):
         found.append(optimizer.param_groups[0]["lr"])
@@ -45,3 +45,8 @@ def test_ends_at_zero_and_stays_there():
 def test_impossible_lengths_are_refused(epochs, warmup):
     with pytest.raises(ValueError, match="epochs >= 1"):
         rates(epochs, 1, warmup_epochs=warmup)
+
+
+def test_a_constant_rate_after_the_warm_up():
+    assert rates(5, 5, base=1.0, shape=warmup_constant, warmup_epochs=2) == pytest.approx([0.5, 1, 1, 1, 1])
+    assert rates(5, 7, base=1.0, shape=warmup_constant) == [1.0] * 7

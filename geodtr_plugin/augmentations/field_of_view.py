@@ -1,0 +1,36 @@
+"""Queries with a limited horizontal field of view, cut from panoramas."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def narrow_width(width: int, fov: float) -> int:
+    """Columns that `fov` degrees take of a panorama of `width` columns: rounded down, as TransGeo does it."""
+    return max(1, int(fov / 360 * width))
+
+
+def crop_columns(panoramas: Tensor, width: int, first: Tensor | None = None) -> Tensor:
+    """Cut windows out of panoramas, across the seam where they reach over it.
+
+    Args:
+        panoramas: [B, C, H, W] over the full turn.
+        width: columns of a window, at most W.
+        first: the window's first column of each panorama, int64 [B]; None: the window around the centre, north.
+
+    Returns:
+        [B, C, H, width], contiguous.
+    """
+    full = panoramas.shape[-1]
+    if first is None:
+        begin = (full - width) // 2
+        return panoramas[..., begin : begin + width].contiguous()
+    columns = (first[:, None] + torch.arange(width, device=panoramas.device)) % full
+    return panoramas.gather(3, columns[:, None, None, :].expand(*panoramas.shape[:3], width))
+
+
+def random_columns(panoramas: Tensor, width: int) -> Tensor:
+    """Windows at random headings: [B, C, H, W] -> [B, C, H, width]; draws from torch's global CPU generator."""
+    first = torch.randint(panoramas.shape[-1], (len(panoramas),))
+    return crop_columns(panoramas, width, first.to(panoramas.device, non_blocking=True))

@@ -1,0 +1,103 @@
+"""What the names in a recipe stand for: losses, miners, optimizers, schedules, augmentations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from pytorch_metric_learning import losses as pml_losses
+from pytorch_metric_learning import miners as pml_miners
+from pytorch_metric_learning.distances import CosineSimilarity
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from ..augmentations import LayoutSimulation, SemanticAugmentation
+from ..losses import NearbyPlaces, SoftMarginTripletLoss
+from ..methods import Augment, Loss, Optim
+from ..miners import CHSG, TwinMiner
+from ..utils.errors import UnknownNameError, UserError
+from ..utils.schedule import SCHEDULES
+from .log import log
+
+# losses of pytorch-metric-learning with its own settings, on cosine similarity
+PML_LOSSES = {
+    "triplet": pml_losses.TripletMarginLoss,
+    "contrastive": pml_losses.ContrastiveLoss,
+    "multi_similarity": pml_losses.MultiSimilarityLoss,
+    "circle": pml_losses.CircleLoss,
+}
+LOSSES = ("soft_margin", "info_nce", *PML_LOSSES)
+MINERS = {
+    "all": lambda: None,
+    "batch_hard": lambda: pml_miners.BatchHardMiner(distance=CosineSimilarity()),
+    "semihard": lambda: pml_miners.TripletMarginMiner(
+        margin=0.2, distance=CosineSimilarity(), type_of_triplets="semihard"
+    ),
+    "twin": lambda: TwinMiner("only"),
+    "twin+all": lambda: TwinMiner("with_all"),
+}
+OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
+
+
+def metric_loss(loss: Loss, exclusion: NearbyPlaces | None = None) -> nn.Module:
+    """The loss by name; `exclusion` tells which places are too near each other to be negatives."""
+    if loss.name == "soft_margin":
+        return SoftMarginTripletLoss(loss.alpha, loss.hard_ratio, exclusion=exclusion)
+    if loss.name == "info_nce":
+        from ..losses import InfoNCELoss
+        return InfoNCELoss(loss.temperature, loss.learn_temperature, loss.label_smoothing, exclusion=exclusion)
+    if loss.name not in PML_LOSSES:
+        raise UnknownNameError("loss", loss.name, LOSSES)
+    if exclusion is not None:
+        log.warning(f"the loss {loss.name} cannot leave out places that are near each other: they count as negatives")
+    return PML_LOSSES[loss.name](distance=CosineSimilarity())
+
+
+def tuple_miner(loss: Loss, twins: bool) -> Any:
+    """The miner by name, None for all of a batch. Args: loss; twins, whether the batch holds twins.
+
+    Raises:
+        UserError: the miner has nothing to find.
+    """
+    if loss.miner not in MINERS:
+        raise UnknownNameError("miner", loss.miner, MINERS)
+    if loss.miner.startswith("twin") and not twins:
+        raise UserError(
+            f"The miner {loss.miner!r} looks for twins, which this batch does not have. Choose a CHSG variant that "
+            "makes them, such as --chsg l+s, or --miner all."
+        )
+    if loss.miner != "all" and loss.name == "info_nce":
+        raise UserError("info_nce compares every pair of the batch and takes no miner. Choose --miner all.")
+    return MINERS[loss.miner]()
+
+
+def optimizer(optim: Optim, parameters: Iterable[nn.Parameter], fused: bool) -> torch.optim.Optimizer:
+    """The optimizer by name, in ASAM's two passes where the recipe asks for it."""
+    if optim.sharpness:
+        from ..utils.asam import ASAM
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    chosen = OPTIMIZERS[optim.name](
+        trained, lr=optim.lr, weight_decay=optim.weight_decay, eps=optim.eps, fused=fused and not optim.sharpness
+    )
+    return ASAM(chosen, optim.sharpness) if optim.sharpness else chosen
+
+
+def schedule(optim: Optim, chosen: torch.optim.Optimizer, steps_per_epoch: int) -> dict[str, LRScheduler]:
+    """The schedule under the key that makes the trainer step it once an epoch, or once a step."""
+    shape = SCHEDULES[optim.schedule]
+    if optim.schedule_step == "epoch":
+        found = shape(chosen, optim.epochs, optim.warmup_epochs, optim.zero_first_epoch)
+        return {"trunk_scheduler_by_epoch": found}
+    steps = optim.epochs * steps_per_epoch
+    found = shape(chosen, steps, round(optim.warmup_epochs * steps_per_epoch), optim.zero_first_epoch)
+    return {"trunk_scheduler_by_iteration": found}
+
+
+def augmentation(augment: Augment, polar: bool) -> CHSG:
+    """CHSG with the layouts and colours of the recipe."""
+    layout = LayoutSimulation(polar, augment.layout)
+    cutout = augment.semantic == "cutout"
+    if cutout:
+        from ..augmentations import CutoutAugmentation
+    return CHSG(layout, CutoutAugmentation() if cutout else SemanticAugmentation(augment.semantic), augment.chsg)
