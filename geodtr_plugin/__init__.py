@@ -16,6 +16,7 @@ _PUBLIC = {
     "CrossViewTester": "testers",
     "CrossViewTrainer": "trainers",
     "LayoutSimulation": "augmentations",
+    "Locator": "search",
     "PolarTransform": "augmentations",
     "SemanticAugmentation": "augmentations",
     "SoftMarginTripletLoss": "losses",

@@ -22,6 +22,7 @@ FORBIDDEN = {
     },
     "trainers": {"methods", "datasets", "worlds", "harness"},
     "testers": {"methods", "datasets", "worlds", "harness", "trainers"},
+    "search": {"harness", "trainers"},
 }
 FORBIDDEN["layers"] -= {"layers"}
 
@@ -54,9 +55,9 @@ def test_imports_go_one_way(part):
 def test_the_public_names():
     assert geodtr_plugin.__all__ == [
         "__version__", "CHSG", "CounterfactualLoss", "CrossViewAccuracyCalculator", "CrossViewTester",
-        "CrossViewTrainer", "LayoutSimulation", "PolarTransform", "SemanticAugmentation", "SoftMarginTripletLoss",
-        "Truth", "TwinMiner", "create_model", "list_datasets", "list_methods", "load_author_weights", "load_index",
-        "load_model", "recall", "register_method",
+        "CrossViewTrainer", "LayoutSimulation", "Locator", "PolarTransform", "SemanticAugmentation",
+        "SoftMarginTripletLoss", "Truth", "TwinMiner", "create_model", "list_datasets", "list_methods",
+        "load_author_weights", "load_index", "load_model", "recall", "register_method",
     ]  # fmt: skip
     assert all(getattr(geodtr_plugin, name) for name in geodtr_plugin.__all__)
 

@@ -1,5 +1,6 @@
 """Batched augmentations on the device: polar transform, layout simulation, semantic augmentation."""
 
+from .cutout import CutoutAugmentation
 from .layout import LayoutSimulation, compose_layouts, inverse_layout, turn_panoramas, turn_tiles
 from .pipeline import IMAGENET_MEAN, IMAGENET_STD, BatchTransform, PairAugmentation, RoleTransform
 from .polar import PolarTransform
@@ -10,6 +11,7 @@ __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "BatchTransform",
+    "CutoutAugmentation",
     "LayoutSimulation",
     "PairAugmentation",
     "PolarTransform",

@@ -6,17 +6,21 @@ import os
 from typing import Any
 
 import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import BatchSampler
 
 from ..augmentations import BatchTransform, RoleTransform, ViewTransform
 from ..augmentations.field_of_view import narrow_width
 from ..datasets.base import Index, PairDataset
-from ..datasets.samplers import default_sampler
+from ..datasets.samplers import choose_sampler
 from ..losses import CounterfactualLoss, NearbyPlaces
 from ..methods import Recipe, create_model
 from ..methods._base import TwoTower
 from ..methods._weights import load_weights
+from ..miners import EmbeddingBank
 from ..trainers import CrossViewTrainer
+from ..utils.distributed import is_first, launched, local_rank, world_size
 from ..utils.errors import UserError
 from . import choices
 from .config import RunConfig
@@ -27,6 +31,8 @@ ROLES = ("query", "reference")
 
 def choose_device(name: str) -> torch.device:
     """The device by name; "auto" takes a GPU where there is one."""
+    if name in ("auto", "cuda") and launched() and torch.cuda.is_available():
+        name = f"cuda:{local_rank()}"
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -133,6 +139,7 @@ def build_trainer(
     """The trainer with the recipe's optimizer, schedule, losses, sampler and augmentation."""
     recipe, optim = config.recipe, config.recipe.optim
     check_polar(model, train)
+    check_micro_batch(config, model)
     if len(train.pairs) < optim.batch_size:
         raise UserError(f"{train!r} does not fill one batch of {optim.batch_size}. Lower --batch-size.")
     transform = build_batch_transform(recipe, model, views).to(device)
@@ -145,12 +152,10 @@ def build_trainer(
     steps = len(sampler) if sampler is not None else len(train.pairs) // optim.batch_size
     learned = [*model.parameters(), *losses["metric_loss"].parameters()]  # a loss may learn its temperature
     optimizer = choices.optimizer(optim, learned, fused=device.type == "cuda")
-    if recipe.sampling.name == "hard":
-        from ..miners import EmbeddingBank
     rows = transform.multiplier * optim.batch_size
     log.info(f"batch {optim.batch_size} pairs, {rows} rows in the network (CHSG variant {recipe.augment.chsg})")
     return CrossViewTrainer(
-        {"trunk": model},
+        {"trunk": parallel(model, device)},
         {"trunk_optimizer": optimizer},
         optim.batch_size,
         losses,
@@ -165,20 +170,39 @@ def build_trainer(
         precision=optim.precision,
         max_grad_norm=optim.max_grad_norm,
         max_grad_value=optim.max_grad_value,
+        micro_batch=optim.micro_batch,
         bank=EmbeddingBank(len(train.pairs)) if recipe.sampling.name == "hard" else None,
         seed=config.seed,
+        progress=is_first(),
         **hooks,
     )
+
+
+def parallel(model: TwoTower, device: torch.device) -> nn.Module:
+    """The model as several processes train it: gradients are averaged; on GPUs, batches are normalised together."""
+    if world_size() == 1:
+        return model
+    if device.type == "cuda":  # in place: evaluation and weights know the same modules
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
+
+
+def check_micro_batch(config: RunConfig, model: TwoTower) -> None:
+    """Say what a micro-batch changes, and refuse where it cannot be had."""
+    optim = config.recipe.optim
+    if optim.micro_batch and optim.sharpness:
+        raise UserError("ASAM's two passes cannot be combined with --micro-batch. Leave one of them out.")
+    if optim.micro_batch and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
+        log.warning(
+            f"{config.method} normalises over batches, now over {optim.micro_batch} pairs at a time: this is not the "
+            "step of the whole batch. Backbones without batch normalisation, such as convnext_tiny, give just that."
+        )
 
 
 def build_sampler(config: RunConfig, train: Index) -> BatchSampler | None:
     """The batches of the recipe; None: a plain shuffle."""
     sampling, size = config.recipe.sampling, config.recipe.optim.batch_size
-    if sampling.name == "auto":
-        sampler = default_sampler(train, size, config.seed)
-    else:
-      from ..datasets.samplers import choose_sampler
-      sampler = choose_sampler(
+    sampler = choose_sampler(
         train, sampling.name, size, config.seed, pool=sampling.pool, top=sampling.top,
         neighbours=sampling.neighbours, neighbour_range=sampling.neighbour_range,
     )  # fmt: skip

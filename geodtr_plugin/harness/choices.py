@@ -12,10 +12,11 @@ from pytorch_metric_learning.distances import CosineSimilarity
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from ..augmentations import LayoutSimulation, SemanticAugmentation
-from ..losses import NearbyPlaces, SoftMarginTripletLoss
+from ..augmentations import CutoutAugmentation, LayoutSimulation, SemanticAugmentation
+from ..losses import InfoNCELoss, NearbyPlaces, SoftMarginTripletLoss
 from ..methods import Augment, Loss, Optim
 from ..miners import CHSG, TwinMiner
+from ..utils.asam import ASAM
 from ..utils.errors import UnknownNameError, UserError
 from ..utils.schedule import SCHEDULES
 from .log import log
@@ -45,7 +46,6 @@ def metric_loss(loss: Loss, exclusion: NearbyPlaces | None = None) -> nn.Module:
     if loss.name == "soft_margin":
         return SoftMarginTripletLoss(loss.alpha, loss.hard_ratio, exclusion=exclusion)
     if loss.name == "info_nce":
-        from ..losses import InfoNCELoss
         return InfoNCELoss(loss.temperature, loss.learn_temperature, loss.label_smoothing, exclusion=exclusion)
     if loss.name not in PML_LOSSES:
         raise UnknownNameError("loss", loss.name, LOSSES)
@@ -67,15 +67,11 @@ def tuple_miner(loss: Loss, twins: bool) -> Any:
             f"The miner {loss.miner!r} looks for twins, which this batch does not have. Choose a CHSG variant that "
             "makes them, such as --chsg l+s, or --miner all."
         )
-    if loss.miner != "all" and loss.name == "info_nce":
-        raise UserError("info_nce compares every pair of the batch and takes no miner. Choose --miner all.")
     return MINERS[loss.miner]()
 
 
 def optimizer(optim: Optim, parameters: Iterable[nn.Parameter], fused: bool) -> torch.optim.Optimizer:
     """The optimizer by name, in ASAM's two passes where the recipe asks for it."""
-    if optim.sharpness:
-        from ..utils.asam import ASAM
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     chosen = OPTIMIZERS[optim.name](
         trained, lr=optim.lr, weight_decay=optim.weight_decay, eps=optim.eps, fused=fused and not optim.sharpness
@@ -98,6 +94,4 @@ def augmentation(augment: Augment, polar: bool) -> CHSG:
     """CHSG with the layouts and colours of the recipe."""
     layout = LayoutSimulation(polar, augment.layout)
     cutout = augment.semantic == "cutout"
-    if cutout:
-        from ..augmentations import CutoutAugmentation
     return CHSG(layout, CutoutAugmentation() if cutout else SemanticAugmentation(augment.semantic), augment.chsg)

@@ -27,13 +27,26 @@ RUN_DESCRIPTION = """Train a method on one data set and test it on others.
 VERBS = """usage: geodtr VERB ...
 
 verbs:
-  run           train and test a method (geodtr run --help)
-  data check    look at a data set on disk for all that is known to go wrong (geodtr data check --help)"""
-COMMANDS = {"data": ("data_check", "data_command")}  # verb -> module beside this one, function
+  run           train and test a method
+  compare       train and test several methods, or variants of one, over seeds
+  ablations     the tables of the GeoDTR+ paper
+  data check    look at a data set on disk for all that is known to go wrong
+  data write    write tiles and photos of a synthetic city into a folder, to try the next two on
+  index build   embed a folder of aerial tiles, or of photos with known places, to search in
+  locate        where was this photo taken?
+
+geodtr VERB --help says more."""
+COMMANDS = {  # verb -> module beside this one, function
+    "ablations": ("ablations", "ablations_command"),
+    "compare": ("compare", "compare_command"),
+    "data": ("data_check", "data_command"),
+    "index": ("index_command", "index_command"),
+    "locate": ("locate_command", "locate_command"),
+}
 SHORTCUTS = {  # option -> the setting that it stands for
-    "epochs": "optim.epochs", "batch_size": "optim.batch_size", "lr": "optim.lr", "precision": "optim.precision",
-    "chsg": "augment.chsg", "layout": "augment.layout", "semantic": "augment.semantic", "fov": "view.fov",
-    "miner": "loss.miner", "sampler": "sampling.name",
+    "epochs": "optim.epochs", "batch_size": "optim.batch_size", "micro_batch": "optim.micro_batch", "lr": "optim.lr",
+    "precision": "optim.precision", "chsg": "augment.chsg", "layout": "augment.layout",
+    "semantic": "augment.semantic", "fov": "view.fov", "miner": "loss.miner", "sampler": "sampling.name",
 }  # fmt: skip
 MODEL_SHORTCUTS = ("backbone", "polar")
 SAME_IN_CONFIG = (  # options that RunConfig takes as they are
@@ -184,6 +197,7 @@ def _run_parser(base: Recipe) -> ArgumentParser:
     add("--limit", type=int | None, help="keep the first N pairs of each data set")
     add("--epochs", type=int | None, help="as --optim.epochs; 0 evaluates only")
     add("--batch-size", "--batch_size", type=int | None, help="as --optim.batch_size: raw pairs, which CHSG doubles")
+    add("--micro-batch", "--micro_batch", type=int | None, help="as --optim.micro_batch: a large batch in small memory")
     add("--lr", type=float | None, help="as --optim.lr")
     add("--polar", action=ActionYesNo(yes_prefix="", no_prefix="no-"), default=None, help="as --model.polar")
     add("--chsg", type=str | None, help="as --augment.chsg")

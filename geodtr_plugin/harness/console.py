@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from argparse import ArgumentError
 from collections.abc import Callable, Sequence
@@ -32,7 +33,8 @@ def complain(error: UserError) -> int:
     """Print the sentence of an error; the exit code."""
     # torch wraps what a loader's worker raised in that worker's traceback; the sentence stands after the class's name
     sentence = str(error).rsplit(f"{type(error).__name__}: ", 1)[-1].strip()
-    print(f"Error: {sentence}", file=sys.stderr)
+    number = os.environ.get("RANK") if int(os.environ.get("WORLD_SIZE", "1")) > 1 else None
+    print(f"Error{f' in process {number}' if number else ''}: {sentence}", file=sys.stderr, flush=True)
     return 1
 
 

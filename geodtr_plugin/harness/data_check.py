@@ -24,14 +24,21 @@ DESCRIPTION = """Check a data set on disk: lists, counts, missing files, image s
 
 Prints one line a thing, faults first, and at the end the first thing to do. Exit code 0 if all is sound, else 1.
 """
+VERBS = """usage: geodtr data VERB ...
+
+verbs:
+  check    check a data set on disk (geodtr data check --help)
+  write    write a synthetic city to a folder (geodtr data write --help)"""
 DECODED = 64  # images of each role and split; enough to meet damage that is at all common
 
 
 def data_command(argv: Sequence[str]) -> int:
     """What follows `geodtr data`; the exit code."""
-    verbs: dict[str, Callable[[Sequence[str]], int]] = {"check": check_command}
+    from .data_write import write_command
+
+    verbs: dict[str, Callable[[Sequence[str]], int]] = {"check": check_command, "write": write_command}
     if not argv or argv[0] in ("-h", "--help"):
-        print("usage: geodtr data VERB ...\n\nverbs:\n  check    check a data set on disk (geodtr data check --help)")
+        print(VERBS)
         return 0 if argv else 2
     if argv[0] not in verbs:
         return complain(UnknownNameError("verb of 'data'", argv[0], verbs))

@@ -7,12 +7,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Subset as TorchSubset
 
 from ..augmentations import ViewTransform
 from ..datasets.base import Index, Subset, ViewDataset
 from ..methods._base import TwoTower
 from ..testers import CrossViewTester
-from ..utils import Truth, recall
+from ..utils import Truth
+from ..utils.distributed import gather_objects, gather_shards, is_first, shard, world_size
+from ..utils.metrics import summarise
+from ..utils.ranking import Ranks, rank_queries
 from .build import ROLES, build_role_transforms, check_polar, choose_workers
 from .config import RunConfig
 
@@ -46,6 +50,7 @@ class Evaluator:
             data_device=device,
             batch_transform={role: t.to(device) for role, t in build_role_transforms(model, views).items()},
             precision=config.recipe.optim.precision,
+            progress=is_first(),
         )
 
     def __call__(self) -> dict[str, dict[str, Any]]:
@@ -66,9 +71,12 @@ class Evaluator:
         """Embeddings by role, float32 [N, D] each, of queries and references in the order of the index."""
         queries = ViewDataset(index.queries, self.views["query"], headings=self._headings(len(index.queries)))
         references = ViewDataset(index.references, self.views["reference"])
-        return {
-            role: self.tester.embed(images, role, self.model) for role, images in zip(ROLES, (queries, references))
-        }
+        return {role: self._embed(images, role) for role, images in zip(ROLES, (queries, references))}
+
+    def _embed(self, images: ViewDataset, role: str) -> Tensor:
+        """Each process embeds its part of the images, and gets all embeddings."""
+        own = TorchSubset(images, shard(len(images))) if world_size() > 1 else images
+        return gather_shards(self.tester.embed(own, role, self.model), len(images))
 
     def _headings(self, count: int) -> np.ndarray | None:
         """Where queries of a limited field of view look: the same for all methods and runs."""
@@ -79,11 +87,18 @@ class Evaluator:
 
     def rank(self, query: Tensor, reference: Tensor, truth: Truth, index: Index) -> dict[str, Any]:
         """Metrics of embeddings under a test set's rules."""
-        scores = recall(
-            query, reference, truth=truth, percent_rounding=index.percent_rounding,
-            ties=self.config.recipe.evaluation.ties, device=self.device,
-        )  # fmt: skip
+        own = np.array(shard(len(query)), dtype=np.int64)  # each process ranks its part of the queries
+        ranks = rank_queries(
+            query[own], reference, truth.take(own), ties=self.config.recipe.evaluation.ties, device=self.device
+        )
+        scores = summarise(joined(gather_objects(ranks)), percent_rounding=index.percent_rounding)
         return {name: value if name in NOT_PERCENT else round(100 * value, 4) for name, value in scores.items()}
+
+
+def joined(parts: list[Ranks]) -> Ranks:
+    """The ranks of consecutive parts of the queries."""
+    names = ("plain", "without_neutrals", "found")
+    return Ranks(*(np.concatenate([getattr(part, name) for part in parts]) for name in names), parts[0].num_references)
 
 
 def restrict(query: Tensor, reference: Tensor, truth: Truth, subset: Subset) -> tuple[Tensor, Tensor, Truth]:

@@ -15,11 +15,17 @@ class _AboveProgressBars(logging.Handler):
         tqdm.write(self.format(record))
 
 
-def start_log(file: Path) -> None:
-    """Send the package's messages to the terminal and, appended, to `file`; an earlier call's file is let go."""
+def start_log(file: Path | None) -> None:
+    """Send the package's messages to the terminal and, appended, to `file`; an earlier call's file is let go.
+
+    With None they go nowhere: of several processes, one speaks.
+    """
     stop_log()
     log.setLevel(logging.INFO)
     log.propagate = False
+    if file is None:
+        log.addHandler(logging.NullHandler())
+        return
     log.addHandler(_AboveProgressBars())
     log.addHandler(logging.FileHandler(file, encoding="utf-8"))
 

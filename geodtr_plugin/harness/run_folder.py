@@ -36,6 +36,11 @@ class RunFolder:
         self.best_weights = self.path / "best.safetensors"
         self.last_weights = self.path / "last.safetensors"
 
+    @property
+    def whole_run(self) -> Path:
+        """What to resume: the folder itself, or for an earlier stage the one that all stages belong to."""
+        return self.path.parent if RunFolder(self.path.parent).stages_file.is_file() else self.path
+
     @classmethod
     def create(cls, config: RunConfig, settings: str = "", command: Sequence[str] = ()) -> RunFolder:
         """A new folder: the one asked for with --out, else one below runs/ named after method, data and time."""

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ..trainers import CrossViewTrainer
+from ..utils import distributed
 from ..utils.checkpoint import load_training_state, save_training_state
 from ..utils.files import write_json, write_safetensors
 from ..utils.memory import keep_freed_memory
@@ -24,7 +25,7 @@ from .log import log, start_log, stop_log
 from .pictures import learning_curve, retrieval_examples
 from .results import chance_of, describe, table, test_entry
 from .run_folder import RunFolder
-from .scalars import open_scalars
+from .scalars import Scalars, open_scalars
 
 
 def run(config: RunConfig, settings: str = "", command: Sequence[str] = ()) -> dict[str, Any]:
@@ -35,9 +36,14 @@ def run(config: RunConfig, settings: str = "", command: Sequence[str] = ()) -> d
         settings: the same as YAML, kept in the run folder for `--config`.
         command: the words of the command line, kept there too.
     """
-    folder = RunFolder.create(config, settings, command)
+    distributed.join(choose_device(config.device))
+    if distributed.is_first():
+        folder = RunFolder.create(config, settings, command)
+        if config.later:
+            folder.write_stages(config)
+    path = distributed.gather_objects(str(folder.path) if distributed.is_first() else None)[0]
+    folder = RunFolder(path)
     if config.later:
-        folder.write_stages(config)
         return run_stages(folder)
     return _prepared(config, folder).finish()
 
@@ -50,6 +56,7 @@ def resume(path: str | Path, **changed: Any) -> dict[str, Any]:
         **changed: settings of RunConfig that may differ now: data_root, device, workers, threads; None leaves them.
     """
     given = {name: value for name, value in changed.items() if value is not None}
+    distributed.join(choose_device(changed.get("device") or "auto"))
     if RunFolder(path).stages_file.is_file():
         return run_stages(RunFolder(path), **given)
     folder = RunFolder.existing(path)
@@ -66,7 +73,7 @@ def run_stages(whole: RunFolder, **changed: Any) -> dict[str, Any]:
         try:
             prepared = _prepared(config, folder, keep=begun)
         except BaseException:
-            if number == 1 and not begun:
+            if number == 1 and not begun and distributed.is_first():
                 whole.discard()
             raise
         log.info(f"stage {number} of {len(stages)}")
@@ -81,7 +88,7 @@ def _prepared(config: RunConfig, folder: RunFolder, keep: bool = False) -> Run:
         return Run(config, folder)
     except BaseException:
         stop_log()
-        if not keep:
+        if not keep and distributed.is_first():
             folder.discard()
         raise
 
@@ -92,23 +99,28 @@ class Run:
     def __init__(self, config: RunConfig, folder: RunFolder):
         self.config, self.folder = config, folder
         self.begun = time.perf_counter()
-        start_log(folder.path / "log.txt")
+        start_log(folder.path / "log.txt" if distributed.is_first() else None)
         if config.threads:
             torch.set_num_threads(config.threads)
         seed_everything(config.seed)
         self.device = choose_device(config.device)
         keep_freed_memory()
-        self.train_index, self.tests = load_indexes(config)
+        with distributed.first_alone():  # a world is rendered once
+            self.train_index, self.tests = load_indexes(config)
         # channels last: a fifth less time for a step on the CPU, and the layout that tensor cores want
         self.model = build_model(config).to(self.device, memory_format=torch.channels_last)
         self.views = build_views(config, self.model)
         if config.cache:
-            self._cache_images()
+            with distributed.first_alone():
+                self._cache_images()
         self.evaluate = Evaluator(config, self.model, self.views, self.tests, self.device)
         self.trainer = self._build_trainer() if config.recipe.optim.epochs else None
         views = {role: view.to_config() for role, view in self.views.items()}
-        folder.write_config(config, self.model.config, views)
-        self.scalars = open_scalars(folder.path)
+        if distributed.is_first():
+            folder.write_config(config, self.model.config, views)
+        self.scalars = open_scalars(folder.path) if distributed.is_first() else Scalars()
+        if distributed.world_size() > 1:  # from here on, each process augments its own part of a batch
+            seed_everything(config.seed + 1_000_003 * distributed.rank())
 
     def finish(self, resumed: bool = False) -> dict[str, Any]:
         """Do what is left to do, write the results, print the table."""
@@ -116,9 +128,10 @@ class Run:
             self._announce()
             if self.trainer is not None:
                 self._train(resumed)
-            return self._report()
+            results = self._report()
+            self.scalars.close()  # not after Ctrl-C: the thread that it waits for may have been interrupted for good
+            return results
         finally:
-            self.scalars.close()
             stop_log()
 
     def end_of_epoch(self, trainer: CrossViewTrainer) -> None:
@@ -130,7 +143,8 @@ class Run:
             self._keep_best(trainer, record["tests"])
             shown = ", ".join(f"{name} {scores['recall_at_1']:.2f}" for name, scores in record["tests"].items())
             log.info(f"epoch {trainer.epoch}/{epochs}: loss {trainer.epoch_losses['total_loss']:.4f}, R@1 {shown}")
-        self.folder.append_metrics(record)
+        if distributed.is_first():
+            self.folder.append_metrics(record)
         self.scalars.add(record)
         self._refresh_sampler(trainer)
         save_training_state(self.folder.state_file, trainer, trainer.epoch)
@@ -142,7 +156,7 @@ class Run:
             trainer.sampler.update(trainer.bank.query, trainer.bank.reference)
         elif "similar" in sampling.name and trainer.epoch % sampling.every == 0:
             embeddings, pairs = self.evaluate.embed(self.train_index), self.train_index.pairs
-            trainer.sampler.update(embeddings["query"][pairs[:, 0]].cpu(), embeddings["reference"][pairs[:, 1]].cpu())
+            trainer.sampler.update(embeddings["query"][pairs[:, 0]], embeddings["reference"][pairs[:, 1]])
 
     def _cache_images(self) -> None:
         """Read all images from disk as the views want them, which is done once and kept."""
@@ -172,14 +186,15 @@ class Run:
         start = 1
         if resumed:
             start = load_training_state(self.folder.state_file, self.trainer)["epoch"] + 1
-            self.folder.drop_metrics_after(start - 1)
+            if distributed.is_first():
+                self.folder.drop_metrics_after(start - 1)
             log.info(f"resumed after epoch {start - 1}")
         else:
             save_training_state(self.folder.state_file, self.trainer, 0)  # resumable from the first step on
         try:
             self.trainer.train(start, self.config.recipe.optim.epochs)
         except KeyboardInterrupt:
-            log.info(f"Stopped. Continue with: python benchmarks/run.py --resume {self.folder.path}")
+            log.info(f"Stopped. Continue with: python benchmarks/run.py --resume {self.folder.whole_run}")
             raise
 
     def _keep_best(self, trainer: CrossViewTrainer, tests: dict[str, dict[str, Any]]) -> None:
@@ -187,9 +202,11 @@ class Run:
         score = tests[selected_on]["recall_at_1"]
         if trainer.best is None or score > trainer.best["score"]:
             trainer.best = {"epoch": trainer.epoch, "score": score, "selected_on": selected_on, "tests": tests}
-            write_safetensors(self.folder.best_weights, self.model.state_dict())
+            if distributed.is_first():
+                write_safetensors(self.folder.best_weights, self.model.state_dict())
 
     def _report(self) -> dict[str, Any]:
+        distributed.wait_for_all()  # the first process has written its line
         metrics = self.folder.metrics() if self.trainer else []
         last = metrics[-1]["tests"] if self.trainer else self.evaluate()
         best = self.trainer.best if self.trainer else None
@@ -202,6 +219,7 @@ class Run:
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "embedding_size": self.model.embedding_size,
             "epochs": self.config.recipe.optim.epochs,
+            "processes": distributed.world_size(),
             "seconds": round(time.perf_counter() - self.begun, 1),
             "best_selected_on": f"{best['selected_on']} (a test set, as published numbers are)" if best else None,
             "tests": {
@@ -212,6 +230,13 @@ class Run:
         }
         if self.train_index is not None:
             results["train_data"] = describe(self.train_index)
+        if distributed.is_first():
+            self._write(results, metrics)
+        distributed.wait_for_all()
+        return results
+
+    def _write(self, results: dict[str, Any], metrics: list[dict[str, Any]]) -> None:
+        """Weights, pictures, results.json, and the table on the terminal."""
         if self.trainer:
             write_safetensors(self.folder.last_weights, self.model.state_dict())
             chance = {name: chance_of(index) for name, index in self.tests.items()}
@@ -221,7 +246,6 @@ class Run:
             retrieval_examples(self.tests[name], rows, top, name, self.folder.picture(f"examples-{name}"))
         write_json(self.folder.results_file, results)
         log.info(f"\n{table(results)}\n\n{self._footer()}")
-        return results
 
     def _footer(self) -> str:
         ties = self.config.recipe.evaluation.ties

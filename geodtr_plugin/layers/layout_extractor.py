@@ -44,6 +44,14 @@ class LayoutExtractorV2(nn.Module):
         tokens = self.encoder(self.dropout(tokens + self.position))
         return MASKS[self.mask](self.bottleneck(self.pointwise(tokens)))
 
+    @staticmethod
+    def author_key(key: str) -> str:
+        """Name of one of our tensors in the authors' layout extractor."""
+        for ours, theirs in (("position", "pe.pe"), ("encoder.", "transformer_encoder."), ("bottleneck.", "")):
+            if key.startswith(ours):
+                return theirs + key.removeprefix(ours)
+        return key
+
 
 class MaskBottleneck(nn.Module):
     """Two linear maps over positions without a nonlinearity between them, separate for each descriptor."""

@@ -54,8 +54,8 @@ class Sampling:
             at random, half from what the network confused with it), similar (groups of places that look alike to the
             network), geo+similar (geo until there are embeddings)
         every: epochs between two measurements of similarity, for similar
-        pool: references among which hard looks for confusing ones
-        top: most similar references from which hard draws one
+        pool: places among which hard looks for confusing ones
+        top: most similar places from which hard draws one
         neighbours: neighbours that a hub brings into its batch, for geo and similar; null is half a batch
         neighbour_range: nearest places from which they are chosen; null is as many as a batch
     """
@@ -106,7 +106,8 @@ class Optim:
         eps: the optimizer's denominator term
         sharpness: rho of adaptive sharpness-aware minimisation (ASAM), which doubles the work of a step; 0 is without
         epochs: passes over the training pairs
-        batch_size: raw pairs in a batch; CHSG doubles the rows that the network sees
+        batch_size: raw pairs in a batch, of all processes together; CHSG doubles the rows that the network sees
+        micro_batch: pairs that the network holds in memory at once, if less than a batch (gradient caching); null is all
         schedule: what follows the warm-up: cosine (half a cosine, down to zero) or constant
         schedule_step: the learning rate changes once an epoch, or with every step
         warmup_epochs: epochs until the peak
@@ -123,6 +124,7 @@ class Optim:
     sharpness: float = 0.0
     epochs: int = 200
     batch_size: int = 32
+    micro_batch: int | None = None
     schedule: Literal["cosine", "constant"] = "cosine"
     schedule_step: Literal["epoch", "step"] = "epoch"
     warmup_epochs: float = 5
@@ -136,6 +138,8 @@ class Optim:
             raise UserError(
                 f"A batch of {self.batch_size} pair has no negatives to learn from. Set --batch-size to 2 or more."
             )
+        if self.micro_batch is not None and self.micro_batch < 1:
+            raise UserError(f"--micro-batch is {self.micro_batch}; it counts pairs and must be 1 or more.")
         if self.epochs < 0:
             raise UserError(f"--epochs is {self.epochs}; it must be 0 (evaluate only) or more.")
 

@@ -2,51 +2,12 @@
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
-import torch
-from torch import Tensor, nn
-
-from ..layers import MASK_RANGE, LayoutExtractorV2, build_trunk, feature_size
+from ..layers import LayoutTower, build_trunk, square_for
 from . import register_method
 from ._base import Facts, TwoTower, scores
 from ._recipe import Evaluation, Optim, Recipe
-
-
-class LayoutTower(nn.Module):
-    """Trunk, layout extractor and modulation of one view.
-
-    Source: Zhang et al., TPAMI 2024, section 3.2; embedding of length channels * descriptors, channel-major.
-    """
-
-    def __init__(self, trunk: nn.Module, image_size: tuple[int, int], **layout):
-        super().__init__()
-        self.trunk = trunk
-        channels, height, width = feature_size(trunk, image_size)
-        self.layout = LayoutExtractorV2(channels, height * width, **layout)
-        self.embedding_size = channels * layout["descriptors"]
-
-    def forward(self, images: Tensor, counterfactual: bool = False):
-        """[B, 3, H, W] -> [B, D] of unit norm, or that and its counterfactual: the same features under random masks."""
-        features = self.trunk(images)
-        masks = self.layout(features)
-        embedding = modulate(features, masks)
-        if not counterfactual:
-            return embedding
-        return embedding, modulate(features, torch.empty_like(masks).uniform_(*MASK_RANGE[self.layout.mask]))
-
-
-def modulate(features: Tensor, masks: Tensor) -> Tensor:
-    """Features [B, C, h, w] summed under each mask [B, h * w, K] -> [B, C * K] of unit norm, in fp32."""
-    with torch.autocast(features.device.type, enabled=False):
-        return nn.functional.normalize((features.float().flatten(2) @ masks.float()).flatten(1), dim=1)
-
-
-def square_for(query_size: tuple[int, int]) -> tuple[int, int]:
-    """The aerial size that goes with a panorama size: a square of 0.8 times its pixels (122 x 671 -> 256 x 256)."""
-    side = 8 * round(math.sqrt(0.8 * query_size[0] * query_size[1]) / 8)
-    return side, side
-
 
 @register_method("geodtr_plus")
 class GeoDTRPlus(TwoTower):
@@ -59,22 +20,26 @@ class GeoDTRPlus(TwoTower):
         backbone: trunk of each view, see `layers.build_trunk`; not shared.
         pretrained: start the trunks from ImageNet weights.
         descriptors: number of layout descriptors K (the paper's 8; Table V has 6, 4 and 2).
-        heads, layers, feedforward, dropout: of the layout extractor's Transformer.
-        bottleneck: the extractor's linear bottleneck over positions.
-        mask: `sigmoid` as in the released code, or `hardtanh` as in the text of the paper.
+        extractor: version of the layout extractor, `v2`, or GeoDTR's `v1` (Table IV).
+        heads, layers, dropout: of the layout extractor's Transformer.
+        feedforward: likewise; None is what the extractor comes with, 512 (v2) or 2048 (v1).
+        bottleneck: the linear bottleneck over positions of extractor v2; v1 has none.
+        mask: `sigmoid` as in the released code, or `hardtanh` as in the text of the paper; None is sigmoid with
+            extractor v2 and hardtanh with v1.
     """
 
     def __init__(
         self, query_size: tuple[int, int] = (122, 671), reference_size: tuple[int, int] | None = None,
         polar: bool = True, backbone: str = "convnext_tiny", pretrained: bool = True, descriptors: int = 8,
-        heads: int = 4, layers: int = 2, feedforward: int = 512, dropout: float = 0.3, bottleneck: bool = True,
-        mask: str = "sigmoid",
+        extractor: str = "v2", heads: int = 4, layers: int = 2, feedforward: int | None = None, dropout: float = 0.3,
+        bottleneck: bool = True, mask: str | None = None,
     ):  # fmt: skip
         super().__init__(query_size, reference_size or (query_size if polar else square_for(query_size)), polar)
-        layout = dict(
-            descriptors=descriptors, heads=heads, layers=layers, feedforward=feedforward, dropout=dropout,
-            bottleneck=bottleneck, mask=mask,
-        )  # fmt: skip
+        layout: dict[str, Any] = dict(
+            extractor=extractor, descriptors=descriptors, heads=heads, layers=layers, dropout=dropout
+        )
+        own = dict(feedforward=feedforward, mask=mask, bottleneck=bottleneck if extractor == "v2" else None)
+        layout |= {name: value for name, value in own.items() if value is not None}
         self.query_tower = LayoutTower(build_trunk(backbone, pretrained), self.query_size, **layout)
         self.reference_tower = LayoutTower(build_trunk(backbone, pretrained), self.reference_size, **layout)
         self.backbone = backbone
@@ -105,10 +70,14 @@ class GeoDTRPlus(TwoTower):
             ("cvusa", "cvusa", False): scores(95.05, 98.42, 98.92, 99.77),
             ("cvact", "cvact", True): scores(87.61, 95.48, 96.52, 98.34),
             ("cvact", "cvact", False): scores(87.76, 95.50, 96.50, 98.32),
+            ("cvact", "cvact-test", True): scores(67.57, 89.84, 92.57, 98.54),
+            ("cvact", "cvact-test", False): scores(67.75, 90.15, 92.73, 98.53),
             ("cvusa", "cvact", True): scores(61.17, 80.22, 85.45, 94.56),  # Table II
             ("cvusa", "cvact", False): scores(60.16, 79.97, 84.67, 94.48),
             ("cvact", "cvusa", True): scores(53.89, 74.56, 81.10, 94.93),
             ("cvact", "cvusa", False): scores(52.56, 73.08, 79.82, 94.80),
+            ("vigor-same", "vigor-same", False): scores(59.01, 81.77, 87.10, 99.07) | dict(hit_rate=67.41),  # Table III
+            ("vigor-cross", "vigor-cross", False): scores(36.01, 59.06, 67.22, 94.95) | dict(hit_rate=39.40),
         },
     )
 
@@ -118,7 +87,4 @@ class GeoDTRPlus(TwoTower):
         view = {"query_tower": "grd", "reference_tower": "sat"}[tower]
         if part == "trunk":
             return f"backbone_{view}.{'layers' if self.backbone == 'resnet34' else 'net'}.{rest}"
-        for ours, theirs in (("position", "pe.pe"), ("encoder.", "transformer_encoder."), ("bottleneck.", "")):
-            if rest.startswith(ours):
-                rest = theirs + rest.removeprefix(ours)
-        return f"GLE_{view}.{rest}"
+        return f"GLE_{view}.{self.query_tower.layout.author_key(rest)}"

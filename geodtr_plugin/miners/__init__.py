@@ -1,6 +1,8 @@
-"""CHSG, the generator of hard samples, and miners for its batches."""
+"""CHSG, the generator of hard samples, miners for its batches, and memories of embeddings to mine from."""
 
 from .chsg import CHSG, CHSG_VARIANTS
+from .memory_bank import EmbeddingBank
+from .tuple_cache import TupleCacheMiner, Tuples
 from .twin import TwinMiner
 
-__all__ = ["CHSG", "CHSG_VARIANTS", "TwinMiner"]
+__all__ = ["CHSG", "CHSG_VARIANTS", "EmbeddingBank", "TupleCacheMiner", "Tuples", "TwinMiner"]

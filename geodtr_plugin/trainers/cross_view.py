@@ -12,13 +12,16 @@ import torch
 from pytorch_metric_learning.utils import common_functions as c_f
 
 from ..utils.checkpoint import unwrapped
+from ..utils.distributed import average_gradients, gather_objects, gather_rows, world_size
 from .epoch_loop import EpochLoop
+from .micro_batches import MicroBatches
 
 if TYPE_CHECKING:
     from ..miners import EmbeddingBank
 
 PRECISIONS = {None: None, "fp32": None, "bf16": torch.bfloat16}  # what the trunk is autocast to
 VIEWS = ("query", "reference")
+OUTPUTS = (*VIEWS, *(f"{view}_cf" for view in VIEWS))
 
 
 class CrossViewTrainer(EpochLoop):
@@ -44,6 +47,8 @@ class CrossViewTrainer(EpochLoop):
         precision: ``"fp32"`` or ``"bf16"`` (autocast of the trunk alone); by default fp32.
         max_grad_norm: clip the norm of the gradient of all trunk parameters together to this.
         max_grad_value: clip every entry of the gradient to this, before the norm is taken.
+        micro_batch: pairs that the network holds activations of at once (gradient caching, see :class:`MicroBatches`):
+            the step of a batch of any size in the memory of so many pairs, for one more forward pass.
         bank: an ``EmbeddingBank`` that keeps the embeddings of every pair as training saw them last, for samplers that
             look for pairs that are hard to tell apart. Twins are not kept.
         **kwargs: see :class:`EpochLoop` and ``BaseTrainer``.
@@ -56,6 +61,7 @@ class CrossViewTrainer(EpochLoop):
         precision: str | None = None,
         max_grad_norm: float | None = None,
         max_grad_value: float | None = None,
+        micro_batch: int | None = None,
         bank: EmbeddingBank | None = None,
         **kwargs: Any,
     ):
@@ -65,10 +71,15 @@ class CrossViewTrainer(EpochLoop):
         self.precision = precision
         self.max_grad_norm = max_grad_norm
         self.max_grad_value = max_grad_value
+        if micro_batch is not None and micro_batch < 1:
+            raise ValueError(f"micro_batch counts pairs and must be at least 1, not {micro_batch}.")
+        self.micro_batch = micro_batch
         self.bank = bank
         super().__init__(*args, **kwargs)
         if isinstance(batch_transform, torch.nn.Module):  # left elsewhere, it would take every batch with it
             batch_transform.to(self.data_device)
+        if micro_batch and any(getattr(o, "needs_closure", False) for o in self.optimizers.values()):
+            raise ValueError("An optimizer of two passes cannot be combined with micro_batch; leave one of them out.")
         self.mining_funcs = {name: miner for name, miner in self.mining_funcs.items() if miner is not None}
 
     def custom_setup(self) -> None:
@@ -88,22 +99,48 @@ class CrossViewTrainer(EpochLoop):
     def calculate_loss(self, curr_batch: tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
         """Fill ``self.losses`` for one batch ``((query, reference), labels)`` of the loader."""
         (query, reference), labels = curr_batch
-        self.prepared = self.prepare(query, reference, labels)
+        small = self.micro_batch is None or len(labels) <= self.micro_batch
+        self.loaded = [x.to(self.data_device, non_blocking=True) for x in (query, reference, labels)]
+        self.prepared = self.prepare(*self.loaded) if small else None
         embeddings = self.compute_losses()
         if self.bank is not None:
             own = slice(len(self.batch_rows))  # twins come after all first samples
-            self.bank.write(self.batch_rows, embeddings.query[own].detach(), embeddings.reference[own].detach())
+            pair = (gather_rows(view[own].detach()) for view in (embeddings.query, embeddings.reference))
+            self.bank.write(self.batch_rows if world_size() == 1 else sum(gather_objects(self.batch_rows), []), *pair)
 
     def compute_losses(self) -> Any:
-        """Fill ``self.losses`` for the prepared batch; returns what :meth:`embed` does."""
-        query, reference, labels = self.prepared
-        embeddings = self.embed(query, reference)
-        pair = (embeddings.query, embeddings.reference)
+        """Fill ``self.losses`` for the batch; returns this process's embeddings, as :meth:`embed` does."""
+        embeddings, labels = self.embed_batch()
+        everyone = SimpleNamespace(**{name: _gathered(getattr(embeddings, name)) for name in OUTPUTS})
+        labels = gather_rows(labels)
+        pair = (everyone.query, everyone.reference)
         indices_tuple = self.maybe_mine_embeddings(pair, labels)
         self.losses["metric_loss"] = self.maybe_get_metric_loss(pair, labels, indices_tuple)
         if self.wants_counterfactual():
-            self.losses["counterfactual_loss"] = self.get_counterfactual_loss(embeddings)
+            self.losses["counterfactual_loss"] = self.get_counterfactual_loss(everyone)
         return embeddings
+
+    def embed_batch(self) -> tuple[Any, torch.Tensor]:
+        """Embeddings and labels of the batch: in one pass, or piece by piece without activations."""
+        if self.prepared is not None:
+            query, reference, labels = self.prepared
+            return self.embed(query, reference), labels
+        trunk = unwrapped(self.models["trunk"])
+        self.pieces = MicroBatches(
+            self.loaded, self.micro_batch, self.prepare, self.embed, trunk, self.batch_transform
+        )
+        return self.pieces.embed()
+
+    def backward(self) -> None:
+        """PML's, and the second pass over the pieces of a batch."""
+        super().backward()
+        if self.prepared is None:
+            self.pieces.backward(self._synchronised)
+
+    def _synchronised(self, last: bool) -> contextlib.AbstractContextManager[Any]:
+        """Processes exchange gradients once a step, with the last piece."""
+        trunk = self.models["trunk"]
+        return contextlib.nullcontext() if last or not hasattr(trunk, "no_sync") else trunk.no_sync()
 
     def step_optimizers(self) -> None:
         """PML's, but optimizers of two passes get the closure for the second; the losses shown are the first's."""
@@ -151,8 +188,7 @@ class CrossViewTrainer(EpochLoop):
         query, reference = self._as_trunk_input(query), self._as_trunk_input(reference)
         with self.autocast():
             outputs = trunk(query, reference, counterfactual=self.wants_counterfactual())
-        names = (*VIEWS, *(f"{view}_cf" for view in VIEWS))
-        return SimpleNamespace(**{name: self._final(getattr(outputs, name, None)) for name in names})
+        return SimpleNamespace(**{name: self._final(getattr(outputs, name, None)) for name in OUTPUTS})
 
     def get_trunk_output(self, data: torch.Tensor) -> torch.Tensor:
         """PML's, in the precision of the trunk; the output is fp32 or wider."""
@@ -205,6 +241,7 @@ class CrossViewTrainer(EpochLoop):
         """PML's clippers, then ours; the norm before clipping is left on the device as ``grad_norm``."""
         super().clip_gradients()
         parameters = list(self.models["trunk"].parameters())
+        average_gradients(p for loss in self.loss_funcs.values() for p in loss.parameters())
         if self.max_grad_value is not None:
             torch.nn.utils.clip_grad_value_(parameters, self.max_grad_value)
         limit = math.inf if self.max_grad_norm is None else self.max_grad_norm  # infinity changes no gradient
@@ -216,6 +253,10 @@ class CrossViewTrainer(EpochLoop):
 
     def _final(self, output: torch.Tensor | None) -> torch.Tensor | None:
         return None if output is None else self.get_final_embeddings(_at_least_fp32(output))
+
+
+def _gathered(rows: torch.Tensor | None) -> torch.Tensor | None:
+    return None if rows is None else gather_rows(rows)
 
 
 def _at_least_fp32(x: torch.Tensor) -> torch.Tensor:

@@ -12,6 +12,7 @@ from pytorch_metric_learning.trainers import TwoStreamMetricLoss
 from torch.utils.data import BatchSampler, DataLoader
 from tqdm import tqdm
 
+from ..utils.distributed import share_of, world_size
 from ..utils.errors import UserError
 from ..utils.sampling import EpochSampler, SeededBatches, SeededItems
 from ..utils.seed import one_thread_worker
@@ -25,6 +26,8 @@ class EpochLoop(TwoStreamMetricLoss):
     Hooks, schedulers and the meaning of ``train(start_epoch, num_epochs)`` are PML's. For hooks to read, at the end
     of an epoch: ``epoch_losses`` (means over its steps) and ``epoch_stats`` (``grad_norm``, ``lr``,
     ``pairs_per_second``, ``data_wait_share``).
+
+    Under ``torchrun``, ``batch_size`` is that of all processes together, and each loads its part of every batch.
 
     The order of an epoch, and the random draws of its items, depend on ``(seed, epoch)`` only, unless a ``sampler``
     is given. One that has ``set_epoch`` is told the epoch and started anew for each; any other runs on over the
@@ -125,7 +128,9 @@ class EpochLoop(TwoStreamMetricLoss):
     def rates(self) -> dict[str, float]:
         """Learning rate (of the first parameter group of the first optimizer) and speed, both known to the host."""
         groups = [group for optimizer in self.optimizers.values() for group in optimizer.param_groups]
-        return {"lr": float(groups[0]["lr"]) if groups else 0.0, **self.meter.speed()}
+        speed = self.meter.speed()
+        speed["pairs_per_second"] *= world_size()
+        return {"lr": float(groups[0]["lr"]) if groups else 0.0, **speed}
 
     def get_batch(self) -> tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor]:
         """PML's batch; the time until it is there counts as waiting for data."""
@@ -139,6 +144,7 @@ class EpochLoop(TwoStreamMetricLoss):
 
     def initialize_dataloader(self) -> None:
         """Make the loader, and begin the passage of ``self.epoch`` through the data."""
+        share_of(int(self.batch_size))  # processes of unequal parts would not meet in gather_rows
         workers = self.dataloader_num_workers
         on_gpu = torch.device(self.data_device).type == "cuda"
         self.dataloader = DataLoader(

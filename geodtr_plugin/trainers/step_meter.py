@@ -72,13 +72,14 @@ class StepMeter:
         return self._named(self.sums / max(1, self.steps))
 
     def speed(self) -> dict[str, float]:
-        """Pairs a second since the start, and the share of that time that was spent waiting for data.
+        """Seconds since the start, pairs a second, and the share of that time that was spent waiting for data.
 
         Work that a GPU has queued goes on while the host waits, so there the share is an upper bound of what
         faster loading could save.
         """
         seconds = max(time.perf_counter() - self.started, 1e-9)
-        return {"pairs_per_second": self.pairs / seconds, "data_wait_share": self.waited / seconds}
+        waiting = self.waited / seconds
+        return {"seconds": seconds, "pairs_per_second": self.pairs / seconds, "data_wait_share": waiting}
 
     def _scalar(self, value: torch.Tensor | float) -> torch.Tensor:
         if not isinstance(value, torch.Tensor):

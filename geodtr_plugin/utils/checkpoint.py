@@ -12,11 +12,12 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
+from .distributed import gather_objects, is_first, rank, world_size
 from .errors import UserError
 from .files import write_torch
 from .seed import rng_state, set_rng_state
 
-FORMAT = 1  # raised when an older reader would misread the file
+FORMAT = 2  # raised when an older reader would misread the file
 GROUPS = ("models", "optimizers", "lr_schedulers", "loss_funcs", "mining_funcs")  # the trainer's dicts with state
 SINGLE_PARTS = ("batch_transform", "sampler", "bank")
 SETTINGS = ("seed", "batch_size", "iterations_per_epoch")  # what the order of the batches follows from
@@ -52,10 +53,11 @@ def save_training_state(path: str | os.PathLike[str], trainer: Any, epoch: int, 
         "kinds": {name: type(part).__name__ for name, part in _parts(trainer)},
         "settings": _settings(trainer),
         "best": getattr(trainer, "best", None),
-        "rng": rng_state(),
+        "rng": gather_objects(rng_state()),  # of every process
         "extra": extra,
     }
-    write_torch(path, _plain(state, "state"))
+    if is_first():
+        write_torch(path, _plain(state, "state"))
     trainer.last_checkpoint = Path(path)
 
 
@@ -111,7 +113,7 @@ def load_training_state(path: str | os.PathLike[str], trainer: Any) -> dict[str,
     trainer.epoch = state["epoch"]
     trainer.best = state["best"]
     trainer.last_checkpoint = Path(path)
-    set_rng_state(state["rng"])
+    set_rng_state(state["rng"][rank()])
     return state
 
 
@@ -149,7 +151,7 @@ def _parts(trainer: Any) -> Iterator[tuple[str, Any]]:
 
 def _settings(trainer: Any) -> dict[str, Any]:
     settings = {name: getattr(trainer, name, None) for name in SETTINGS}
-    return {**settings, "pairs": len(trainer.dataset)}
+    return {**settings, "pairs": len(trainer.dataset), "processes": world_size()}
 
 
 def _check_fit(path: str | os.PathLike[str], state: dict[str, Any], trainer: Any, parts: dict[str, Any]) -> None:

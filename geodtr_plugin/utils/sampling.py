@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset, Sampler, get_worker_info
 
+from .distributed import shard
 from .seed import isolated_rng, seed_cpu
 
 
@@ -58,7 +59,7 @@ class SeededBatches:
     """The batches of a batch sampler, each index beside the seed of its item: lists of ``(seed, index)``.
 
     The seeds travel with the indices, so the draws of an item do not depend on the worker that loads it, nor on how
-    many there are, nor on what was loaded before.
+    many there are, nor on what was loaded before. Of several processes, each gets its part of every batch.
 
     Args:
         batches: yields lists of indices.
@@ -97,8 +98,9 @@ class SeededBatches:
         self.issued.clear()  # what an earlier iterator had read ahead is lost
         for position, indices in enumerate(self.batches):
             seeds = np.random.SeedSequence([*key, position]).generate_state(len(indices), np.uint32)
-            self.issued.append(list(indices))
-            yield list(zip(seeds.tolist(), indices))
+            keys, own = list(zip(seeds.tolist(), indices)), shard(len(indices))
+            self.issued.append(list(indices[own.start : own.stop]))
+            yield keys[own.start : own.stop]
 
 
 class SeededItems(Dataset):

@@ -6,14 +6,21 @@ They go wherever PML takes a `sampler`. Rows are those of `Index.pairs`, which a
 from __future__ import annotations
 
 from .base import EpochBatchSampler
-from .choice import default_sampler
+from .choice import SAMPLERS, choose_sampler, default_sampler
 from .disjoint import DisjointTilesBatchSampler, PlaceBatchSampler
-from .neighbours import GeoNeighbourBatchSampler
+from .hard import HardBatchSampler
+from .neighbours import GeoNeighbourBatchSampler, NeighbourBatchSampler
+from .similar import SimilarBatchSampler
 
 __all__ = [
+    "SAMPLERS",
     "DisjointTilesBatchSampler",
     "EpochBatchSampler",
     "GeoNeighbourBatchSampler",
+    "HardBatchSampler",
+    "NeighbourBatchSampler",
     "PlaceBatchSampler",
+    "SimilarBatchSampler",
+    "choose_sampler",
     "default_sampler",
 ]

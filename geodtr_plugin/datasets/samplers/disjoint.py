@@ -53,10 +53,7 @@ class DisjointTilesBatchSampler(EpochBatchSampler):
 
     def too_few(self) -> str:
         """See EpochBatchSampler."""
-        return (
-            f"Among the {len(self._keys):,} training pairs, no {self.batch_size} were found of which no two share an "
-            "aerial tile. Choose a smaller batch size, or more pairs."
-        )
+        return too_few_tiles(len(self._keys), self.batch_size)
 
 
 def too_few_places(places: np.ndarray, batch_size: int) -> str:
@@ -65,6 +62,14 @@ def too_few_places(places: np.ndarray, batch_size: int) -> str:
     return (
         f"The {len(places):,} training pairs show {found:,} places, too few for a batch of {batch_size} in which no "
         f"place comes twice. Choose a batch size of at most {found:,}, or more pairs."
+    )
+
+
+def too_few_tiles(num_pairs: int, batch_size: int) -> str:
+    """The sentence for pairs of which too few have no tile in common."""
+    return (
+        f"Among the {num_pairs:,} training pairs, no {batch_size} were found of which no two share an aerial tile. "
+        "Choose a smaller batch size, or more pairs."
     )
 
 

@@ -1,24 +1,64 @@
-"""Batches of places that lie near each other, as hard negatives from the first epoch on."""
+"""Batches of hubs with their neighbours: hard negatives, whatever it is that makes places neighbours."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.spatial import cKDTree
 
-from ...utils.errors import UserError
 from ...utils.geo import to_metres
-from ...utils.ragged import Ragged, as_int64, group
-from .base import EpochBatchSampler
-from .disjoint import too_few_places
+from ...utils.ragged import Ragged
+from .filling import Apart, Tray
+from .mined import MinedBatchSampler
 
 
-class GeoNeighbourBatchSampler(EpochBatchSampler):
-    """Hubs with their neighbours on the ground, no place twice in a batch (Sample4Geo).
+class NeighbourBatchSampler(MinedBatchSampler):
+    """Hubs with their neighbours, no place twice in a batch (Sample4Geo).
 
     A batch takes an unused pair at random, its hub, then pairs of up to `neighbour_select` places around it: the
-    nearest half of that number, and as many by chance from the rest of the `neighbour_range` nearest. Places that are
-    in the batch already, or have no unused pair left, are passed over. It goes on with further hubs until it is
-    full. Towards the end of an epoch, where neighbours have been used, batches are mostly hubs.
+    nearest half of that number, and as many by chance from the rest of the `neighbour_range` nearest. Places that
+    cannot meet the batch, or have no unused pair left, are passed over. It goes on with further hubs until it is full.
+    Towards the end of an epoch, where neighbours have been used, batches are mostly hubs.
+
+    Args:
+        places: place label of every pair, int64 `[P]`.
+        batch_size: pairs a batch, at most as many as there are places.
+        neighbour_select: neighbours that a hub brings; half a batch by default (Sample4Geo: 64 of 128).
+        neighbour_range: nearest places to choose them from; as many as a batch by default (Sample4Geo: 128).
+        seed: see EpochBatchSampler.
+        tiles: see MinedBatchSampler.
+    """
+
+    def __init__(
+        self,
+        places: np.ndarray,
+        batch_size: int,
+        neighbour_select: int | None = None,
+        neighbour_range: int | None = None,
+        seed: int = 0,
+        tiles: Ragged | None = None,
+    ):
+        self._select = batch_size // 2 if neighbour_select is None else neighbour_select
+        self._range = max(batch_size, self._select) if neighbour_range is None else neighbour_range
+        if not 0 <= self._select <= self._range or self._range < 1:
+            raise ValueError(f"neighbour_select must be 0 to neighbour_range, not {self._select} of {self._range}")
+        super().__init__(places, batch_size, seed, tiles)
+
+    def fill(self, tray: Tray, generator: np.random.Generator) -> bool:
+        """See MinedBatchSampler."""
+        half = self._select // 2
+        while not tray.full:
+            hub = tray.add_next()
+            if hub is None:
+                return False
+            nearest = self.neighbours(hub)
+            by_chance = generator.permutation(nearest[half:])[: self._select - half]
+            for place in (*nearest[:half].tolist(), *by_chance.tolist()):
+                tray.add_place(place)
+        return True
+
+
+class GeoNeighbourBatchSampler(NeighbourBatchSampler):
+    """Places that lie near each other on the ground, as hard negatives from the first epoch on (Sample4Geo).
 
     Distances are those of the haversine formula for latitude and longitude, plain ones for metres.
 
@@ -26,10 +66,7 @@ class GeoNeighbourBatchSampler(EpochBatchSampler):
         coordinates: float `[P, 2]`, one a pair: latitude and longitude in degrees, or metres east and north.
         kind: "latlon" or "metres".
         places: place label of every pair, int64 `[P]`. A place lies at the mean of its pairs.
-        batch_size: pairs a batch, at most as many as there are places.
-        neighbour_select: neighbours that a hub brings; half a batch by default (Sample4Geo: 64 of 128).
-        neighbour_range: nearest places to choose them from; as many as a batch by default (Sample4Geo: 128).
-        seed: see EpochBatchSampler.
+        batch_size: see NeighbourBatchSampler, as for all that follow.
 
     Raises:
         UserError: there are too few places, or coordinates are missing or impossible.
@@ -44,52 +81,18 @@ class GeoNeighbourBatchSampler(EpochBatchSampler):
         neighbour_select: int | None = None,
         neighbour_range: int | None = None,
         seed: int = 0,
+        tiles: Ragged | None = None,
     ):
-        names, self._places = np.unique(as_int64(places), return_inverse=True)
-        points = to_metres(coordinates, kind)
-        if len(points) != len(self._places):
-            raise ValueError(f"{len(self._places)} pairs came with {len(points)} coordinates")
-        if len(names) < max(2, batch_size):
-            raise UserError(too_few_places(self._places, max(2, batch_size)))
-        self._select = batch_size // 2 if neighbour_select is None else neighbour_select
-        span = max(batch_size, self._select) if neighbour_range is None else neighbour_range
-        if not 0 <= self._select <= span or span < 1:
-            raise ValueError(f"neighbour_select must be 0 to neighbour_range, not {self._select} of {span}")
-        self._pairs = group(self._places, np.arange(len(names)))
-        self._nearest = nearest_others(_mean_points(points, self._pairs), span)
-        super().__init__(len(self._places), batch_size, seed)
+        super().__init__(places, batch_size, neighbour_select, neighbour_range, seed, tiles)
+        self.table = near_places(self.apart, coordinates, kind, self._range)
 
-    def draw(self, generator: np.random.Generator) -> list[list[int]]:
-        """See EpochBatchSampler."""
-        hubs = self._places[generator.permutation(len(self._places))].tolist()  # taken from the end
-        unused = [generator.permutation(pairs).tolist() if len(pairs) > 1 else pairs.tolist() for pairs in self._pairs]
-        batches = []
-        while hubs:
-            batch, put_back = {}, []
-            while hubs and len(batch) < self.batch_size:
-                hub = hubs.pop()
-                if hub in batch:
-                    put_back.append(hub)
-                elif unused[hub]:
-                    self._add(batch, hub, unused, generator)
-            if len(batch) == self.batch_size:
-                batches.append(list(batch.values()))
-                hubs += reversed(put_back)
-        return batches
 
-    def _add(self, batch: dict[int, int], hub: int, unused: list[list[int]], generator: np.random.Generator) -> None:
-        """Puts pairs of the hub and of its neighbours into the batch (place -> pair)."""
-        nearest, half = self._nearest[hub], self._select // 2
-        by_chance = generator.permutation(nearest[half:])[: self._select - half]
-        for place in (hub, *nearest[:half].tolist(), *by_chance.tolist()):
-            if len(batch) == self.batch_size:
-                return
-            if unused[place] and place not in batch:
-                batch[place] = unused[place].pop()
-
-    def too_few(self) -> str:
-        """See EpochBatchSampler."""
-        return too_few_places(self._places, self.batch_size)
+def near_places(apart: Apart, coordinates: np.ndarray, kind: str, count: int) -> np.ndarray:
+    """The table of the places nearest to that of each pair, nearest first, int32 `[P, count or all others]`."""
+    points = to_metres(coordinates, kind)
+    if len(points) != len(apart):
+        raise ValueError(f"{len(apart)} pairs came with {len(points)} coordinates")
+    return nearest_others(_mean_points(points, apart.pairs), count).astype(np.int32)[apart.places]
 
 
 def nearest_others(points: np.ndarray, count: int) -> np.ndarray:

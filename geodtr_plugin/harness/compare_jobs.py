@@ -1,0 +1,148 @@
+"""The runs of a comparison: what they are asked to do, how far each has come, and doing one."""
+
+from __future__ import annotations
+
+import gc
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..utils.errors import UserError
+from .cli import parse_run
+from .config import RunConfig
+
+if TYPE_CHECKING:  # its writing of files imports torch, for which --help should not wait
+    from .run_folder import RunFolder
+
+# what may differ between a stored run and the one asked for: it changes where and how fast, not what is computed
+ELSEWHERE = ("out", "device", "workers", "threads", "data_root", "cache")
+SHOWN = 6  # differing settings that a message names
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the comparison: a method and the options that it alone gets.
+
+    Args:
+        label: what the tables call it, as it was typed.
+        method: name of the method.
+        words: its own options as run.py takes them.
+    """
+
+    label: str
+    method: str
+    words: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Entry:
+        """`method`, or `method:option=value:switch`."""
+        method, *options = text.split(":")
+        if not all(options):
+            raise UserError(f"The entry {text!r} has an empty option. Write method:option=value:option=value.")
+        return cls(text, method, tuple(f"--{option}" for option in options))
+
+    @property
+    def folder(self) -> str:
+        """The label with commas for what file systems or remote copies do not take: `geodtr_plus,chsg=ls`."""
+        return re.sub(r'[:/\\<>"|?*\s]', ",", self.label)
+
+
+class Job(NamedTuple):
+    """One run of the matrix."""
+
+    entry: Entry
+    seed: int
+    config: RunConfig
+    settings: str  # the same as YAML
+    words: list[str]  # of the command line that would do this run alone
+    folder: RunFolder
+
+    @property
+    def done(self) -> bool:
+        return self.folder.results_file.is_file()
+
+    @property
+    def begun(self) -> bool:
+        return not self.done and asked_of(self.folder) is not None
+
+
+def plan(entry: Entry, seed: int, shared: Sequence[str], root: Path) -> Job:
+    """The run of an entry with a seed; an option that means nothing is told before anything is trained."""
+    from .run_folder import RunFolder
+
+    folder = RunFolder(root / entry.folder / f"seed-{seed}")
+    words = ["--method", entry.method, *shared, *entry.words, "--seed", str(seed), "--out", str(folder.path)]
+    try:
+        config, settings = parse_run(words)
+    except UserError as error:
+        raise UserError(f"{entry.label}: {error}") from error
+    return Job(entry, seed, config, settings, words, folder)
+
+
+def check_settings(job: Job) -> None:
+    """Refuse to mix a stored run into a comparison under other settings.
+
+    Raises:
+        UserError: the folder holds a run that was made otherwise.
+    """
+    remedy = f"Choose another --out, or remove {job.folder.path} to train it anew."
+    try:
+        stored = asked_of(job.folder)
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise UserError(f"{job.folder.path} holds a run of another version of geodtr_plugin. {remedy}") from error
+    if stored is None:
+        return
+    there, here = settings_of(stored), settings_of(job.config)
+    differing = [
+        f"{name} is {there.get(name)} there and {here.get(name)} now"
+        for name in [*there, *(name for name in here if name not in there)]
+        if there.get(name) != here.get(name)
+    ]
+    if differing:
+        said = ", ".join(differing[:SHOWN]) + (", ..." if len(differing) > SHOWN else "")
+        raise UserError(f"{job.folder.path} holds a run with other settings: {said}. {remedy}")
+
+
+def asked_of(folder: RunFolder) -> RunConfig | None:
+    """What the run in a folder was asked to do; None where there is no run."""
+    if folder.stages_file.is_file():
+        return RunConfig.from_dict(json.loads(folder.stages_file.read_text()))
+    return folder.config() if folder.config_file.is_file() else None
+
+
+def settings_of(config: RunConfig) -> dict[str, Any]:
+    """What decides the results of a run, flat: `optim.lr`, `train`, ..."""
+    plain = json.loads(json.dumps(config.to_dict()))
+    kept = {name: value for name, value in plain.items() if name not in (*ELSEWHERE, "recipe")}
+    kept["later"] = dict(plain["later"])  # the stages that follow, by name
+    return flatten({**plain["recipe"], **kept, "data": {**plain["recipe"].get("data", {}), **plain["data"]}})
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by names with dots."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
+
+
+def do(job: Job) -> None:
+    """One run, from where it stands to its results.
+
+    In this process, as the start of another one (torch, data sets) takes longer than a run on miniature data.
+    """
+    from . import runner
+
+    config = job.config
+    try:
+        if job.begun and (job.folder.state_file.is_file() or job.folder.stages_file.is_file()):
+            runner.resume(job.folder.path, data_root=config.data_root, device=config.device,
+                          workers=config.workers, threads=config.threads)  # fmt: skip
+        else:
+            job.folder.config_file.unlink(missing_ok=True)  # of a run that was stopped before its first step
+            runner.run(config, settings=job.settings, command=job.words)
+    finally:
+        gc.collect()  # trainer and hooks refer to each other: the next run needs the memory of this one

@@ -1,0 +1,114 @@
+"""What each method costs: parameters, multiply-accumulates and time, as in Table VII of the GeoDTR+ paper."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..methods import Recipe, create_model, list_methods, method_class
+from .compare import Parser
+from .report_format import text_table
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..methods import TwoTower
+
+DESCRIPTION = """Parameters, multiply-accumulates (MACs) and time of every method, as in Table VII of the GeoDTR+ paper.
+
+  python benchmarks/ablations.py table7
+  python benchmarks/ablations.py table7 --methods geodtr geodtr_plus --device cuda --batch 32
+
+Sizes are those of each method's recipe for the real data sets (of its last stage, where it has several). Nothing is
+trained or downloaded. Parameters and MACs are those of one query and one reference together.
+"""
+# Zhang et al., TPAMI 2024, Table VII: parameters in millions, "FLOPs" in billions (they are MACs), milliseconds
+PUBLISHED = {
+    "l2ltr": (195.9, 46.77, 405), "transgeo": (44.0, 11.35, 99), "geodtr": (48.5, 39.89, 235),
+    "geodtr_plus": (24.7, 11.25, 103),
+}  # fmt: skip
+HEADS = ["method", "parameters", "trunks only", "GMACs", "trunks only", "ms", "published: parameters", "GMACs", "ms"]
+ON_CPU, ON_GPU = (1, 3), (32, 20)  # pairs at once and measured passes
+
+
+def cost_command(argv: Sequence[str]) -> int:
+    """`benchmarks/ablations.py table7`."""
+    options = _parser().parse_args(list(argv))
+    methods = [name for word in options.methods for name in word.split(",") if name] or list_methods()
+    from .build import choose_device
+
+    device = None if options.device == "none" else choose_device(options.device)
+    batch, repeats = ON_CPU if device is None or device.type == "cpu" else ON_GPU
+    lines = [cost_line(name, device, options.batch or batch, repeats) for name in methods]
+    print(text_table(HEADS, lines))
+    print("\n" + "\n".join(_notes(device, options.batch or batch)))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("ablations.py table7", description=DESCRIPTION, allow_abbrev=False,
+                    formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("--methods", nargs="+", default=[], help="some of them, with commas or spaces (default: all)")
+    parser.add_argument("--device", default="auto", help="where time is measured: auto, cpu, cuda; none: not at all")
+    parser.add_argument("--batch", type=int, help="pairs at once (default: 32, the paper's, on a GPU; 1 on a CPU)")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of errors")
+    return parser
+
+
+def cost_line(method: str, device: torch.device | None, batch: int, repeats: int) -> list[str]:
+    """One method's cells."""
+    import torch
+
+    with torch.device("meta"):
+        model = paper_model(method)
+    counted = _counts(method, model)
+    time = "-" if device is None else f"{1000 * _seconds(method, device, batch, repeats):.0f}"
+    parameters, macs, ms = PUBLISHED.get(method, (None,) * 3)
+    paper = ["-"] * 3 if ms is None else [f"{parameters:.1f} M", f"{macs:.2f}", str(ms)]
+    return [method, *counted, time, *paper]
+
+
+def _counts(method: str, model: TwoTower) -> list[str]:
+    """Parameters and MACs of the whole and of the trunks; only parameters where the trunks cannot be told apart."""
+    from ..utils.complexity import complexity, count_parameters
+
+    try:
+        whole, trunks, *_ = complexity(model)
+    except ValueError as error:  # one method should not cost the table of all
+        print(f"{method}: {error}", file=sys.stderr)
+        return [f"{count_parameters(model):,}", "-", "-", "-"]
+    return [f"{whole.parameters:,}", f"{trunks.parameters:,}", f"{whole.macs / 1e9:.2f}", f"{trunks.macs / 1e9:.2f}"]
+
+
+def paper_model(method: str) -> TwoTower:
+    """A method's model at the sizes of its recipe for the real data sets, without ImageNet weights."""
+    recipes = method_class(method).recipes
+    recipe = recipes.get("paper", Recipe())
+    while recipe.then:
+        recipe = recipes[recipe.then]
+    return create_model(method, **{**recipe.model, "pretrained": False})
+
+
+def _seconds(method: str, device: torch.device, batch: int, repeats: int) -> float:
+    import torch
+
+    from ..utils.complexity import inference_time
+
+    try:
+        with torch.device(device):
+            return inference_time(paper_model(method), device, batch, repeats=repeats)
+    finally:
+        gc.collect()  # the next method needs the memory
+
+
+def _notes(device: torch.device | None, batch: int) -> list[str]:
+    pairs = "pair" if batch == 1 else "pairs"
+    timed = f"ms: median time in which a batch of {batch} {pairs} is embedded, in fp32 on {device}. " if device else ""
+    return [
+        f"{timed}Published times are those of batches of 32 pairs on the authors' GPU.",
+        "Published figures of geodtr_plus are those of its trunks alone; those of the others are of whole models. The "
+        "paper calls multiply-accumulates FLOPs. Ours include those of attention, which most profilers do not see.",
+    ]

@@ -1,0 +1,118 @@
+"""`geodtr locate`: where were these photos taken?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from jsonargparse import ArgumentParser, Namespace
+
+from ..utils.errors import UserError
+from .console import guarded, make_parser, parse
+from .index_command import prepare, tell_left_out
+
+if TYPE_CHECKING:
+    from ..search.errors_in_metres import Judged
+    from ..search.locator import Answer, Locator
+
+DESCRIPTION = """Find the references that show the places of photos.
+
+  geodtr locate --index city.index photo.jpg
+  geodtr locate --index city.index photos/ --top 3 --map places.html --picture places.png
+  geodtr locate --index city.index photos/ --truth places.csv --format json > answers.json
+
+Results go to standard output, everything else to standard error. Exit code 0 if at least one photo could be used.
+"""
+
+
+def locate_command(argv: Sequence[str]) -> int:
+    """What follows `geodtr locate`: 0 when a photo was located, 1 after a sentence that says what was wrong."""
+    return guarded(lambda: _locate_and_tell(argv), argv)
+
+
+def locate_parser() -> ArgumentParser:
+    """The options of the command."""
+    parser = make_parser("geodtr locate", DESCRIPTION)
+    add = parser.add_argument
+    add("photos", type=str, nargs="+", help="photos, and folders of photos")
+    add("--index", type=str, required=True, help="what geodtr index build made")
+    add("--top", type=int, default=5, help="references for each photo")
+    add("--format", type=Literal["table", "json", "geojson"], default="table", help="of the results")
+    add("--picture", type=str | None, help="image file that gets the photos with their references")
+    add("--map", type=str | None, help="HTML file that gets a map, which works offline")
+    add("--truth", type=str | None, help="table file,lat,lon of true places: adds errors in metres and their median")
+    add("--run", type=str | None, help="run folder with the model, if it has moved")
+    add("--exact", action="store_true", help="compare with all references, also where the index is approximate")
+    add("--nprobe", type=int | None, help="cells of an approximate index to look at; as built if not given")
+    add("--cropped", action="store_true",
+        help="for a run with a limited field of view: photos show just that, and are no panoramas")  # fmt: skip
+    add("--batch-size", type=int, default=32, help="photos that the network takes at once")
+    add("--device", type=str, default="auto", help="auto, cpu, cuda or mps")
+    add("--workers", type=int, default=0, help="processes that decode photos; 0 decodes in this one")
+    add("--threads", type=int | None, help="of torch on the CPU")
+    add("--debug", action="store_true", help="show the traceback of errors")
+    return parser
+
+
+def _locate_and_tell(argv: Sequence[str]) -> int:
+    options = parse(locate_parser(), argv)
+    if options.top < 1 or options.batch_size < 1:
+        raise UserError("--top and --batch-size must be 1 at least.")
+    prepare(options.threads)
+    from ..search.errors_in_metres import read_truth
+    from ..search.listing import list_photos
+    from ..search.locator import Locator
+
+    listed = list_photos(options.photos)
+    judged = None if options.truth is None else read_truth(options.truth, listed.files)
+    locator = Locator.load(
+        options.index, run=options.run, device=options.device, cropped_queries=options.cropped, warn=_warn
+    )  # fmt: skip
+    answers = locator.locate(
+        list(listed.files), options.top, exact=options.exact, nprobe=options.nprobe, batch_size=options.batch_size,
+        workers=options.workers,
+    )  # fmt: skip
+    left_out = [*((a.query, a.fault) for a in answers if a.fault is not None), *listed.left_out]
+    located = len(answers) - sum(answer.fault is not None for answer in answers)
+    tell_left_out(left_out)
+    for note in listed.notes:
+        _warn(note)
+    _write(options, answers, locator, judged, located)
+    told = f", {len(left_out):,} left out" if left_out else ""
+    print(f"{located:,} photos located among {len(locator):,} references{told}.", file=sys.stderr)
+    return 0 if located else 1
+
+
+def _write(
+    options: Namespace, answers: list[Answer], locator: Locator, judged: Judged | None, located: int
+) -> None:  # fmt: skip
+    """The results, and the picture and the map where they are asked for."""
+    from ..search.answers import as_text
+
+    text = as_text(answers, options.format, judged)
+    if text:
+        print(text)
+    if not located:
+        return
+    if judged is not None:
+        print(judged.summary(answers), file=sys.stderr)
+    if options.picture is not None:
+        from ..search.contact_sheet import draw_contact_sheet
+
+        shown = draw_contact_sheet(answers, locator, Path(options.picture), judged)
+        _warn(f"{options.picture} shows {_some(shown, located)} with their references.")
+    if options.map is not None:
+        from ..search.map_page import write_map
+
+        shown = write_map(answers, locator, Path(options.map), judged)
+        _warn(f"{options.map} shows {_some(shown, located)} on a map.")
+
+
+def _some(shown: int, located: int) -> str:
+    return f"the first {shown:,} of {located:,} photos" if shown < located else f"{shown:,} photos"
+
+
+def _warn(sentence: str) -> None:
+    print(sentence, file=sys.stderr)

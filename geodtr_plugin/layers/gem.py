@@ -1,0 +1,34 @@
+"""Generalised-mean pooling."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class GeM(nn.Module):
+    """Generalised mean over positions, (mean of x^p)^(1/p): p = 1 is the mean, a large p the maximum.
+
+    One p for all channels, learned; values below `eps`, which have no real power, count as `eps`.
+
+    Args:
+        p: where the exponent starts.
+        eps: lower bound of the values.
+
+    Source: Radenović et al., TPAMI 2019, section 3.2.
+    """
+
+    def __init__(self, p: float = 3.0, eps: float = 1e-6):
+        super().__init__()
+        if not p > 0:
+            raise ValueError(f"p is {p}; the exponent of a generalised mean must be above 0.")
+        self.p, self.eps = nn.Parameter(torch.tensor(float(p))), eps
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, C, h, w] -> fp32 [B, C]."""
+        with torch.autocast(features.device.type, enabled=False):  # powers leave the range of half precision
+            x = features.float().clamp(min=self.eps).flatten(2)
+            return x.pow(self.p).mean(dim=2).pow(1 / self.p)
+
+    def extra_repr(self) -> str:
+        return f"p={float(self.p):.3g}, eps={self.eps:g}"

@@ -1,0 +1,61 @@
+"""Modulation: features summed under masks, and the tower of one view that is made of trunk, masks and this sum."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .layout_extractor import MASK_RANGE, LayoutExtractorV2
+from .layout_extractor_v1 import LayoutExtractorV1
+from .trunks import feature_size
+
+EXTRACTORS: dict[str, type[nn.Module]] = {"v1": LayoutExtractorV1, "v2": LayoutExtractorV2}
+
+
+class LayoutTower(nn.Module):
+    """Trunk, layout extractor and modulation of one view, in GeoDTR and GeoDTR+.
+
+    Args:
+        trunk: [B, 3, H, W] -> [B, C, h, w].
+        image_size: (height, width) of the images.
+        extractor: version of the layout extractor, "v1" or "v2".
+        descriptors: number of masks K; an embedding has C * K numbers, channel-major.
+        **layout: further arguments of the extractor.
+
+    Source: Zhang et al., TPAMI 2024, section 3.2; AAAI 2023 likewise.
+    """
+
+    def __init__(
+        self, trunk: nn.Module, image_size: tuple[int, int], extractor: str, descriptors: int, **layout: Any
+    ):
+        super().__init__()
+        if extractor not in EXTRACTORS:
+            raise ValueError(f"extractor is {extractor!r}; it must be one of {', '.join(EXTRACTORS)}.")
+        self.trunk = trunk
+        channels, height, width = feature_size(trunk, image_size)
+        self.layout = EXTRACTORS[extractor](channels, height * width, descriptors, **layout)
+        self.embedding_size = channels * descriptors
+
+    def forward(self, images: Tensor, counterfactual: bool = False):
+        """[B, 3, H, W] -> [B, D] of unit norm, or that and its counterfactual: the same features under random masks."""
+        features = self.trunk(images)
+        masks = self.layout(features)
+        embedding = modulate(features, masks)
+        if not counterfactual:
+            return embedding
+        return embedding, modulate(features, torch.empty_like(masks).uniform_(*MASK_RANGE[self.layout.mask]))
+
+
+def modulate(features: Tensor, masks: Tensor) -> Tensor:
+    """Features [B, C, h, w] summed under each mask [B, h * w, K] -> [B, C * K] of unit norm, in fp32."""
+    with torch.autocast(features.device.type, enabled=False):
+        return nn.functional.normalize((features.float().flatten(2) @ masks.float()).flatten(1), dim=1)
+
+
+def square_for(query_size: tuple[int, int]) -> tuple[int, int]:
+    """The aerial size that goes with a panorama size: a square of 0.8 times its pixels (122 x 671 -> 256 x 256)."""
+    side = 8 * round(math.sqrt(0.8 * query_size[0] * query_size[1]) / 8)
+    return side, side

@@ -1,0 +1,95 @@
+"""Vision Transformers with a class and a distillation token (DeiT) for images of any size."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from ..utils.errors import UnknownNameError, UserError
+
+EXTRA_TOKENS = 2  # class and distillation
+PATCH = 16  # pixels, of every DeiT
+
+
+def build_distilled_vit(name: str, image_size: tuple[int, int], outputs: int, pretrained: bool = True) -> nn.Module:
+    """A distilled Transformer by name: [B, 3, *image_size] -> [B, outputs], the mean of its two heads.
+
+    Args:
+        name: a distilled DeiT by timm's name (`deit_small_distilled_patch16_224`), with or without `timm/` in front, or
+            `tiny` (0.5 M parameters that learn from scratch on a CPU).
+        image_size: (height, width); columns and rows beyond the last whole patch are not seen.
+        outputs: of either head; at 1000, pretrained heads are ImageNet's, else they start from scratch.
+        pretrained: ImageNet weights, downloaded on first use; `tiny` has none and always starts from scratch.
+    """
+    import timm
+
+    if name == "tiny":
+        return _tiny(image_size, outputs)
+    name = name.removeprefix("timm/")
+    known = timm.list_models("deit_*_distilled_*")
+    if name not in known:
+        raise UnknownNameError("distilled Transformer", name, ["tiny", *known])
+    if min(image_size) < PATCH:
+        raise ValueError(f"Images of {image_size[0]}x{image_size[1]} hold no patch of {name}, {PATCH}x{PATCH}.")
+    if not pretrained:
+        return timm.create_model(name, img_size=image_size, num_classes=outputs)
+    try:
+        vit = timm.create_model(name, pretrained=True, num_classes=outputs)
+    except (OSError, ConnectionError) as error:
+        raise UserError(
+            f"The ImageNet weights of {name!r} could not be loaded ({error}). Without a network, put the file into "
+            "torch's or Hugging Face's cache from a machine that has one, or train from scratch with "
+            "--model.pretrained false."
+        ) from error
+    return resize_input(vit, image_size)
+
+
+def resize_input(vit: nn.Module, image_size: tuple[int, int]) -> nn.Module:
+    """Make timm's Transformer take images of (height, width), with its position embeddings resized bilinearly."""
+    positions = vit.pos_embed.detach()
+    vit.set_input_size(img_size=image_size)  # which resizes bicubically
+    with torch.no_grad():
+        vit.pos_embed.copy_(resize_positions(positions, vit.patch_embed.grid_size))
+    return vit
+
+
+def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Position embeddings [1, 2 + n * n, C] of a square grid -> [1, 2 + h * w, C], bilinearly; extra tokens stay.
+
+    Embeddings that are as many as the new grid has places are taken to be its own.
+    """
+    from timm.layers import resample_abs_pos_embed
+
+    found = positions.shape[1] - EXTRA_TOKENS
+    if found == math.prod(grid):
+        return positions
+    if math.isqrt(found) ** 2 != found:
+        raise UserError(
+            f"{found} position embeddings are no square grid, so that they cannot be resized to {grid[0]}x{grid[1]}. "
+            "Set the image size of the model to that of the weights."
+        )
+    return resample_abs_pos_embed(
+        positions, list(grid), num_prefix_tokens=EXTRA_TOKENS, interpolation="bilinear", antialias=False, verbose=False
+    )
+
+
+def _tiny(image_size: tuple[int, int], outputs: int) -> nn.Module:
+    """Width 96, four blocks, a token for 8 x 8 pixels.
+
+    Three convolutions stand in place of the patch projection (Xiao et al., NeurIPS 2021), and batch normalisation
+    follows either head: without it, all embeddings of a network from scratch fall onto one point within an epoch.
+    """
+    from timm.layers import HybridEmbed
+    from timm.models.deit import VisionTransformerDistilled
+    from timm.models.vision_transformer_hybrid import ConvStem
+
+    stem = partial(HybridEmbed, backbone=ConvStem(channels=96))
+    vit = VisionTransformerDistilled(
+        img_size=image_size, patch_size=1, embed_layer=stem, embed_dim=96, depth=4, num_heads=4, num_classes=outputs
+    )
+    vit.head = nn.Sequential(vit.head, nn.BatchNorm1d(outputs, affine=False))
+    vit.head_dist = nn.Sequential(vit.head_dist, nn.BatchNorm1d(outputs, affine=False))
+    return vit

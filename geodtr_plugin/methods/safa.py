@@ -1,0 +1,110 @@
+"""SAFA: spatial-aware feature aggregation, after a polar transform of the aerial image."""
+
+from __future__ import annotations
+
+import math
+from typing import NoReturn
+
+from torch import nn
+
+from ..layers import VGG16, SpatialTower, build_trunk
+from ..utils.errors import UserError
+from . import register_method
+from ._base import IMAGENET_MEAN, IMAGENET_STD, Facts, TwoTower, scores
+from ._recipe import Augment, Evaluation, Loss, Optim, Recipe
+
+# RGB means of the original VGG16, without division by a standard deviation; red is 123.68 there, the authors have 123.6
+CAFFE_MEAN = (123.6 / 255, 116.779 / 255, 103.939 / 255)
+CAFFE_STD = (1 / 255, 1 / 255, 1 / 255)
+
+
+@register_method("safa")
+class SAFA(TwoTower):
+    """SAFA (Shi et al., NeurIPS 2019), as in the authors' TensorFlow code.
+
+    Args:
+        query_size: (height, width) of ground panoramas.
+        reference_size: (height, width) of aerial images; None is `query_size` with polar, else a square of like area.
+        polar: aerial images arrive polar-transformed.
+        backbone: trunk of each view, not shared: `vgg16` with poolings that round up, or any name of
+            `layers.build_trunk`, which then takes images normalised for ImageNet.
+        pretrained: start the trunks from ImageNet weights.
+        heads: number of spatial embeddings; an embedding has 512 numbers for each with VGG16.
+        pool: what the spatial embedding sees of a position, the `mean` of its channels (code) or their `max` (paper).
+        dropout: probability of dropout behind the last six convolutions of VGG16.
+    """
+
+    def __init__(
+        self, query_size: tuple[int, int] = (112, 616), reference_size: tuple[int, int] | None = None,
+        polar: bool = True, backbone: str = "vgg16", pretrained: bool = True, heads: int = 8, pool: str = "mean",
+        dropout: float = 0.2,
+    ):  # fmt: skip
+        super().__init__(query_size, reference_size or (query_size if polar else _square(query_size)), polar)
+
+        def trunk() -> nn.Module:
+            if backbone != "vgg16":
+                return build_trunk(backbone, pretrained)
+            return VGG16("pool5", "caffe" if pretrained else None, ceil_mode=True, dropout=dropout)
+
+        self.query_tower = SpatialTower(trunk(), self.query_size, heads, pool)
+        self.reference_tower = SpatialTower(trunk(), self.reference_size, heads, pool)
+        self.embedding_size = self.query_tower.embedding_size
+        caffe = backbone == "vgg16"
+        self.mean, self.std = (CAFFE_MEAN, CAFFE_STD) if caffe else (IMAGENET_MEAN, IMAGENET_STD)
+
+    recipes = {
+        "paper": Recipe(
+            augment=Augment(chsg="raw"),
+            loss=Loss(counterfactual=0),
+            optim=Optim(
+                name="adam", lr=1e-5, weight_decay=0, eps=1e-8, epochs=100, schedule="constant", warmup_epochs=0,
+                max_grad_norm=None,
+            ),  # fmt: skip
+        ),
+        "laptop": Recipe(  # AdamW with warm-up and cosine, because a trunk from scratch needs a large learning rate
+            model=dict(query_size=(32, 88), backbone="tiny", pretrained=False),
+            augment=Augment(chsg="raw"),
+            loss=Loss(counterfactual=0),
+            optim=Optim(lr=1e-3, epochs=10, warmup_epochs=1, precision="fp32"),
+            evaluation=Evaluation(every=5),
+        ),
+    }
+    # as VIGOR's repository trains it; its learning rate also falls, to a fifth over these epochs
+    recipes["paper_offset"] = recipes["paper"].but(
+        model=dict(query_size=(320, 640), reference_size=(320, 320), polar=False, pool="max", dropout=0.0),
+        optim=dict(batch_size=14, epochs=30),
+    )
+    recipes["laptop_offset"] = recipes["laptop"].but(model={"polar": False})
+
+    facts = Facts(
+        title="Spatial-Aware Feature Aggregation for Image based Cross-View Geo-Localization",
+        venue="NeurIPS 2019",
+        url="https://proceedings.neurips.cc/paper/2019/hash/ba2f0015122a5955f8b3a50240fb91b2-Abstract.html",
+        code="https://github.com/YujiaoShi/cross_view_localization_SAFA",
+        licence="none",
+        published={  # as Tables I to III of the GeoDTR+ paper have them
+            ("cvusa", "cvusa", True): scores(89.84, 96.93, 98.14, 99.64),
+            ("cvusa", "cvusa", False): scores(81.15, 94.23, 96.85, 99.49),
+            ("cvact", "cvact", True): scores(81.03, 92.80, 94.84, 98.17),
+            ("cvact", "cvact", False): scores(78.28, 91.60, 93.79, 98.15),
+            ("cvact", "cvact-test", True): scores(55.50, 79.94, 85.08, 94.49),
+            ("cvusa", "cvact", True): scores(30.40, 52.93, 62.29, 85.82),
+            ("cvact", "cvusa", True): scores(21.45, 36.55, 43.79, 69.83),
+            # as printed; possibly a plain Siamese VGG16's, and SAFA's far higher: see the VIGOR paper before comparing
+            ("vigor-same", "vigor-same", False): scores(18.69, 43.64, 55.36, 97.55) | dict(hit_rate=21.90),
+            ("vigor-cross", "vigor-cross", False): scores(2.77, 8.61, 12.94, 62.64) | dict(hit_rate=3.16),
+        },
+    )
+
+    def author_key(self, key: str) -> NoReturn:
+        """Always an error: the authors' checkpoints are TensorFlow's."""
+        raise UserError(
+            "The authors of SAFA published TensorFlow checkpoints, which are not read here. Train safa yourself; "
+            "checkpoints of the PyTorch port in the GeoDTR+ repository load into safa_port."
+        )
+
+
+def _square(query_size: tuple[int, int]) -> tuple[int, int]:
+    """The authors' aerial size for a panorama's: a square of like area in whole strides (112 x 616 -> 256 x 256)."""
+    side = 32 * max(1, round(math.sqrt(query_size[0] * query_size[1]) / 32))
+    return side, side

@@ -1,0 +1,87 @@
+"""The plain baseline: a trunk, generalised-mean pooling and a linear map for each view."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..layers import GeM, build_trunk, feature_size, square_for
+from . import register_method
+from ._base import Facts, TwoTower
+from ._recipe import Augment, Evaluation, Loss, Optim, Recipe
+
+
+@register_method("simple")
+class Simple(TwoTower):
+    """What any method should beat: no masks, no attention, no generated pairs, no polar transform.
+
+    Args:
+        query_size: (height, width) of ground panoramas.
+        reference_size: (height, width) of aerial images; None is `query_size` with polar, else a square of like area.
+        polar: aerial images arrive polar-transformed.
+        backbone: trunk of each view, see `layers.build_trunk`.
+        pretrained: start the trunks from ImageNet weights.
+        shared: one tower for both views, of half the parameters.
+        dim: length of the embedding, by a linear map of the pooled channels; 0 leaves the map out.
+        p: where the learned exponent of the pooling starts.
+    """
+
+    def __init__(
+        self, query_size: tuple[int, int] = (122, 671), reference_size: tuple[int, int] | None = None,
+        polar: bool = False, backbone: str = "convnext_tiny", pretrained: bool = True, shared: bool = False,
+        dim: int = 512, p: float = 3.0,
+    ):  # fmt: skip
+        super().__init__(query_size, reference_size or (query_size if polar else square_for(query_size)), polar)
+        sizes = [self.query_size] if shared else [self.query_size, self.reference_size]
+        self.towers = nn.ModuleList(GeMTower(build_trunk(backbone, pretrained), size, dim, p) for size in sizes)
+        self.embedding_size = self.query_tower.embedding_size
+
+    @property
+    def query_tower(self) -> GeMTower:
+        return self.towers[0]
+
+    @property
+    def reference_tower(self) -> GeMTower:
+        return self.towers[-1]
+
+    recipes = {
+        "paper": Recipe(augment=Augment(chsg="raw"), loss=Loss(counterfactual=0)),
+        "laptop": Recipe(
+            model=dict(query_size=(32, 88), reference_size=(64, 64), backbone="tiny", pretrained=False, dim=256),
+            augment=Augment(chsg="raw"),
+            loss=Loss(counterfactual=0),
+            optim=Optim(lr=1e-3, epochs=10, warmup_epochs=1, precision="fp32"),
+            evaluation=Evaluation(every=5),
+        ),
+    }
+    recipes["paper_offset"] = recipes["paper"].but(model={"query_size": (320, 640), "reference_size": (320, 320)})
+    recipes["laptop_offset"] = recipes["laptop"]
+
+    facts = Facts(
+        title="Two trunks with generalised-mean pooling, a baseline of this package",
+        venue="no paper; the pooling is Radenović et al., TPAMI 2019",
+        url="https://arxiv.org/abs/1711.02512",
+        code="geodtr_plugin/methods/simple.py",
+        licence="MIT",
+    )
+
+
+class GeMTower(nn.Module):
+    """Trunk, pooling and linear map of one view; images may have any size that the trunk takes."""
+
+    def __init__(self, trunk: nn.Module, image_size: tuple[int, int], dim: int, p: float):
+        super().__init__()
+        self.trunk = trunk
+        try:
+            channels = feature_size(trunk, image_size)[0]
+        except RuntimeError as error:
+            raise ValueError(f"Images of {image_size[0]}x{image_size[1]} are too small for the trunk.") from error
+        self.pool = GeM(p)
+        self.project = nn.Linear(channels, dim) if dim else nn.Identity()
+        self.embedding_size = dim or channels
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] -> [B, D] of unit norm."""
+        features = self.trunk(images)
+        with torch.autocast(features.device.type, enabled=False):
+            return nn.functional.normalize(self.project(self.pool(features)), dim=1)

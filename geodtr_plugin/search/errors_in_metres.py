@@ -1,0 +1,78 @@
+"""How far the answers are from the truth, where a table says where the queries were taken."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..datasets.folder_csv import read_table
+from ..utils.errors import DatasetCorruptError, DatasetNotFoundError
+from ..utils.geo import to_metres
+from .locator import Answer, Match
+from .photos import shown
+
+NEAR = (25.0, 100.0)  # metres; what place recognition counts as found, and about a block
+
+
+@dataclass(frozen=True)
+class Judged:
+    """True positions of queries.
+
+    Args:
+        positions: latitude and longitude by the path of the query, as it was asked.
+    """
+
+    positions: dict[str, tuple[float, float]]
+
+    def metres(self, answer: Answer, match: Match) -> float | None:
+        """From a match to the true place; None where either is unknown."""
+        true = self.positions.get(answer.query)
+        if true is None or match.lat is None:
+            return None
+        here, there = to_metres(np.array([true, (match.lat, match.lon)]), "latlon")
+        return float(np.linalg.norm(here - there))
+
+    def summary(self, answers: Sequence[Answer]) -> str:
+        """The first matches in one sentence."""
+        firsts = [self.metres(answer, answer.matches[0]) for answer in answers if answer.matches]
+        known = np.array([metres for metres in firsts if metres is not None])
+        if not len(known):
+            return "No photo has both a true position and a match with coordinates: there is no error to tell."
+        shares = ", ".join(f"{100 * np.mean(known <= radius):.1f} % within {radius:g} m" for radius in NEAR)
+        of = f"{len(known):,} of {len(firsts):,} photos" if len(known) < len(firsts) else f"{len(known):,} photos"
+        return f"Error of the first match, {of}: median {np.median(known):,.1f} m, {shares}."
+
+
+def read_truth(file: str | os.PathLike, queries: Sequence[str]) -> Judged:
+    """The positions that a table `file,lat,lon` gives the queries.
+
+    A row belongs to the query that is the same file; else, where the table's files lie elsewhere, to the queries of
+    the same name if no other row has it.
+
+    Raises:
+        DatasetNotFoundError: there is no such table.
+        DatasetCorruptError: it has no positions, or a wrong one.
+    """
+    file = Path(file).expanduser()
+    if not file.is_file():
+        raise DatasetNotFoundError(f"There is no table {shown(file)}.")
+    table = read_table(file)
+    if not table.has_positions:
+        raise DatasetCorruptError(f"{shown(file)} names pairs. A truth needs rows file,lat,lon.")
+    by_path, by_name = {}, {}
+    for row in table.rows:
+        if any(row.cells[1:]):
+            by_path[os.path.realpath(file.parent / row.cells[0])] = table.position(row)
+            if not row.cells[0].startswith("references/"):
+                by_name.setdefault(os.path.basename(row.cells[0]), []).append(table.position(row))
+    positions = {}
+    for query in queries:
+        same_name = by_name.get(os.path.basename(query), [])
+        found = by_path.get(os.path.realpath(query)) or (same_name[0] if len(same_name) == 1 else None)
+        if found is not None:
+            positions[query] = found
+    return Judged(positions)

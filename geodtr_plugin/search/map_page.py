@@ -1,0 +1,125 @@
+"""An HTML map of the answers that works offline: one file, nothing fetched, all names escaped."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import numpy as np
+
+from ..utils.errors import UserError
+from ..utils.files import write_text
+from .answers import coordinates
+from .chart import Chart, length_text, round_length
+from .contact_sheet import thumbnail
+from .errors_in_metres import Judged
+from .locator import Answer, Locator, Match
+from .map_template import PAGE
+from .photos import shown
+
+MOST_QUERIES = 100  # each brings about 30 KB of thumbnails
+WIDTH, HEIGHT, _MARGIN = 1000, 720, 40
+_THUMBNAIL = 144  # pixels
+_MARK = 11  # radius of a numbered mark
+_BAR = 180  # longest scale bar
+
+
+def write_map(
+    answers: Sequence[Answer], locator: Locator, file: str | os.PathLike, judged: Judged | None = None
+) -> int:
+    """Writes the page; the number of queries that it shows, MOST_QUERIES at most.
+
+    Raises:
+        UserError: no reference has coordinates.
+    """
+    places = np.array([at[1:] for at in locator.references if at[1] is not None], np.float64)
+    if not len(places):
+        raise UserError("There is no map, because no reference of the index has coordinates.")
+    answers = [answer for answer in answers if answer.matches][:MOST_QUERIES]
+    true = [judged.positions[a.query] for a in answers if judged is not None and a.query in judged.positions]
+    chart = Chart(np.concatenate([places, np.array(true).reshape(-1, 2)]), WIDTH, HEIGHT, _MARGIN)
+    bar = round_length(_BAR * chart.metres_a_unit)
+    page = PAGE.substitute(
+        width=WIDTH, height=HEIGHT, count=f"{len(places):,}", tiles=_dots(chart.points(places)),
+        dot=f"{_dot_size(chart.points(places)):.1f}", metres_a_unit=f"{chart.metres_a_unit:.9g}",
+        bar=f"{bar / chart.metres_a_unit:.2f}", bar_middle=f"{bar / chart.metres_a_unit / 2:.2f}",
+        bar_text=length_text(bar),
+        marks="\n".join(_marks(i, answer, chart, judged) for i, answer in enumerate(answers)),
+        options="\n".join(f'<option value="{i}">{escape(_name(a.query))}</option>' for i, a in enumerate(answers)),
+        panels="\n".join(_panel(i, answer, locator, judged) for i, answer in enumerate(answers)),
+        several="" if len(answers) > 1 else "hidden",
+    )  # fmt: skip
+    write_text(file, page)
+    return len(answers)
+
+
+def _dots(points: np.ndarray) -> str:
+    """One path for all references: thousands of elements would make a browser slow."""
+    return "".join(f"M{x:.1f} {y:.1f}h0" for x, y in np.unique(points.round(1), axis=0).tolist())
+
+
+def _dot_size(points: np.ndarray) -> float:
+    """Pixels of a dot: a little less than what lies between neighbours, on average."""
+    extent = np.maximum(np.ptp(points, axis=0), 1)
+    return float(np.clip(0.38 * np.sqrt(extent.prod() / len(points)), 1.5, 7))
+
+
+def _marks(number: int, answer: Answer, chart: Chart, judged: Judged | None) -> str:
+    """The numbered candidates of a query, the first on top, and the true place."""
+    parts = []
+    true = None if judged is None else judged.positions.get(answer.query)
+    if true is not None:
+        parts.append(_mark(chart, true, "true", "&#9733;", f"true place\n{true[0]:.6f}, {true[1]:.6f}", 0))
+    ranked = [(rank, match) for rank, match in enumerate(answer.matches, start=1) if match.lat is not None]
+    for rank, match in reversed(ranked):
+        text = f"{rank}: {_name(match.path)}\n{_numbers(answer, match, judged)}\n{coordinates(match)}"
+        parts.append(_mark(chart, (match.lat, match.lon), "first" if rank == 1 else "match", str(rank), text, rank))
+    state = "shown" if number == 0 else "other"
+    return f'<g class="query {state}" data-query="{number}">{"".join(parts)}</g>'
+
+
+def _mark(chart: Chart, place: tuple[float, float], kind: str, label: str, text: str, rank: int) -> str:
+    x, y = chart.points(np.array([place]))[0]
+    return (
+        f'<g class="mark {kind}" data-x="{x:.2f}" data-y="{y:.2f}" data-rank="{rank}" '
+        f'transform="translate({x:.2f} {y:.2f})"><title>{escape(text)}</title><circle r="{_MARK}"/>'
+        f'<text y="4" text-anchor="middle">{label}</text></g>'
+    )
+
+
+def _panel(number: int, answer: Answer, locator: Locator, judged: Judged | None) -> str:
+    """The query and its candidates as pictures, beside the map."""
+    rows = [
+        f'<li data-rank="{rank}"><span class="rank">{rank}</span>{_image(locator.path_of(match), _name(match.path))}'
+        f"<span><b>{escape(_name(match.path))}</b><br>{escape(_numbers(answer, match, judged))}<br>"
+        f"{escape(coordinates(match))}</span></li>"
+        for rank, match in enumerate(answer.matches, start=1)
+    ]
+    state = "shown" if number == 0 else "other"
+    return (
+        f'<section class="query {state}" data-query="{number}">'
+        f"<figure>{_image(answer.query, _name(answer.query), 2 * _THUMBNAIL)}"
+        f"<figcaption>{escape(_name(answer.query))}</figcaption></figure><ol>{''.join(rows)}</ol></section>"
+    )
+
+
+def _numbers(answer: Answer, match: Match, judged: Judged | None) -> str:
+    metres = None if judged is None else judged.metres(answer, match)
+    return f"similarity {match.similarity:.4f}" + ("" if metres is None else f", {metres:,.1f} m off")
+
+
+def _image(path: str | os.PathLike, name: str, side: int = _THUMBNAIL) -> str:
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(thumbnail(path, side)).save(stream, "JPEG", quality=80)
+    data = base64.b64encode(stream.getvalue()).decode()
+    return f'<img alt="{escape(name)}" src="data:image/jpeg;base64,{data}">'
+
+
+def _name(path: str) -> str:
+    return shown(Path(path).name)

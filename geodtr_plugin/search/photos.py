@@ -1,0 +1,173 @@
+"""One photo or tile from a file of any origin: decoded as it should look, or refused with a reason. Nothing in between.
+
+What there is                                   What becomes of it
+----------------------------------------------  ------------------------------------------------------------------
+JPEG, PNG, WebP, TIFF, BMP, GIF, ...            decoded to RGB, by the decoder of the data sets
+EXIF orientation (phones)                       turned and mirrored upright
+grey, palette, one bit, LAB, YCbCr              to RGB
+CMYK                                            to RGB
+alpha, transparent palette                      the colours below it, as in training; transparency is dropped
+16 bits a channel                               scaled to 8 (training's decoder would clip them)
+animation, several pages                        the first picture
+wrong suffix (a PNG named .jpg)                 decoded by its content
+the same picture under two names                kept twice: copies are references of their own
+file name that is not UTF-8                     read; shown with \\x.. for the bytes that are no text
+damaged EXIF or GPS                             decoded, without coordinates
+GPS of 0, 0 or beyond the Earth                 decoded, without coordinates: cameras write it before they have a fix
+text or HTML named .jpg, HEIC                   left out: not an image
+0 bytes                                         left out: empty
+truncated JPEG, PNG, GIF, ...                   left out: never half a picture
+1 x 1, any side below 8 pixels                  left out: too small to show a place
+more than 179 million pixels (or a bomb)        left out before anything is decoded
+floating-point pixels (height models)           left out: no colours
+file above 1 GiB                                left out before it is read
+no permission, disk error                       left out: with the system's reason
+link to nowhere, links in a circle              left out: with the system's reason
+folder named x.jpg                              searched as any folder is; where a table names it: left out
+pipe, socket, device                            left out: reading it might never end
+not square, with a polar reference view         left out: the polar transform needs a square
+unreadable folder                               named; the others are searched
+folders linked in a circle                      each is entered once
+hidden files, other suffixes                    counted
+one file twice (table, link, command line)      once; the other is named
+table that names a missing file                 the row is left out: with its line
+row without coordinates, or with wrong ones     kept, without coordinates; the line is named
+empty folder, no image at all                   a sentence and exit code 1
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..datasets.decode import decode_image
+from ..utils.errors import UserError
+from .geotags import exif_position
+
+SMALLEST = 8  # pixels along a side
+MOST_PIXELS = 178_956_970  # where Pillow too speaks of a decompression bomb; a panorama of 18,000 x 9,000 still passes
+MOST_BYTES = 2**30
+_ORIENTATION = 0x0112
+_IN_PLACE = {2: [-1], 3: [-2, -1], 4: [-2]}  # EXIF orientation: axes to mirror
+_SIDEWAYS = {5: [], 6: [-1], 7: [-2, -1], 8: [-2]}  # the same after swapping the axes
+
+
+class BadImageError(UserError):
+    """An image that cannot be used; the text is the reason, as a part of a sentence after the file's name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A decoded image.
+
+    Args:
+        pixels: uint8 `[3, H, W]`, upright.
+        position: latitude and longitude from its EXIF, or None.
+    """
+
+    pixels: Tensor
+    position: tuple[float, float] | None = None
+
+
+def read_photo(path: str | os.PathLike) -> Photo:
+    """The image of a file, as the module's table says.
+
+    Raises:
+        BadImageError: it cannot be used.
+    """
+    try:
+        status = os.stat(path)
+        _refuse_by_status(status)
+        with open(path, "rb") as file:
+            data = file.read()
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        raise BadImageError(f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    return decode_photo(data)
+
+
+def decode_photo(data: bytes) -> Photo:
+    """The image in the content of a file.
+
+    Raises:
+        BadImageError: it cannot be used.
+    """
+    if not data:
+        raise BadImageError("is empty")
+    with warnings.catch_warnings():  # Pillow warns of what is refused or accepted here anyway
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(data)) as header:
+                _refuse_by_header(header)
+                orientation, position = _exif(header)
+                pixels = _deep(header) if header.mode.startswith("I") else decode_image(data)
+        except BadImageError:
+            raise
+        except Image.DecompressionBombError as error:
+            raise BadImageError(f"has more than {MOST_PIXELS:,} pixels") from error
+        except Image.UnidentifiedImageError as error:
+            raise BadImageError("is not an image that Pillow knows") from error
+        except MemoryError as error:
+            raise BadImageError("does not fit into memory") from error
+        except Exception as error:  # Pillow's readers raise a dozen types for damaged files
+            raise BadImageError(f"is damaged ({str(error).rstrip('.') or type(error).__name__})") from error
+    return Photo(upright(pixels, orientation), position)
+
+
+def upright(pixels: Tensor, orientation: int) -> Tensor:
+    """Undoes an EXIF orientation, 1 to 8. `[3, H, W]` -> `[3, H, W]`, or `[3, W, H]` from 5 on."""
+    if orientation in _IN_PLACE:
+        return pixels.flip(_IN_PLACE[orientation])
+    return pixels.mT.flip(_SIDEWAYS[orientation]) if orientation in _SIDEWAYS else pixels
+
+
+def shown(name: str | os.PathLike) -> str:
+    """A file's name as text that can be printed and written, whatever its bytes are."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _refuse_by_status(status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise BadImageError("is a folder")
+    if not stat.S_ISREG(status.st_mode):
+        raise BadImageError("is a pipe or a device and no file")
+    if status.st_size > MOST_BYTES:
+        raise BadImageError(f"is a file of {status.st_size / 2**30:.1f} GiB; cut it into tiles")
+
+
+def _refuse_by_header(header: Image.Image) -> None:
+    width, height = header.size
+    if width * height > MOST_PIXELS:
+        raise BadImageError(f"has {width:,} x {height:,} pixels, more than {MOST_PIXELS:,}; cut it into tiles")
+    if min(width, height) < SMALLEST:
+        raise BadImageError(f"is {width} x {height} pixels, too small to show a place")
+    if header.mode.startswith("F"):
+        raise BadImageError("has floating-point pixels, which are no colours")
+
+
+def _exif(header: Image.Image) -> tuple[int, tuple[float, float] | None]:
+    """Orientation and position; a damaged EXIF block costs both, and not the picture."""
+    try:
+        exif = header.getexif()
+        # Pillow itself turns TIFFs upright when it loads them
+        orientation = 1 if header.format == "TIFF" else int(exif.get(_ORIENTATION, 1))
+        return orientation, exif_position(exif)
+    except Exception:  # as above: whatever a damaged block makes Pillow raise
+        return 1, None
+
+
+def _deep(image: Image.Image) -> Tensor:
+    """Grey pixels of 16 bits (or of 32 bits that use 16) as uint8 `[3, H, W]`."""
+    grey = np.asarray(image).astype(np.int64)
+    if grey.min() < 0 or grey.max() > 65_535:
+        raise BadImageError("has pixels of 32 bits, which are no colours")
+    if image.mode == "I" and grey.max() <= 255:  # 8-bit values in a wide type
+        grey = grey * 257
+    return torch.from_numpy((grey // 257).astype(np.uint8)).expand(3, -1, -1).clone()

@@ -1,0 +1,219 @@
+"""Nearest neighbours by inner product, exact or approximate; it knows vectors only, wherever they come from."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ..utils.errors import UserError
+from ..utils.files import atomic_path
+
+Kind = Literal["auto", "flat", "ivf", "ivfpq"]
+KINDS = ("auto", "flat", "ivf", "ivfpq")
+EXACT_UP_TO = 50_000  # vectors; scanning so few takes less time than embedding the query
+MOST_COPIED = 4 * 2**30  # bytes of vectors that "auto" still copies into an inverted file; beyond it, it compresses
+_POINTS_A_CENTRE = 64  # training vectors for each cell; faiss asks for 39 at least
+_CODE_BYTES = 64  # of a compressed vector, at most
+_BLOCK_BYTES = 256 * 2**20  # of vectors that are float32 in memory at once
+_REFINED = 20  # compressed candidates for each answer, re-ranked by their true vectors
+
+
+class VectorIndex:
+    """Vectors, and an approximate index of them where there is one.
+
+    "flat" compares a query with every vector. "ivf" sorts the vectors into cells and compares with those of the
+    `nprobe` nearest cells. "ivfpq" keeps compressed vectors in the cells, and re-ranks the best by their true vectors.
+    Vectors of unit length make inner products cosine similarities.
+
+    Args:
+        vectors: `[N, D]`, float32 or float16; may be a memory map, which is then read as it is needed.
+        approximate: a faiss inverted file over them; None compares with all.
+        nprobe: cells that are looked at.
+    """
+
+    FILE = "cells.faiss"
+
+    def __init__(self, vectors: np.ndarray, approximate=None, nprobe: int = 1):
+        if vectors.ndim != 2 or 0 in vectors.shape or vectors.dtype not in (np.float32, np.float16):
+            raise ValueError(f"vectors must be float32 or float16 [N, D], not {vectors.dtype} {list(vectors.shape)}")
+        self.vectors, self.approximate, self.nprobe = vectors, approximate, nprobe
+
+    @classmethod
+    def build(
+        cls, vectors: np.ndarray, kind: Kind = "auto", *, nlist: int | None = None, nprobe: int | None = None,
+        seed: int = 0,
+    ) -> VectorIndex:  # fmt: skip
+        """Index vectors; the same vectors, seed and number of threads give the same bytes.
+
+        Args:
+            vectors: `[N, D]`, float32 or float16.
+            kind: "flat", "ivf" or "ivfpq"; "auto" is exact below EXACT_UP_TO vectors, and compresses above 4 GiB.
+            nlist: cells; 4 sqrt(N) by default.
+            nprobe: cells that a search looks at; a sixteenth of them by default.
+            seed: of the sample that cells are learned from, and of their first centres.
+
+        Raises:
+            UserError: there are too few vectors for that kind, or no such kind.
+        """
+        if kind not in KINDS:
+            raise UserError(f"There is no kind of index {kind!r}: {', '.join(KINDS)}.")
+        index = cls(vectors)
+        kind = choose_kind(vectors) if kind == "auto" else kind
+        if kind != "flat":
+            nlist = cells_for(len(vectors)) if nlist is None else nlist
+            if not 1 <= nlist <= len(vectors):
+                raise UserError(f"{len(vectors):,} vectors cannot fill {nlist:,} cells. Lower --nlist.")
+            index.nprobe = min(nlist, max(1, nlist // 16) if nprobe is None else nprobe)
+            index.approximate = _inverted_file(index, kind, nlist, seed)
+        return index
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    @property
+    def kind(self) -> str:
+        """flat, ivf or ivfpq."""
+        if self.approximate is None:
+            return "flat"
+        return "ivfpq" if _is_compressed(self.approximate) else "ivf"
+
+    def search(
+        self, queries: np.ndarray, k: int = 5, *, exact: bool = False, nprobe: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The most similar vectors, best first; among equals the one of the lower row.
+
+        Args:
+            queries: `[Q, D]`.
+            k: answers for each; never more than there are vectors.
+            exact: compare with every vector.
+            nprobe: cells to look at; by default as built.
+
+        Returns:
+            similarities float32 `[Q, k]` and rows int64 `[Q, k]`.
+        """
+        queries = np.ascontiguousarray(queries, np.float32)
+        if queries.ndim != 2 or queries.shape[1] != self.vectors.shape[1]:
+            raise ValueError(f"queries must be [Q, {self.vectors.shape[1]}], not {list(queries.shape)}")
+        if k < 1 or (nprobe is not None and nprobe < 1):
+            raise UserError("k and nprobe must be 1 at least.")
+        if not np.isfinite(queries).all():
+            raise UserError("The queries' embeddings are not finite: the model diverged. Use earlier weights.")
+        k = min(k, len(self))
+        if self.approximate is None or exact:
+            return self._exact(queries, k)
+        return self._near(queries, k, self.nprobe if nprobe is None else nprobe)
+
+    def save(self, folder: str | os.PathLike) -> None:
+        """Write what a search needs besides the vectors, which are kept by whoever has them."""
+        if self.approximate is not None:
+            import faiss
+
+            self.approximate.nprobe = self.nprobe  # it is written too, and must not be that of the last search
+            with atomic_path(Path(folder) / self.FILE) as file:
+                faiss.write_index(self.approximate, str(file))
+
+    @classmethod
+    def load(cls, vectors: np.ndarray, folder: str | os.PathLike, nprobe: int = 1) -> VectorIndex:
+        """The index that `save` wrote into a folder, over its vectors."""
+        file = Path(folder) / cls.FILE
+        if not file.is_file():
+            return cls(vectors)
+        import faiss
+
+        try:
+            approximate = faiss.read_index(str(file))
+        except RuntimeError as error:
+            raise UserError(f"{file} cannot be read: it is damaged. Build the index again.") from error
+        if (approximate.ntotal, approximate.d) != vectors.shape:
+            raise UserError(f"{file} belongs to other vectors. Build the index again.")
+        return cls(vectors, approximate, nprobe)
+
+    def blocks(self, rows: np.ndarray | None = None):
+        """(first row, float32 `[n, D]`) of all vectors, or of rising rows, as many at a time as memory allows."""
+        step = max(1, _BLOCK_BYTES // (4 * self.vectors.shape[1]))
+        count = len(self) if rows is None else len(rows)
+        for start in range(0, count, step):
+            part = slice(start, start + step) if rows is None else rows[start : start + step]
+            yield start, np.ascontiguousarray(self.vectors[part], np.float32)
+
+    def _exact(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        import faiss
+
+        best = None
+        for start, block in self.blocks():
+            some = min(k, len(block))
+            found, rows = faiss.knn(queries, block, some, metric=faiss.METRIC_INNER_PRODUCT)
+            part = (found, rows + start)
+            best = part if best is None else tuple(np.concatenate(both, axis=1) for both in zip(best, part))
+            best = _sorted(*best, k)
+        return best
+
+    def _near(self, queries: np.ndarray, k: int, nprobe: int) -> tuple[np.ndarray, np.ndarray]:
+        compressed = _is_compressed(self.approximate)
+        wanted = min(len(self), k * _REFINED if compressed else k)
+        # set, not passed as search parameters: pytorch-metric-learning imports faiss's replacements, which take none
+        self.approximate.nprobe = min(nprobe, self.approximate.nlist)
+        found, rows = self.approximate.search(queries, wanted)
+        found = np.where(rows < 0, -np.inf, self._true(queries, rows) if compressed else found).astype(np.float32)
+        found, rows = _sorted(found, rows, k)
+        few = (rows < 0).any(axis=1)  # the cells held fewer than k
+        if few.any():
+            found[few], rows[few] = self._exact(queries[few], k)
+        return found, rows
+
+    def _true(self, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Inner products with the vectors of the rows `[Q, R]`; a row of -1 gives any number."""
+        return np.stack([self.vectors[some].astype(np.float32) @ query for query, some in zip(queries, rows)])
+
+
+def choose_kind(vectors: np.ndarray) -> Kind:
+    """What "auto" stands for."""
+    if len(vectors) < EXACT_UP_TO:
+        return "flat"
+    return "ivf" if 4 * vectors.size <= MOST_COPIED else "ivfpq"
+
+
+def cells_for(count: int) -> int:
+    """Cells for so many vectors: 4 sqrt(N), and few enough to be learned."""
+    return max(1, min(round(4 * math.sqrt(count)), count // 39))
+
+
+def _inverted_file(index: VectorIndex, kind: Kind, nlist: int, seed: int):
+    import faiss
+
+    count, size = index.vectors.shape
+    half = index.vectors.dtype == np.float16
+    code = _code(count, size) if kind == "ivfpq" else "SQfp16" if half else "Flat"
+    built = faiss.index_factory(size, f"IVF{nlist},{code}", faiss.METRIC_INNER_PRODUCT)
+    built.cp.seed = seed + 1
+    if kind == "ivfpq":
+        built.pq.cp.seed = seed + 1
+    wanted = min(count, max(_POINTS_A_CENTRE * nlist, 256 * _POINTS_A_CENTRE if kind == "ivfpq" else 0))
+    rows = np.sort(np.random.default_rng(seed).choice(count, wanted, replace=False))
+    built.train(np.ascontiguousarray(index.vectors[rows], np.float32))
+    for _, block in index.blocks():
+        built.add(block)
+    return built
+
+
+def _code(count: int, size: int) -> str:
+    """Product quantizer for vectors of that size: as many bytes as divide it, at most _CODE_BYTES."""
+    bits = 8 if count >= 39 * 256 else 4
+    if count < 39 * 16:
+        raise UserError(f"{count:,} vectors are too few for ivfpq, which needs {39 * 16}. Use --kind flat.")
+    parts = max(part for part in range(1, _CODE_BYTES + 1) if size % part == 0)
+    return f"PQ{parts}x{bits}np"  # np: without the polysemous training, which takes minutes and is of no use here
+
+
+def _is_compressed(approximate) -> bool:
+    return hasattr(approximate, "pq")
+
+
+def _sorted(found: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k best of each line, by similarity and then by row."""
+    order = np.lexsort((rows, -found), axis=1)[:, :k]
+    return np.take_along_axis(found, order, axis=1), np.take_along_axis(rows, order, axis=1)

@@ -1,0 +1,178 @@
+"""What a model costs: parameters, multiply-accumulates and time for one query and one reference."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import statistics
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+ROLES = ("query", "reference")
+
+
+class Cost(NamedTuple):
+    """Size and work of a network, or of a part of it.
+
+    Args:
+        parameters: numbers in its parameters; buffers such as running means are not counted.
+        macs: multiply-accumulates of convolutions and matrix products; activations and sums are not counted.
+        attention_macs: how many of `macs` are the two products inside `scaled_dot_product_attention`. Most profilers
+            do not see them, so that published figures are rather `macs - attention_macs`.
+    """
+
+    parameters: int
+    macs: int
+    attention_macs: int
+
+
+class Complexity(NamedTuple):
+    """Cost of a model with two towers, of its two trunks together, and of each."""
+
+    whole: Cost
+    trunks: Cost
+    query_trunk: Cost
+    reference_trunk: Cost
+
+
+def complexity(model: nn.Module) -> Complexity:
+    """Cost of embedding one query and one reference of the model's sizes; no number of the network is computed.
+
+    Weights that both towers share are counted once, as parameters; the work is that of both towers.
+
+    Papers differ in what they count: GeoDTR+'s 24.7 M parameters and 11.25 G are those of its trunks alone.
+
+    Args:
+        model: a `TwoTower`; each tower keeps its backbone as `trunk`.
+
+    Raises:
+        ValueError: a tower does not call its trunk as a module, so that nobody can say what it costs.
+    """
+    trunks = [getattr(model, f"{role}_tower").trunk for role in ROLES]
+    (query, query_trunk), (reference, reference_trunk) = (_work(model, *each) for each in zip(ROLES, trunks))
+    return Complexity(
+        Cost(count_parameters(model), *_sum(query, reference)),
+        Cost(count_parameters(*trunks), *_sum(query_trunk, reference_trunk)),
+        Cost(count_parameters(trunks[0]), *query_trunk),
+        Cost(count_parameters(trunks[1]), *reference_trunk),
+    )
+
+
+def count_parameters(*modules: nn.Module) -> int:
+    """Numbers in the parameters of some modules, each parameter once."""
+    unique = {id(parameter): parameter.numel() for module in modules for parameter in module.parameters()}
+    return sum(unique.values())
+
+
+@torch.no_grad()
+def inference_time(
+    model: nn.Module, device: torch.device | str, batch: int = 1, *, repeats: int = 20, precision: str = "fp32"
+) -> float:
+    """Seconds in which a model embeds a batch of queries and the references that go with them.
+
+    Args:
+        model: a `TwoTower`; it is moved to `device` and stays there.
+        device: where to measure; whatever else runs there makes the time longer.
+        batch: pairs at once. The times of GeoDTR+'s Table VII are those of a batch, of 32 pairs by default.
+        repeats: measured passes, whose median counts; three more come before them.
+        precision: `fp32`, or `bf16` for autocast.
+    """
+    device = torch.device(device)
+    model.to(device)
+    images = {role: torch.rand(batch, 3, *getattr(model, f"{role}_size"), device=device) for role in ROLES}
+    with _evaluation(model), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        for _ in range(3):
+            model(**images)
+        return statistics.median(_seconds(model, images, device) for _ in range(repeats))
+
+
+def _seconds(model: nn.Module, images: dict[str, Tensor], device: torch.device) -> float:
+    wait = getattr(torch, device.type).synchronize  # kernels still run when the call that asked for them returns
+    wait()
+    start = time.perf_counter()
+    model(**images)
+    wait()
+    return time.perf_counter() - start
+
+
+Work = tuple[int, int]  # multiply-accumulates, and those of attention among them
+
+
+def _sum(*parts: Work) -> Work:
+    return sum(macs for macs, _ in parts), sum(attention for _, attention in parts)
+
+
+@torch.no_grad()
+def _work(model: nn.Module, role: str, trunk: nn.Module) -> tuple[Work, Work]:
+    """Work of one tower and of its trunk on one image."""
+    starts: list[Work] = []
+    ends: list[Work] = []
+    with _evaluation(model), _no_fast_path(), FakeTensorMode(), _Counter(display=False) as counter:
+        hooks = [
+            trunk.register_forward_pre_hook(lambda *_: starts.append(counter.work())),
+            trunk.register_forward_hook(lambda *_: ends.append(counter.work())),
+        ]
+        try:
+            image = torch.empty(1, 3, *getattr(model, f"{role}_size"))
+            torch.func.functional_call(model, _shapes(model), kwargs={role: image})
+        finally:
+            for hook in hooks:
+                hook.remove()
+    if not ends:
+        raise ValueError(f"The {role} tower of {type(model).__name__} does not call its `trunk` as a module.")
+    (macs, attention), (macs_before, attention_before) = _sum(*ends), _sum(*starts)
+    return counter.work(), (macs - macs_before, attention - attention_before)
+
+
+class _Counter(FlopCounterMode):
+    """torch's counter, which knows the attention of every device but the CPU."""
+
+    CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+
+    def __init__(self, **options):
+        super().__init__(custom_mapping={self.CPU_ATTENTION: _attention_flops}, **options)
+
+    def work(self) -> Work:
+        """What was done until now; torch counts a multiplication and an addition as two."""
+        attention = self.get_flop_counts().get("Global", {}).get(self.CPU_ATTENTION, 0)
+        return self.get_total_flops() // 2, attention // 2
+
+
+def _attention_flops(query, key, value, *_, out_shape=None, **__) -> int:
+    """Shapes [B, heads, tokens, width] -> operations of query x key and of weights x value."""
+    return 2 * math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+
+
+def _shapes(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers of the fake mode that is on; as if on the CPU, for autocast knows no device "meta"."""
+    tensors = (*model.named_parameters(), *model.named_buffers())
+    return {name: torch.empty(tensor.shape, dtype=tensor.dtype) for name, tensor in tensors}
+
+
+@contextlib.contextmanager
+def _no_fast_path() -> Iterator[None]:
+    """Without the fused encoder layer of torch's Transformer, in which the counter sees nothing."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+@contextlib.contextmanager
+def _evaluation(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode; afterwards every module is in the mode in which it was."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training

@@ -1,0 +1,144 @@
+"""Several processes, each with a part of every batch: who am I, and what do all of us have together?
+
+Everything here does nothing in a single process, so that callers need no special case.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from .errors import UserError
+
+TIMEOUT = timedelta(minutes=30)  # the first process may render a world or read a data set for so long
+
+
+def launched() -> bool:
+    """Whether torchrun started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def join(device: torch.device) -> None:
+    """Meet the other processes that torchrun started: NCCL between GPUs, Gloo between CPUs."""
+    if launched() and not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+
+
+def leave() -> None:
+    """End the meeting."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def world_size() -> int:
+    """Number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Number of this process, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes files and prints."""
+    return not launched() or int(os.environ["RANK"]) == 0
+
+
+def local_rank() -> int:
+    """Number of this process on its machine, which is the number of its GPU."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def wait_for_all() -> None:
+    """Go on when all processes have come here."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def share_of(count: int, what: str = "--batch-size") -> int:
+    """One process's part of a number of rows. Raises UserError where the parts would differ in size."""
+    if count % world_size():
+        near = max(world_size(), round(count / world_size()) * world_size())
+        raise UserError(
+            f"{what} {count} cannot be shared evenly by {world_size()} processes. Choose a multiple, such as {near}."
+        )
+    return count // world_size()
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """The rows [B, ...] of all processes, [world * B, ...] in the order of their ranks, with gradient.
+
+    Each process is taken to compute the same loss from the result, and gradients to be averaged over the processes
+    afterwards, as DistributedDataParallel does: the parameters then get the gradient of that loss.
+    """
+    return rows if world_size() == 1 else _GatherRows.apply(rows)
+
+
+def average_gradients(parameters: Iterable[Tensor]) -> None:
+    """Gradients of what DistributedDataParallel does not see, such as a temperature that a loss learns."""
+    if world_size() > 1:
+        for parameter in parameters:
+            if parameter.grad is not None:
+                dist.all_reduce(parameter.grad.div_(world_size()))
+
+
+def gather_objects(value: Any) -> list[Any]:
+    """A small value of every process, by rank."""
+    if world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def gather_shards(rows: Tensor, count: int) -> Tensor:
+    """The rows of `shard` of all processes put together again, [count, ...], without gradient."""
+    if world_size() == 1:
+        return rows
+    most = -(-count // world_size())
+    padded = rows.new_zeros(most, *rows.shape[1:])
+    padded[: len(rows)] = rows
+    parts = [torch.empty_like(padded) for _ in range(world_size())]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[: len(shard(count, i))] for i, part in enumerate(parts)])
+
+
+def shard(count: int, of: int | None = None) -> range:
+    """Which of `count` rows are a process's: consecutive ones, this process's by default."""
+    number, all_ = rank() if of is None else of, world_size()
+    return range(count * number // all_, count * (number + 1) // all_)
+
+
+@contextlib.contextmanager
+def first_alone() -> Iterator[None]:
+    """The first process does this while the others wait; then they do, and find in place what it left."""
+    if not is_first():
+        wait_for_all()
+    yield
+    if is_first():
+        wait_for_all()
+
+
+class _GatherRows(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, rows: Tensor) -> Tensor:
+        rows = rows.contiguous()
+        parts = [torch.empty_like(rows) for _ in range(world_size())]
+        dist.all_gather(parts, rows)
+        context.count = len(rows)
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        gradient = gradient.contiguous()
+        dist.all_reduce(gradient)  # one loss in every process: the sum is the number of processes times its gradient
+        begin = rank() * context.count
+        return gradient[begin : begin + context.count]
