@@ -149,6 +149,7 @@ def build_trainer(
     }
     miner = choices.tuple_miner(recipe.loss, transform.multiplier > 1)
     sampler = build_sampler(config, train)
+    weights = {"metric_loss": 1.0, "counterfactual_loss": recipe.loss.counterfactual}
     steps = len(sampler) if sampler is not None else len(train.pairs) // optim.batch_size
     learned = [*model.parameters(), *losses["metric_loss"].parameters()]  # a loss may learn its temperature
     optimizer = choices.optimizer(optim, learned, fused=device.type == "cuda")
@@ -163,7 +164,7 @@ def build_trainer(
         mining_funcs={"tuple_miner": miner},
         sampler=sampler,
         lr_schedulers=choices.schedule(optim, optimizer, steps),
-        loss_weights={"metric_loss": 1.0, "counterfactual_loss": recipe.loss.counterfactual},
+        loss_weights={name: weights[name] for name in losses},
         data_device=device,
         dataloader_num_workers=choose_workers(config.workers, device),
         batch_transform=transform,

@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from ..augmentations import CutoutAugmentation, LayoutSimulation, SemanticAugmentation
-from ..losses import InfoNCELoss, NearbyPlaces, SoftMarginTripletLoss
+from ..losses import InfoNCELoss, NearbyPlaces, SARELoss, SoftMarginTripletLoss, TupleHingeLoss
 from ..methods import Augment, Loss, Optim
 from ..miners import CHSG, TwinMiner
 from ..utils.asam import ASAM
@@ -28,7 +28,13 @@ PML_LOSSES = {
     "multi_similarity": pml_losses.MultiSimilarityLoss,
     "circle": pml_losses.CircleLoss,
 }
-LOSSES = ("soft_margin", "info_nce", *PML_LOSSES)
+# losses of ground-to-ground place recognition
+TUPLE_LOSSES = {
+    "hinge": lambda loss, exclusion: TupleHingeLoss(loss.margin, exclusion=exclusion),
+    "sare_ind": lambda loss, exclusion: SARELoss("ind", loss.kernel, exclusion=exclusion),
+    "sare_joint": lambda loss, exclusion: SARELoss("joint", loss.kernel, exclusion=exclusion),
+}
+LOSSES = ("soft_margin", "info_nce", *TUPLE_LOSSES, *PML_LOSSES)
 MINERS = {
     "all": lambda: None,
     "batch_hard": lambda: pml_miners.BatchHardMiner(distance=CosineSimilarity()),
@@ -47,6 +53,8 @@ def metric_loss(loss: Loss, exclusion: NearbyPlaces | None = None) -> nn.Module:
         return SoftMarginTripletLoss(loss.alpha, loss.hard_ratio, exclusion=exclusion)
     if loss.name == "info_nce":
         return InfoNCELoss(loss.temperature, loss.learn_temperature, loss.label_smoothing, exclusion=exclusion)
+    if loss.name in TUPLE_LOSSES:
+        return TUPLE_LOSSES[loss.name](loss, exclusion)
     if loss.name not in PML_LOSSES:
         raise UnknownNameError("loss", loss.name, LOSSES)
     if exclusion is not None:
@@ -73,15 +81,19 @@ def tuple_miner(loss: Loss, twins: bool) -> Any:
 def optimizer(optim: Optim, parameters: Iterable[nn.Parameter], fused: bool) -> torch.optim.Optimizer:
     """The optimizer by name, in ASAM's two passes where the recipe asks for it."""
     trained = [parameter for parameter in parameters if parameter.requires_grad]
-    chosen = OPTIMIZERS[optim.name](
-        trained, lr=optim.lr, weight_decay=optim.weight_decay, eps=optim.eps, fused=fused and not optim.sharpness
-    )
+    common = dict(lr=optim.lr, weight_decay=optim.weight_decay, fused=fused and not optim.sharpness)
+    if optim.name == "sgd":
+        chosen = torch.optim.SGD(trained, momentum=optim.momentum, **common)
+    else:
+        chosen = OPTIMIZERS[optim.name](trained, eps=optim.eps, **common)
     return ASAM(chosen, optim.sharpness) if optim.sharpness else chosen
 
 
 def schedule(optim: Optim, chosen: torch.optim.Optimizer, steps_per_epoch: int) -> dict[str, LRScheduler]:
     """The schedule under the key that makes the trainer step it once an epoch, or once a step."""
     shape = SCHEDULES[optim.schedule]
+    if optim.schedule == "halving" and optim.schedule_step == "step":
+        raise UserError("The schedule 'halving' counts epochs. Choose --optim.schedule_step epoch.")
     if optim.schedule_step == "epoch":
         found = shape(chosen, optim.epochs, optim.warmup_epochs, optim.zero_first_epoch)
         return {"trunk_scheduler_by_epoch": found}

@@ -22,6 +22,7 @@ from .config import RunConfig
 from .data import load_indexes
 from .evaluate import Evaluator
 from .log import log, start_log, stop_log
+from .look_ahead import initialise, whiten
 from .pictures import learning_curve, retrieval_examples
 from .results import chance_of, describe, table, test_entry
 from .run_folder import RunFolder
@@ -190,6 +191,8 @@ class Run:
                 self.folder.drop_metrics_after(start - 1)
             log.info(f"resumed after epoch {start - 1}")
         else:
+            if not self.config.init_weights:
+                initialise(self.model, self.train_index, self.views, self.config.seed)
             save_training_state(self.folder.state_file, self.trainer, 0)  # resumable from the first step on
         try:
             self.trainer.train(start, self.config.recipe.optim.epochs)
@@ -208,7 +211,8 @@ class Run:
     def _report(self) -> dict[str, Any]:
         distributed.wait_for_all()  # the first process has written its line
         metrics = self.folder.metrics() if self.trainer else []
-        last = metrics[-1]["tests"] if self.trainer else self.evaluate()
+        whitened = self.trainer and whiten(self.model, self.train_index, self.views, self.config.seed)
+        last = metrics[-1]["tests"] if self.trainer and not whitened else self.evaluate()
         best = self.trainer.best if self.trainer else None
         polar = self.model.polar
         results = {

@@ -73,13 +73,16 @@ class Loss:
     """What is minimised.
 
     Args:
-        name: soft_margin, info_nce, or one of pytorch-metric-learning's: triplet, contrastive, multi_similarity, circle
+        name: soft_margin, info_nce, hinge (NetVLAD's), sare_ind, sare_joint, or one of pytorch-metric-learning's:
+            triplet, contrastive, multi_similarity, circle
         miner: which triplets of a batch count: all, batch_hard, semihard, twin (negatives are the twins), twin+all
         alpha: slope of the soft margin, on squared distances
         hard_ratio: share of the hardest triplets that soft_margin keeps; 1 keeps all
         temperature: of info_nce, where learning starts if it is learned
         learn_temperature: let info_nce learn its temperature
         label_smoothing: of info_nce
+        margin: of hinge, on squared distances
+        kernel: of sare_ind and sare_joint
         counterfactual: weight of the counterfactual loss; 0 leaves the branch out
         beta: slope of the counterfactual loss, on squared distances
     """
@@ -91,6 +94,8 @@ class Loss:
     temperature: float = 0.07
     learn_temperature: bool = True
     label_smoothing: float = 0.1
+    margin: float = 0.1
+    kernel: Literal["gaussian", "exponential", "cauchy"] = "gaussian"
     counterfactual: float = 1.0
     beta: float = 5.0
 
@@ -100,15 +105,16 @@ class Optim:
     """How the weights move.
 
     Args:
-        name: adamw or adam
+        name: adamw, adam, or sgd
         lr: peak learning rate
         weight_decay: on all parameters, as the authors do
-        eps: the optimizer's denominator term
+        eps: the denominator term of adamw and adam
+        momentum: of sgd
         sharpness: rho of adaptive sharpness-aware minimisation (ASAM), which doubles the work of a step; 0 is without
         epochs: passes over the training pairs
         batch_size: raw pairs in a batch, of all processes together; CHSG doubles the rows that the network sees
-        micro_batch: pairs that the network holds in memory at once, if less than a batch (gradient caching); null is all
-        schedule: what follows the warm-up: cosine (half a cosine, down to zero) or constant
+        micro_batch: pairs that the network holds in memory at once (gradient caching); null is all of a batch
+        schedule: after the warm-up: cosine (half of one, down to zero), constant, or halving (every 5 epochs)
         schedule_step: the learning rate changes once an epoch, or with every step
         warmup_epochs: epochs until the peak
         zero_first_epoch: reproduce GeoDTR's schedule, whose first epoch has a learning rate of 0
@@ -117,15 +123,16 @@ class Optim:
         precision: bf16 runs the network in bfloat16 autocast; losses and ranks stay in fp32
     """
 
-    name: Literal["adamw", "adam"] = "adamw"
+    name: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float = 1e-4
     weight_decay: float = 0.03
     eps: float = 1e-6
+    momentum: float = 0.9
     sharpness: float = 0.0
     epochs: int = 200
     batch_size: int = 32
     micro_batch: int | None = None
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "constant", "halving"] = "cosine"
     schedule_step: Literal["epoch", "step"] = "epoch"
     warmup_epochs: float = 5
     zero_first_epoch: bool = False

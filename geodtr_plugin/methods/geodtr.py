@@ -53,7 +53,9 @@ class GeoDTR(TwoTower):
             evaluation=Evaluation(every=5),
         ),
     }
-    recipes["laptop_offset"] = recipes["laptop"].but(model={"polar": False})
+    recipes["laptop_offset"] = recipes["laptop"].but(  # with strong ones ten epochs are too few from scratch
+        model={"polar": False}, augment={"layout": "weak", "semantic": "weak"}
+    )
 
     facts = Facts(
         title="Cross-View Geo-Localization via Learning Disentangled Geometric Layout Correspondence",

@@ -9,6 +9,7 @@ from . import register_method
 from ._base import Facts, TwoTower, scores
 from ._recipe import Evaluation, Optim, Recipe
 
+
 @register_method("geodtr_plus")
 class GeoDTRPlus(TwoTower):
     """GeoDTR+ (Zhang et al., TPAMI 2024).
@@ -65,6 +66,7 @@ class GeoDTRPlus(TwoTower):
         url="https://arxiv.org/abs/2308.09624",
         code="https://github.com/zxh009123/GeoDTR_plus",
         licence="none",
+        weights="https://github.com/zxh009123/GeoDTR_plus (README, Pre-trained weights)",
         published={
             ("cvusa", "cvusa", True): scores(95.40, 98.44, 99.05, 99.75),  # Table I
             ("cvusa", "cvusa", False): scores(95.05, 98.42, 98.92, 99.77),

@@ -24,7 +24,7 @@ class Cost(NamedTuple):
         parameters: numbers in its parameters; buffers such as running means are not counted.
         macs: multiply-accumulates of convolutions and matrix products; activations and sums are not counted.
         attention_macs: how many of `macs` are the two products inside `scaled_dot_product_attention`. Most profilers
-            do not see them, so that published figures are rather `macs - attention_macs`.
+            do not see them, so that many published figures are `macs - attention_macs`.
     """
 
     parameters: int

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .ragged import group
 from .similarity import (
     Vectors,
     exact_similarities,
@@ -34,7 +35,7 @@ class Ranks:
         plain: int64 `[N]`, references that beat the best positive; positives do not compete with each other.
         without_neutrals: int64 `[N]`, the same with the query's neutrals taken out of the gallery.
         found: bool `[N]`, whether the gallery holds a positive at all; where not, both ranks are `num_references`.
-        num_references: size of the gallery.
+        num_references: size of the gallery; where the truth has groups, the number of groups, which are what is ranked.
     """
 
     plain: np.ndarray
@@ -64,6 +65,10 @@ def rank_queries(
 ) -> Ranks:
     """Rank of each query's best positive by cosine similarity, exactly.
 
+    Where the truth has groups, what is counted are groups: a list of the most similar references, of which only the
+    first of every group is kept, and in it the first right one. A positive that another reference of its own group
+    beats is not in that list.
+
     The ranks are those of float64 arithmetic, whatever the tiles: similarities come from float32 products, and where
     one lies within their rounding error of the best positive's, it is computed again in float64.
 
@@ -89,12 +94,13 @@ def rank_queries(
         queries, references = Vectors(query, "query", device, side), Vectors(reference, "reference", device, side)
         _check_sizes(queries, references, truth, ref_includes_query)
         pairs = _Pairs(truth or Truth.diagonal(len(queries)), len(references), ref_includes_query)
-        best = _best(queries, references, pairs, side)
+        best = _best(queries, references, pairs, side, ties)
         threshold = best + (-TIE if ties == "pessimistic" else TIE)  # what is at least this counts
-        without = _count_all(queries, references, threshold, pairs, side, progress)
+        rows = side if pairs.groups is None else max(1, min(side, CPU_BYTES // (4 * pairs.num_groups)))
+        without = _count_all(queries, references, threshold, pairs, side, rows, progress)
         neutral = _count_neutrals(queries, references, threshold, pairs, side)
     found = np.isfinite(best.cpu().numpy())
-    num = len(references)
+    num = len(references) if pairs.groups is None else pairs.num_groups
     return Ranks(np.where(found, without + neutral, num), np.where(found, without, num), found, num)
 
 
@@ -108,7 +114,11 @@ def tile_side(size: int, buffer_bytes: int) -> int:
 
 
 class _Pairs:
-    """(query, reference) index pairs of a truth, sorted by query: positives, neutrals, and all that do not compete."""
+    """(query, reference) index pairs of a truth, sorted by query: positives, neutrals, and all that do not compete.
+
+    With groups, also `groups` (numbers from 0, `[M]`), their number, and `mates`: references that are not right in
+    groups that hold a right one.
+    """
 
     def __init__(self, truth: Truth, num_references: int, ref_includes_query: bool):
         def keys(ragged):
@@ -120,18 +130,44 @@ class _Pairs:
         if truth.neutrals is not None:
             neutrals = np.setdiff1d(keys(truth.neutrals), np.concatenate([positives, themselves]))
         left_out = np.sort(np.concatenate([positives, neutrals, themselves]))
-        self.positives, self.neutrals, self.left_out = (
-            tuple(map(torch.from_numpy, np.divmod(part, num_references))) for part in (positives, neutrals, left_out)
+        self.groups, self.num_groups, mates = None, 0, np.empty(0, np.int64)
+        if truth.groups is not None:
+            names, numbers = np.unique(truth.groups, return_inverse=True)
+            self.groups, self.num_groups = torch.from_numpy(numbers.reshape(-1)), len(names)
+            rows, columns = np.divmod(positives, num_references)
+            asked = np.unique(np.stack([rows, numbers.reshape(-1)[columns]]), axis=1)
+            members = group(numbers.reshape(-1), asked[1])
+            every = np.repeat(asked[0], members.counts()) * num_references + members.values
+            mates = np.setdiff1d(every, left_out)
+        self.positives, self.neutrals, self.left_out, self.mates = (
+            tuple(map(torch.from_numpy, np.divmod(part, num_references)))
+            for part in (positives, neutrals, left_out, mates)
         )
 
 
-def _best(query: Vectors, reference: Vectors, pairs: _Pairs, side: int) -> Tensor:
-    """Similarity of each query's best positive, float64 `[N]`; infinite where it has none."""
+def _best(query: Vectors, reference: Vectors, pairs: _Pairs, side: int, ties: str) -> Tensor:
+    """Similarity of each query's best positive that its own group does not hide, float64 `[N]`; infinite without."""
     rows, columns = (part.to(query.device) for part in pairs.positives)
     similarities = pair_similarities(query, rows, reference, columns, side)
+    if len(pairs.mates[0]):
+        hidden = similarities <= _best_mates(query, reference, pairs, side) + (TIE if ties == "pessimistic" else -TIE)
+        rows, similarities = rows[~hidden], similarities[~hidden]
     best = torch.full((len(query),), -torch.inf, dtype=torch.float64, device=query.device)
     best.scatter_reduce_(0, rows, similarities, reduce="amax")
     return torch.where(torch.isinf(best), torch.inf, best)
+
+
+def _best_mates(query: Vectors, reference: Vectors, pairs: _Pairs, side: int) -> Tensor:
+    """For every positive, the highest similarity of a wrong reference of its group, float64; -infinity without one."""
+    keys = [rows * pairs.num_groups + pairs.groups[columns] for rows, columns in (pairs.mates, pairs.positives)]
+    known, at = keys[0].unique(return_inverse=True)
+    rows, columns = (part.to(query.device) for part in pairs.mates)
+    similarities = pair_similarities(query, rows, reference, columns, side)
+    highest = torch.full((len(known) + 1,), -torch.inf, dtype=torch.float64, device=query.device)
+    highest.scatter_reduce_(0, at.to(query.device), similarities, reduce="amax")
+    wanted = torch.searchsorted(known, keys[1]).clamp(max=len(known) - 1)
+    wanted[known[wanted] != keys[1]] = len(known)  # the last one, which nothing was written to
+    return highest[wanted.to(query.device)]
 
 
 def _count_neutrals(query: Vectors, reference: Vectors, threshold: Tensor, pairs: _Pairs, side: int) -> np.ndarray:
@@ -142,19 +178,20 @@ def _count_neutrals(query: Vectors, reference: Vectors, threshold: Tensor, pairs
 
 
 def _count_all(
-    query: Vectors, reference: Vectors, threshold: Tensor, pairs: _Pairs, side: int, progress: bool
+    query: Vectors, reference: Vectors, threshold: Tensor, pairs: _Pairs, side: int, height: int, progress: bool
 ) -> np.ndarray:
-    """Number of competing references that reach each query's threshold, int64 `[N]`."""
+    """Number of competing references, or groups, that reach each query's threshold, int64 `[N]`; `height` queries at
+    once."""
     counts = []
-    starts = range(0, len(query), side)
+    starts = range(0, len(query), height)
     if progress:
         from tqdm import tqdm
 
         starts = tqdm(starts, desc="ranking", unit="block", leave=False)
     for start in starts:
-        block = _Block(query, slice(start, start + side), reference, threshold, pairs)
+        block = _Block(query, slice(start, start + height), reference, threshold, pairs)
         columns = [slice(left, min(left + side, len(reference))) for left in range(0, len(reference), side)]
-        counts.append(sum(block.count(column) for column in columns).cpu())
+        counts.append(block.count(columns).cpu())
     return torch.cat(counts).numpy()
 
 
@@ -173,19 +210,30 @@ class _Block:
         ends = torch.searchsorted(left_rows, torch.tensor([rows.start, rows.stop]))
         self.left_rows = (left_rows[ends[0] : ends[1]] - rows.start).to(query.device)
         self.left_columns = left_columns[ends[0] : ends[1]].to(query.device)
+        self.groups = None if pairs.groups is None else pairs.groups.to(query.device)
+        self.num_groups = pairs.num_groups
 
-    def count(self, columns: slice) -> Tensor:
-        """Number of competing references in `columns` that reach the thresholds, int64 `[n]`."""
+    def count(self, tiles: list[slice]) -> Tensor:
+        """Number of competing references in all tiles, or of their groups, that reach the thresholds, int64 `[n]`."""
+        if self.groups is None:
+            return sum(self.reached(columns).sum(dim=1) for columns in tiles)
+        hits = torch.zeros(len(self.unit), self.num_groups, dtype=torch.int32, device=self.query.device)
+        for columns in tiles:
+            hits.index_add_(1, self.groups[columns], self.reached(columns).int())
+        return (hits > 0).sum(dim=1)
+
+    def reached(self, columns: slice) -> Tensor:
+        """Which competing references in `columns` reach the thresholds, bool `[n, columns]`."""
         tile = tile_similarities(self.unit, self.reference, columns)
         here = (self.left_columns >= columns.start) & (self.left_columns < columns.stop)
         tile[self.left_rows[here], self.left_columns[here] - columns.start] = LEFT_OUT
-        counts = (tile > self.surely).sum(dim=1)
-        unsure = ((tile >= self.possibly).sum(dim=1) > counts).nonzero()[:, 0]
+        reached = tile > self.surely
+        unsure = ((tile >= self.possibly).sum(dim=1) > reached.sum(dim=1)).nonzero()[:, 0]
         if len(unsure):
             exact = exact_similarities(self.query, self.first + unsure, self.reference, columns)
             exact[tile[unsure] == LEFT_OUT] = LEFT_OUT
-            counts[unsure] = (exact >= self.threshold[unsure, None]).sum(dim=1)
-        return counts
+            reached[unsure] = exact >= self.threshold[unsure, None]
+        return reached
 
 
 def _working_device(query: Tensor | np.ndarray, device: torch.device | str | None) -> torch.device:

@@ -54,4 +54,16 @@ def warmup_constant(
     return LambdaLR(optimizer, lambda epoch: (epoch + first) / warmup_epochs if epoch < warmup_epochs else 1.0)
 
 
-SCHEDULES = {"cosine": warmup_cosine, "constant": warmup_constant}
+def warmup_halving(
+    optimizer: Optimizer, epochs: int, warmup_epochs: int = 0, zero_first_epoch: bool = False, every: int = 5
+) -> LambdaLR:
+    """Linear warm-up, then half the rate after each ``every`` epochs (NetVLAD's). See :func:`warmup_cosine`."""
+    first = 0 if zero_first_epoch else 1
+
+    def factor(epoch: int) -> float:
+        return (epoch + first) / warmup_epochs if epoch < warmup_epochs else 0.5 ** ((epoch - warmup_epochs) // every)
+
+    return LambdaLR(optimizer, factor)
+
+
+SCHEDULES = {"cosine": warmup_cosine, "constant": warmup_constant, "halving": warmup_halving}

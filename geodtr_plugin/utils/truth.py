@@ -19,12 +19,20 @@ class Truth:
     Args:
         positives: per query, indices into the gallery. A query without any can never be answered.
         neutrals: per query, indices into the gallery that the hit rate leaves out (VIGOR's semi-positives).
+        groups: per reference, an integer `[M]`: references of one group (the views cut from one panorama) stand in a
+            ranking once, at the place of the most similar of them, which also decides whether the group is right. In
+            Tokyo 24/7 this is called spatial non-maximum suppression. None: every reference stands for itself.
     """
 
     positives: Ragged
     neutrals: Ragged | None = None
+    groups: np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        if self.groups is not None:
+            object.__setattr__(self, "groups", as_int64(self.groups))
+            if self.neutrals is not None:
+                raise ValueError("a truth has neutrals or groups of references, not both")
         if self.neutrals is not None and len(self.neutrals) != len(self.positives):
             raise ValueError(f"{len(self.positives)} queries have positives, {len(self.neutrals)} have neutrals")
 
@@ -66,17 +74,21 @@ class Truth:
 
     def take(self, rows: Sequence[int] | np.ndarray | slice) -> Truth:
         """The truth of a subset of the queries, against the same gallery."""
-        return Truth(self.positives.take(rows), None if self.neutrals is None else self.neutrals.take(rows))
+        neutrals = None if self.neutrals is None else self.neutrals.take(rows)
+        return Truth(self.positives.take(rows), neutrals, self.groups)
 
     def keep_references(self, references: Sequence[int], num_references: int) -> Truth:
         """The truth of the same queries against `references` alone (a list of distinct gallery indices)."""
         new_numbers = np.full(num_references, -1, np.int64)
         new_numbers[as_int64(references)] = np.arange(len(references))
         neutrals = None if self.neutrals is None else self.neutrals.renumbered(new_numbers)
-        return Truth(self.positives.renumbered(new_numbers), neutrals)
+        groups = None if self.groups is None else self.groups[as_int64(references)]
+        return Truth(self.positives.renumbered(new_numbers), neutrals, groups)
 
     def check(self, num_references: int) -> None:
         """Raises ValueError unless all indices are in the gallery and no query names a reference twice."""
+        if self.groups is not None and self.groups.shape != (num_references,):
+            raise ValueError(f"groups must be [{num_references}], one a reference, not {list(self.groups.shape)}")
         both = [part for part in (self.positives, self.neutrals) if part is not None]
         rows = np.concatenate([part.rows() for part in both])
         values = np.concatenate([part.values for part in both])

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from geodtr_plugin import create_model
+from geodtr_plugin.layers import LayoutExtractorV1, modulate, square_for
 from geodtr_plugin.methods import method_class
-from geodtr_plugin.methods.geodtr_plus import modulate, square_for
 from geodtr_plugin.utils.errors import UserError
 
 VIGOR = dict(query_size=(320, 640), reference_size=(320, 320), polar=False)
@@ -27,6 +27,35 @@ def test_sizes_equal_the_authors(options, parameters, embedding_size):
     assert model.embedding_size == embedding_size
     if parameters:
         assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+@pytest.mark.parametrize("backbone, parameters", [("resnet34", 48_508_608), ("convnext_tiny", 29_254_864)])
+def test_the_rows_of_table_iv_with_the_first_extractor(backbone, parameters):
+    """With its own trunk GeoDTR's extractor makes GeoDTR's network, with its width, and masks from -1 to 1."""
+    with torch.device("meta"):
+        model = create_model("geodtr_plus", extractor="v1", backbone=backbone, pretrained=False)
+        second = create_model("geodtr_plus", backbone=backbone, pretrained=False)
+    assert sum(p.numel() for p in model.parameters()) == parameters
+    assert isinstance(model.query_tower.layout, LayoutExtractorV1)
+    assert model.embedding_size == second.embedding_size
+    assert (model.query_tower.layout.mask, second.query_tower.layout.mask) == ("hardtanh", "sigmoid")
+
+
+def test_options_reach_either_extractor():
+    for extractor in ("v1", "v2"):
+        model = create_model("geodtr_plus", extractor=extractor, mask="sigmoid", heads=2, layers=3, **TINY)
+        layout = model.reference_tower.layout
+        assert layout.mask == "sigmoid" and len(layout.encoder.layers) == 3
+        assert layout.encoder.layers[0].self_attn.num_heads == 2
+        assert layout.encoder.layers[0].linear1.out_features == 64
+    assert create_model("geodtr_plus", bottleneck=False, **TINY).query_tower.layout.bottleneck(7) == 7
+
+
+def test_the_first_extractor_has_names_of_the_authors_too():
+    model = create_model("geodtr_plus", extractor="v1", **TINY)
+    theirs = {model.author_key(key) for key in model.state_dict() if "layout" in key}
+    assert {"GLE_grd.w1", "GLE_sat.b2", "GLE_grd.tr_module.pos_encoder.linear"} < theirs
+    assert "GLE_sat.tr_module.transformer_encoder.norm.bias" in theirs
 
 
 @pytest.mark.parametrize("polar", [True, False])
@@ -91,8 +120,10 @@ def test_every_recipe_builds(name):
 
 def test_unknown_names_are_answered_with_the_nearest():
     with pytest.raises(UserError, match="Did you mean 'geodtr_plus'"):
-        create_model("geodtr+")
+        create_model("geodtr-plus")
     with pytest.raises(UserError, match="Did you mean 'descriptors'"):
         create_model("geodtr_plus", descriptor=4)
     with pytest.raises(UserError, match="mask is 'relu'"):
         create_model("geodtr_plus", mask="relu", **TINY)
+    with pytest.raises(UserError, match="extractor is 'v3'; it must be one of v1, v2"):
+        create_model("geodtr_plus", extractor="v3", **TINY)

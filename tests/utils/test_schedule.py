@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from geodtr_plugin.utils.schedule import warmup_constant, warmup_cosine
+from geodtr_plugin.utils.schedule import warmup_constant, warmup_cosine, warmup_halving
 
 
 def rates(epochs, trained, base=1e-4, shape=warmup_cosine, **kwargs):
@@ -50,3 +50,9 @@ def test_impossible_lengths_are_refused(epochs, warmup):
 def test_a_constant_rate_after_the_warm_up():
     assert rates(5, 5, base=1.0, shape=warmup_constant, warmup_epochs=2) == pytest.approx([0.5, 1, 1, 1, 1])
     assert rates(5, 7, base=1.0, shape=warmup_constant) == [1.0] * 7
+
+
+def test_a_rate_that_halves():
+    found = rates(12, 12, base=1.0, shape=warmup_halving)
+    assert found == [1.0] * 5 + [0.5] * 5 + [0.25] * 2
+    assert rates(4, 8, base=1.0, shape=warmup_halving, warmup_epochs=2)[:2] == [0.5, 1.0]
