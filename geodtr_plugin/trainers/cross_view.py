@@ -157,6 +157,7 @@ class CrossViewTrainer(EpochLoop):
             self.compute_losses()
             self.loss_tracker.update(self.loss_weights)
             self.backward()
+        self.clip_gradients()
         loss = self.losses["total_loss"].detach()
         self.losses.update(shown)
         return loss
