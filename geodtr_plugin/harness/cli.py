@@ -30,6 +30,8 @@ verbs:
   run           train and test a method
   compare       train and test several methods, or variants of one, over seeds
   ablations     the tables of the GeoDTR+ paper
+  models        what there is: papers, sizes, published numbers, where the authors keep weights
+  export        a trained model as a folder that anyone can load, or as a program of torch.export
   data check    look at a data set on disk for all that is known to go wrong
   data write    write tiles and photos of a synthetic city into a folder, to try the next two on
   index build   embed a folder of aerial tiles, or of photos with known places, to search in
@@ -40,8 +42,10 @@ COMMANDS = {  # verb -> module beside this one, function
     "ablations": ("ablations", "ablations_command"),
     "compare": ("compare", "compare_command"),
     "data": ("data_check", "data_command"),
+    "export": ("export_command", "export_command"),
     "index": ("index_command", "index_command"),
     "locate": ("locate_command", "locate_command"),
+    "models": ("models_command", "models_command"),
 }
 SHORTCUTS = {  # option -> the setting that it stands for
     "epochs": "optim.epochs", "batch_size": "optim.batch_size", "micro_batch": "optim.micro_batch", "lr": "optim.lr",

@@ -20,8 +20,8 @@ tags:
 
 # {method}, trained on {train}
 
-Two networks, one for queries and one for references, that turn images into unit vectors of length {embedding_size}: the
-references most similar to a query show its place. Written by geodtr_plugin {package_version}.
+It turns queries and references into unit vectors of length {embedding_size}; the references most similar to a query
+show its place. Written by geodtr_plugin {package_version}.
 
 {paper}
 
@@ -100,17 +100,18 @@ def _view(view: dict[str, Any]) -> str:
     if view["polar"]:
         return f"the square aerial image, polar-transformed to {size} (geodtr_plugin.PolarTransform)"
     if view["panorama_width"]:
-        return f"the panorama, resized to {view['height']} x {view['panorama_width']}, of which the middle {size} counts"
+        return f"the panorama, resized to {view['height']} x {view['panorama_width']}; of it the middle {size}"
     return f"resized to {size}, bilinear with antialiasing"
 
 
 def _training(config: dict[str, Any]) -> list[str]:
     told, weights = config["training"], {"best": "of the best epoch", "last": "after the last epoch"}[config["weights"]]
     data = f" ({told['data']['pairs']:,} pairs)" if told.get("data") else ""
+    epochs = f"{told['epochs']} epoch{'s' if told['epochs'] > 1 else ''}"
     start = "weights trained on ImageNet" if told["imagenet"] else "scratch"
     return [
-        f"Trained on {told['train']}{data} for {told['epochs']} epochs with the recipe {config['recipe']!r} of the method",
-        f"(settings in config.json), from {told['init_weights'] or start}, seed {told['seed']}.",
+        f"Trained on {told['train']}{data} for {epochs} from {told['init_weights'] or start},",
+        f"seed {told['seed']}, with the method's recipe {config['recipe']!r} (all settings are in config.json).",
         f"These are the weights {weights}.",
     ]
 
@@ -135,7 +136,9 @@ def _published(scores: dict[str, float]) -> str:
 def _licence(config: dict[str, Any]) -> str:
     facts, trained = method_class(config["model"]["method"]).facts, config["training"]["train"]
     theirs = "none is given" if facts.licence == "none" else facts.licence
+    rendered = trained.startswith("synth-")
+    images = "were rendered by geodtr_plugin" if rendered else "have terms of their own"
     return (
         f"The network's code is geodtr_plugin's (MIT), not the authors' (their licence: {theirs}). The images of "
-        f"{trained} have terms of their own. Whoever publishes these weights chooses their licence and writes it here."
+        f"{trained} {images}. Whoever publishes these weights chooses their licence and writes it here."
     )

@@ -19,10 +19,6 @@ DESCRIPTION = """The methods of this package: paper, size, licence of the author
   geodtr models                 # all, in short
   geodtr models geodtr_plus     # one with its recipes, options and published table
 """
-SCORES = {  # heading -> name of the calculator
-    "R@1": "recall_at_1", "R@5": "recall_at_5", "R@10": "recall_at_10", "R@1%": "recall_at_1_percent",
-    "hit": "hit_rate",
-}  # fmt: skip
 
 
 def models_command(argv: Sequence[str]) -> int:
@@ -53,13 +49,14 @@ def describe(name: str) -> dict[str, Any]:
     """All that is known about a method, without its weights: plain values."""
     cls = method_class(name)
     facts, recipes = cls.facts, cls.recipes
+    paper = recipes.get("paper") or next(iter(recipes.values()))
     published = [
         {"train": train, "test": test, "polar": polar, **row} for (train, test, polar), row in facts.published.items()
     ]
     return {
         "name": name, "title": facts.title, "venue": facts.venue, "url": facts.url, "code": facts.code,
         "licence": facts.licence, "weights": facts.weights,
-        "models": _sizes(name, recipes.get("paper") or next(iter(recipes.values())), {row["polar"] for row in published}),
+        "models": _sizes(name, paper, {row["polar"] for row in published}),
         "published": published,
         "options": _options(cls),
         "recipes": {recipe_name: recipe.to_dict() for recipe_name, recipe in recipes.items()},
@@ -117,7 +114,9 @@ def in_short(entry: dict[str, Any]) -> str:
     """A paragraph about a method."""
     lines = [*_paper(entry), *(f"  {_model(model)}" for model in entry["models"])]
     rows = [f"{_pair(row)} {row['recall_at_1']:.2f}" for row in entry["published"] if "recall_at_1" in row]
-    return "\n".join([*lines, *(f"  published R@1: {part}" for part in _wrapped(rows))])
+    head = "  published R@1: "
+    published = f",\n{' ' * len(head)}".join(_wrapped(rows, 120 - len(head)))
+    return "\n".join([*lines, *([head + published] if rows else [])])
 
 
 def in_full(entry: dict[str, Any]) -> str:
@@ -131,7 +130,9 @@ def in_full(entry: dict[str, Any]) -> str:
         "Options (--model.NAME), what they are by default\n" + told,
         *_recipes(entry["recipes"]),
     ]
-    return "\n\n".join([*parts, f"Published, in percent\n{_table(entry['published'])}" if entry["published"] else ""]).rstrip()
+    if entry["published"]:
+        parts.append(f"Published, in percent\n{_table(entry['published'])}")
+    return "\n\n".join(parts)
 
 
 def _paper(entry: dict[str, Any]) -> list[str]:
@@ -170,7 +171,8 @@ def _recipes(recipes: dict[str, dict[str, Any]]) -> list[str]:
     (first, base), *others = ((name, _flat(recipe)) for name, recipe in recipes.items())
     said = [f"Recipe {first}\n" + _settings(base)]
     for name, settings in others:
-        changed = {key: value for key, value in settings.items() if base.get(key) != value}
+        changed = {key: value for key, value in settings.items() if base.get(key, ...) != value}
+        changed |= {key: "(the method's default)" for key in base if key not in settings}
         said.append(f"Recipe {name}, where it differs from {first}\n" + (_settings(changed) or "  nowhere"))
     return said
 
@@ -190,5 +192,8 @@ def _word(value: Any) -> str:
 
 
 def _table(published: list[dict[str, Any]]) -> str:
-    scores = [[f"{row[key]:.2f}" if key in row else "-" for key in SCORES.values()] for row in published]
-    return text_table(["trained on, tested on", *SCORES], [[_pair(row), *line] for row, line in zip(published, scores)])
+    from .results import COLUMNS
+
+    scores = [[f"{row[key]:.2f}" if key in row else "-" for key in COLUMNS.values()] for row in published]
+    lines = [[_pair(row), *numbers] for row, numbers in zip(published, scores)]
+    return text_table(["trained on, tested on", *COLUMNS], lines)

@@ -14,6 +14,7 @@ import torch
 from ..trainers import CrossViewTrainer
 from ..utils import distributed
 from ..utils.checkpoint import load_training_state, save_training_state
+from ..utils.errors import UserError
 from ..utils.files import write_json, write_safetensors
 from ..utils.memory import keep_freed_memory
 from ..utils.seed import seed_everything
@@ -61,6 +62,8 @@ def resume(path: str | Path, **changed: Any) -> dict[str, Any]:
     if RunFolder(path).stages_file.is_file():
         return run_stages(RunFolder(path), **given)
     folder = RunFolder.existing(path)
+    if folder.config().recipe.optim.epochs and not folder.state_file.is_file():
+        raise UserError(f"{path} holds no training state ({folder.state_file.name}) to go on from. Start a new run.")
     return Run(replace(folder.config(), **given), folder).finish(resumed=True)
 
 

@@ -35,6 +35,7 @@ class Facts:
         code: the authors' repository.
         licence: licence of the authors' code ("none" forbids copying it).
         published: percent by (train, test, polar), named as our calculator names them.
+        weights: where the authors keep trained weights; empty where none are known.
     """
 
     title: str
@@ -43,6 +44,7 @@ class Facts:
     code: str
     licence: str
     published: Mapping[tuple[str, str, bool], Mapping[str, float]] = field(default_factory=dict)
+    weights: str = ""
 
 
 def scores(recall_at_1: float, recall_at_5: float, recall_at_10: float, recall_at_1_percent: float) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..augmentations import RoleTransform, ViewTransform
 from ..utils.errors import UserError
 from . import create_model
 from ._base import TwoTower
+from ._hub import local_folder
 
+WEIGHTS = ("best.safetensors", "last.safetensors", "model.safetensors")  # files of our folders, the first found counts
 WRAPPERS = ("model_state_dict", "state_dict", "model")  # keys under which training scripts store a state dict
 
 
@@ -50,23 +54,58 @@ def load_weights(model: TwoTower, path: str | Path) -> TwoTower:
     return _fill(model, tensors)
 
 
-def load_model(folder: str | Path, weights: str = "best.safetensors") -> TwoTower:
-    """The trained model of a run folder, on the CPU and in evaluation mode."""
-    folder = Path(folder)
-    config = folder / "config.json"
-    if not config.is_file():
-        raise UserError(f"{folder} holds no config.json. Name the folder of a run, as `benchmarks/run.py` prints it.")
-    settings = json.loads(config.read_text())["model"]
+def load_model(source: str | os.PathLike[str], weights: str | None = None) -> TwoTower:
+    """A trained model, on the CPU and in evaluation mode.
+
+    Args:
+        source: folder of a run, or one that `geodtr export` wrote, or `hf-hub:user/name`, such a folder on the Hub.
+        weights: which file in it; None takes the best ones.
+    """
+    folder = local_folder(source)
+    settings = read_config(folder)["model"]
     model = create_model(**{**settings, "pretrained": False})  # the weights that follow replace ImageNet's
-    return load_weights(model, folder / weights).eval()
+    return load_weights(model, find_weights(folder) if weights is None else folder / weights).eval()
+
+
+def views_of(source: str | os.PathLike[str]) -> dict[str, RoleTransform]:
+    """What turns stored images into the input of a trained model, by role: `views["query"](images)`.
+
+    A view takes images [B, 3, *, *], uint8 or float in [0, 1], and gives float32 [B, 3, height, width], normalised.
+
+    Args:
+        source: as `load_model` takes it.
+    """
+    config = read_config(folder := local_folder(source))
+    with torch.device("meta"):  # the normalisation may depend on the model's options
+        model = create_model(**{**config["model"], "pretrained": False})
+    try:
+        views = {role: ViewTransform.from_config(config["views"][role]) for role in ("query", "reference")}
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{folder / 'config.json'} does not describe both roles' views. Export it again.") from error
+    return {role: RoleTransform(view, model.mean, model.std) for role, view in views.items()}
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The config.json of a run folder or an exported one, which names at least the model's method."""
+    file = folder / "config.json"
+    if not file.is_file():
+        raise UserError(f"{folder} holds no config.json. Name a run folder, or one that geodtr export wrote.")
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{file} cannot be read: {error}. Copy or export it again.") from error
+    model = config.get("model") if isinstance(config, dict) else None
+    if not isinstance(model, dict) or not isinstance(model.get("method"), str):
+        raise UserError(f"{file} describes no model of geodtr_plugin. Name a run folder, or one of geodtr export.")
+    return config
 
 
 def find_weights(folder: Path) -> Path:
-    """The weights of a run folder: the best ones, else those after the last epoch."""
-    for name in ("best.safetensors", "last.safetensors"):
+    """The weights of a folder: the best ones of a run, else those after its last epoch, or those of an export."""
+    for name in WEIGHTS:
         if (folder / name).is_file():
             return folder / name
-    raise UserError(f"{folder} holds neither best.safetensors nor last.safetensors. Name a run folder or a file.")
+    raise UserError(f"{folder} holds no weights (none of {', '.join(WEIGHTS)}). Name a run folder or a file.")
 
 
 def read_tensors(path: str | Path) -> Mapping[str, Any]:

@@ -82,7 +82,7 @@ class SAFA(TwoTower):
         url="https://proceedings.neurips.cc/paper/2019/hash/ba2f0015122a5955f8b3a50240fb91b2-Abstract.html",
         code="https://github.com/YujiaoShi/cross_view_localization_SAFA",
         licence="none",
-        weights="https://github.com/YujiaoShi/cross_view_localization_SAFA (README; TensorFlow's, which are not read here)",
+        weights="https://github.com/YujiaoShi/cross_view_localization_SAFA (README; of TensorFlow, not read here)",
         published={  # as Tables I to III of the GeoDTR+ paper have them
             ("cvusa", "cvusa", True): scores(89.84, 96.93, 98.14, 99.64),
             ("cvusa", "cvusa", False): scores(81.15, 94.23, 96.85, 99.49),

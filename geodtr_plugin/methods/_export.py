@@ -1,0 +1,40 @@
+"""A tower as a program that runs without this package."""
+
+from __future__ import annotations
+
+import torch
+
+from ..utils.errors import UserError
+from ._base import TwoTower
+
+TRACED = 2  # images in the batch that is traced; a program for one image would know no other number
+
+
+def export_tower(model: TwoTower, role: str) -> torch.export.ExportedProgram:
+    """The program of `encode_query` or `encode_reference`: normalised images [B, 3, h, w] -> [B, D] of unit norm.
+
+    The number of images is free, their size is the model's.
+
+    Args:
+        model: in evaluation mode.
+        role: query or reference.
+
+    Raises:
+        UserError: torch.export cannot follow the tower for every number of images.
+    """
+    tower = getattr(model, f"{role}_tower")
+    size, device = getattr(model, f"{role}_size"), next(tower.parameters()).device
+    images = torch.zeros(TRACED, 3, *size, device=device)
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # its one operator for a whole layer exists for few devices
+    try:
+        with torch.no_grad():
+            return torch.export.export(tower, (images,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
+    except Exception as error:  # torch's reasons come in a dozen types, private ones among them
+        reason = str(error).strip().splitlines()[0].rstrip(".!")
+        raise UserError(
+            f"torch.export cannot follow the {role} tower of {model.method_name} for every number of images: {reason}. "
+            "Export it as safetensors."
+        ) from error
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)

@@ -1,0 +1,224 @@
+"""L2LTR: a convolutional stem and a Transformer of self-cross attention, layer to layer, for each view."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from ..layers import build_trunk, feature_size
+from ..layers.self_cross_attention import SelfCrossEncoder
+from ..layers.timm_models import timm_model
+from . import register_method
+from ._base import Facts, TwoTower, scores
+from ._recipe import Augment, Evaluation, Loss, Optim, Recipe
+
+HYBRID = "vit_base_r50_s16_224.orig_in21k"  # Google's R50+ViT-B/16 of ImageNet-21k, as timm names it
+SIZES = {HYBRID: (768, 12, 12), "tiny": (96, 2, 4)}  # width, blocks, heads
+
+
+def r50_stem() -> nn.Module:
+    """The first three stages of ResNet-50 with weight standardisation and group norm: 1024 channels at stride 16.
+
+    As the authors have it, which differs from timm's hybrid in symmetric padding, in constants, and in the shortcuts,
+    whose norm takes every channel as a group.
+    """
+    from timm.layers import GroupNormAct, StdConv2d
+    from timm.models.resnetv2 import ResNetV2
+
+    stem = ResNetV2(
+        (3, 4, 9), num_classes=0, global_pool="", preact=False, conv_layer=partial(StdConv2d, eps=1e-5),
+        norm_layer=partial(GroupNormAct, num_groups=32, eps=1e-6),
+    )  # fmt: skip
+    for stage in stem.stages:
+        shortcut = stage.blocks[0].downsample
+        shortcut.norm = nn.GroupNorm(shortcut.norm.num_channels, shortcut.norm.num_channels)
+    return stem
+
+
+class HybridTower(nn.Module):
+    """Stem, tokens with a class token and learned positions, Transformer; the class token is the embedding.
+
+    Source: Yang et al., NeurIPS 2021; embedding of length `width`.
+    """
+
+    def __init__(
+        self, trunk: nn.Module, image_size: tuple[int, int], width: int, depth: int, heads: int, dropout: float
+    ):
+        super().__init__()
+        self.trunk = trunk
+        channels, *self.grid = feature_size(trunk, image_size)
+        self.project = nn.Conv2d(channels, width, 1)
+        self.class_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.position = nn.Parameter(torch.zeros(1, math.prod(self.grid) + 1, width))
+        self.dropout = nn.Dropout(dropout)
+        self.encoder = SelfCrossEncoder(width, depth, heads, dropout)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] -> [B, width] of unit norm."""
+        tokens = self.project(self.trunk(images)).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.class_token.expand(tokens.shape[0], -1, -1), tokens], 1) + self.position
+        embedding = self.encoder(self.dropout(tokens))[:, 0]
+        with torch.autocast(images.device.type, enabled=False):
+            return nn.functional.normalize(embedding.float(), dim=1)
+
+
+def square_for(query_size: tuple[int, int]) -> tuple[int, int]:
+    """The aerial size that goes with a panorama size: a square of as many pixels (128 x 512 -> 256 x 256)."""
+    side = 16 * max(1, round(math.sqrt(query_size[0] * query_size[1]) / 16))
+    return side, side
+
+
+@register_method("l2ltr")
+class L2LTR(TwoTower):
+    """L2LTR, layer-to-layer Transformer (Yang, Lu and Zhu, NeurIPS 2021).
+
+    Args:
+        query_size: (height, width) of ground panoramas.
+        reference_size: (height, width) of aerial images; None is `query_size` with polar, else a square of like area.
+        polar: aerial images arrive polar-transformed.
+        backbone: stem of each view, not shared: the hybrid's ResNet-50 (`vit_base_r50_s16_224.orig_in21k`), or a trunk
+            of `layers.build_trunk`.
+        pretrained: start from ImageNet-21k weights, the Transformer included; with another stem, its weights alone.
+        width, depth, heads: of the Transformer; None is the paper's 768, 12 and 12, or 96, 2 and 4 for `tiny`.
+        dropout: on tokens and in feed-forward parts.
+    """
+
+    def __init__(
+        self, query_size: tuple[int, int] = (128, 512), reference_size: tuple[int, int] | None = None,
+        polar: bool = True, backbone: str = HYBRID, pretrained: bool = True, width: int | None = None,
+        depth: int | None = None, heads: int | None = None, dropout: float = 0.1,
+    ):  # fmt: skip
+        super().__init__(query_size, reference_size or (query_size if polar else square_for(query_size)), polar)
+        usual = SIZES.get(backbone, SIZES[HYBRID])
+        size = tuple(default if given is None else given for given, default in zip((width, depth, heads), usual))
+        if pretrained and backbone == HYBRID and size != usual:
+            raise ValueError(f"{HYBRID} has weights for width, depth and heads {usual} alone; set pretrained to false.")
+        self.backbone, self.embedding_size = backbone, size[0]
+
+        def tower(image_size: tuple[int, int]) -> HybridTower:
+            trunk = r50_stem() if backbone == HYBRID else build_trunk(backbone, pretrained)
+            return HybridTower(trunk, image_size, *size, dropout)
+
+        self.query_tower, self.reference_tower = tower(self.query_size), tower(self.reference_size)
+        if pretrained and backbone == HYBRID:
+            weights = timm_model(HYBRID, pretrained=True, num_classes=0).state_dict()
+            for each in (self.query_tower, self.reference_tower):
+                each.load_state_dict(from_timm(weights, each.grid))
+
+    recipes = {
+        "paper": Recipe(
+            augment=Augment(chsg="raw", layout="none", semantic="none"),
+            loss=Loss(alpha=10.0, counterfactual=0.0),
+            # 500 steps of warm-up in epochs of 1,110
+            optim=Optim(lr=1e-4, weight_decay=0.03, schedule_step="step", warmup_epochs=500 / 1110),
+            evaluation=Evaluation(every=1),
+        ),
+    }
+    recipes["paper_offset"] = recipes["paper"].but(  # no settings of the authors': sizes as others have them
+        model=dict(query_size=(320, 640), reference_size=(320, 320), polar=False)
+    )
+    recipes["laptop"] = recipes["paper"].but(
+        model=dict(query_size=(32, 88), backbone="tiny", pretrained=False, dropout=0.0),
+        augment=dict(chsg="l+s", layout="strong", semantic="strong"),  # a Transformer from scratch needs more to see
+        optim=dict(lr=1e-3, epochs=10, warmup_epochs=1, precision="fp32"),
+        evaluation=dict(every=5),
+    )
+    recipes["laptop_offset"] = recipes["laptop"].but(model={"polar": False})
+
+    facts = Facts(
+        title="Cross-view Geo-localization with Layer-to-Layer Transformer",
+        venue="NeurIPS 2021",
+        url="https://proceedings.neurips.cc/paper/2021/hash/f31b20466ae89669f9741e047487eb37-Abstract.html",
+        code="https://github.com/yanghongji2007/cross_view_localization_L2LTR",
+        licence="MIT",
+        weights="https://github.com/yanghongji2007/cross_view_localization_L2LTR (README, Trained models)",
+        published={
+            ("cvusa", "cvusa", True): scores(94.05, 98.27, 98.99, 99.67),
+            ("cvusa", "cvusa", False): scores(91.99, 97.68, 98.65, 99.75),
+            ("cvact", "cvact", True): scores(84.89, 94.59, 95.96, 98.37),
+            ("cvact", "cvact", False): scores(83.14, 93.84, 95.51, 98.40),
+            ("cvact", "cvact-test", True): scores(60.72, 85.85, 89.88, 96.12),
+            ("cvact", "cvact-test", False): scores(58.33, 84.23, 88.60, 95.83),
+            ("cvusa", "cvact", True): scores(47.55, 70.58, 77.39, 91.39),
+            ("cvact", "cvusa", True): scores(33.00, 51.87, 60.63, 84.79),
+        },
+    )
+
+    def author_tensors(self, tensors: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """The authors' file holds a state dict for each view, beside the optimizer's."""
+        views = ((view, tensors[view]) for view in ("model_grd", "model_sat") if view in tensors)
+        flat = {f"{view}.{key.removeprefix('module.')}": tensor for view, own in views for key, tensor in own.items()}
+        return flat or dict(tensors)
+
+    def author_key(self, key: str) -> str:
+        """Name of one of our tensors in the authors' checkpoints."""
+        tower, rest = key.split(".", 1)
+        return {"query_tower": "model_grd", "reference_tower": "model_sat"}[tower] + ".transformer." + author_name(rest)
+
+
+AUTHOR_PARTS = {  # where our names begin, and what stands there in the authors'
+    "trunk.stem.conv": "embeddings.hybrid_model.root.conv",
+    "trunk.stem.norm": "embeddings.hybrid_model.root.gn",
+    "project": "embeddings.patch_embeddings",
+    "class_token": "embeddings.cls_token",
+    "position": "embeddings.position_embeddings",
+    "encoder.norm": "encoder.encoder_norm",
+}
+AUTHOR_BLOCK = {
+    "norm": "attention_norm_1", "norm_previous": "attention_norm_2", "norm_mlp": "ffn_norm", "fc1": "ffn.fc1",
+    "fc2": "ffn.fc2", "attention": "attn",
+}  # fmt: skip
+
+
+def author_name(key: str) -> str:
+    """A tensor of a tower, by our name -> by the authors'."""
+    parts = key.split(".")
+    if key.startswith("encoder.blocks."):
+        return ".".join(["encoder.layer", parts[2], AUTHOR_BLOCK[parts[3]], *parts[4:]])
+    if key.startswith("trunk.stages."):
+        _, _, stage, _, block, *rest = parts
+        name = ".".join(rest).replace("downsample.conv", "downsample").replace("downsample.norm", "gn_proj")
+        return f"embeddings.hybrid_model.body.block{int(stage) + 1}.unit{int(block) + 1}." + name.replace("norm", "gn")
+    begin = next((part for part in AUTHOR_PARTS if key == part or key.startswith(part + ".")), "")
+    return AUTHOR_PARTS.get(begin, "") + key.removeprefix(begin)
+
+
+def from_timm(weights: Mapping[str, Tensor], grid: tuple[int, int]) -> dict[str, Tensor]:
+    """timm's hybrid as a tower of ours, its 14 x 14 positions stretched to a grid."""
+    ours = {
+        "class_token": weights["cls_token"], "position": stretch(weights["pos_embed"], grid),
+        "project.weight": weights["patch_embed.proj.weight"], "project.bias": weights["patch_embed.proj.bias"],
+    }  # fmt: skip
+    for key, tensor in weights.items():
+        if key.startswith("patch_embed.backbone."):
+            ours["trunk." + key.removeprefix("patch_embed.backbone.")] = tensor
+        elif key.startswith("norm."):
+            ours["encoder." + key] = tensor
+        elif key.startswith("blocks."):
+            _, block, part = key.split(".", 2)
+            ours |= {f"encoder.blocks.{block}.{name}": own for name, own in from_timm_block(part, tensor).items()}
+    return ours
+
+
+def from_timm_block(part: str, tensor: Tensor) -> dict[str, Tensor]:
+    """A tensor of one of timm's blocks, by its name there, under our names."""
+    kind = part.rpartition(".")[2]
+    if part.startswith("attn.qkv."):
+        return {f"attention.{name}.{kind}": own for name, own in zip(("query", "key", "value"), tensor.chunk(3))}
+    # both layer norms before the attention start as its one
+    names = {
+        "norm1": ("norm", "norm_previous"), "norm2": ("norm_mlp",), "attn.proj": ("attention.out",),
+        "mlp.fc1": ("fc1",), "mlp.fc2": ("fc2",),
+    }[part.removesuffix("." + kind)]  # fmt: skip
+    return {f"{name}.{kind}": tensor for name in names}
+
+
+def stretch(position: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Positions [1, 1 + S * S, width] of a square -> [1, 1 + h * w, width], bilinear, corners on corners."""
+    square = position[:, 1:].unflatten(1, (math.isqrt(position.shape[1] - 1), -1)).permute(0, 3, 1, 2)
+    stretched = nn.functional.interpolate(square, tuple(grid), mode="bilinear", align_corners=True)
+    return torch.cat([position[:, :1], stretched.flatten(2).transpose(1, 2)], 1)

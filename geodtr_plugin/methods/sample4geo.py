@@ -1,0 +1,129 @@
+"""Sample4Geo: one ConvNeXt for both views, hard negatives by sampling, and a symmetric InfoNCE loss."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..layers import build_trunk, feature_size
+from ..layers.timm_models import timm_model
+from . import register_method
+from ._base import Facts, TwoTower, scores
+from ._recipe import Augment, Evaluation, Loss, Optim, Recipe, Sampling
+
+
+class PooledTower(nn.Module):
+    """A network that ends in a vector of each image, and the vector's direction.
+
+    Args:
+        trunk: [B, 3, H, W] -> [B, D].
+    """
+
+    def __init__(self, trunk: nn.Module):
+        super().__init__()
+        self.trunk = trunk
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] -> [B, D] of unit norm."""
+        features = self.trunk(images)
+        with torch.autocast(images.device.type, enabled=False):
+            return nn.functional.normalize(features.float(), dim=1)
+
+
+def tiny_network() -> nn.Module:
+    """The small trunk with what follows ConvNeXt's last stage: [B, 3, H, W] -> [B, 96]."""
+    return nn.Sequential(build_trunk("tiny"), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(96, eps=1e-6))
+
+
+@register_method("sample4geo")
+class Sample4Geo(TwoTower):
+    """Sample4Geo (Deuser, Habel and Oswald, ICCV 2023).
+
+    Args:
+        query_size: (height, width) of ground panoramas.
+        reference_size: (height, width) of aerial images; None is `query_size` with polar, else a square of half the
+            panorama's width.
+        polar: aerial images arrive polar-transformed, which the authors tried and found to gain nothing.
+        backbone: the network, one for both views: any of timm's that takes images of both sizes, with its pooling, or
+            `tiny` for tests and laptops.
+        pretrained: start from timm's weights; `tiny` has none.
+    """
+
+    def __init__(
+        self, query_size: tuple[int, int] = (140, 768), reference_size: tuple[int, int] | None = None,
+        polar: bool = False, backbone: str = "convnext_base.fb_in22k_ft_in1k_384", pretrained: bool = True,
+    ):  # fmt: skip
+        half = query_size[1] // 2
+        super().__init__(query_size, reference_size or (tuple(query_size) if polar else (half, half)), polar)
+        if backbone == "tiny":
+            self.tower = PooledTower(tiny_network())
+        else:
+            self.tower = PooledTower(timm_model(backbone, pretrained, num_classes=0))
+            self.mean, self.std = self.tower.trunk.pretrained_cfg["mean"], self.tower.trunk.pretrained_cfg["std"]
+        self.embedding_size = self._features(backbone)
+
+    def _features(self, backbone: str) -> int:
+        """Length of the embedding, the same for images of both sizes."""
+        try:
+            (length,), _ = (feature_size(self.tower.trunk, size) for size in (self.query_size, self.reference_size))
+        except (AssertionError, RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"{backbone} does not make one vector of images of {self.query_size} and {self.reference_size} pixels: "
+                "choose a convolutional network that ends in pooling, and images that it does not shrink to nothing."
+            ) from error
+        return length
+
+    @property
+    def query_tower(self) -> nn.Module:
+        """The one network, which the state dict holds once."""
+        return self.tower
+
+    @property
+    def reference_tower(self) -> nn.Module:
+        """The one network."""
+        return self.tower
+
+    author_extras = frozenset({"logit_scale"})  # ours is a part of the loss
+    recipes = {
+        "paper": Recipe(
+            augment=Augment(chsg="ls", layout="strong", semantic="cutout"),
+            sampling=Sampling("geo+similar", every=4, neighbours=64, neighbour_range=128),
+            loss=Loss(name="info_nce", counterfactual=0.0),
+            optim=Optim(
+                lr=1e-3, weight_decay=0.01, eps=1e-8, epochs=40, batch_size=128, schedule_step="step", warmup_epochs=1,
+                max_grad_norm=None, max_grad_value=100.0,
+            ),
+            evaluation=Evaluation(every=4),
+            data={"crop": False},  # CVACT's panorama is squeezed, not cut
+        ),
+    }  # fmt: skip
+    recipes["paper_offset"] = recipes["paper"].but(model=dict(query_size=(384, 768), reference_size=(384, 384)))
+    recipes["laptop"] = recipes["paper"].but(
+        model=dict(query_size=(32, 88), reference_size=(64, 64), backbone="tiny", pretrained=False),
+        sampling=dict(every=2, neighbours=None, neighbour_range=None),  # as the smaller batch has it
+        optim=dict(epochs=10, batch_size=32, precision="fp32"),
+        evaluation=dict(every=5),
+    )
+    recipes["laptop_offset"] = recipes["laptop"]
+
+    facts = Facts(
+        title="Sample4Geo: Hard Negative Sampling For Cross-View Geo-Localisation",
+        venue="ICCV 2023",
+        url="https://arxiv.org/abs/2303.11851",
+        code="https://github.com/Skyy93/Sample4Geo",
+        licence="none",
+        weights="https://github.com/Skyy93/Sample4Geo (README, Weights)",
+        published={
+            ("cvusa", "cvusa", False): scores(98.68, 99.68, 99.78, 99.87),
+            ("cvact", "cvact", False): scores(90.81, 96.74, 97.48, 98.77),
+            ("cvact", "cvact-test", False): scores(71.51, 92.42, 94.45, 98.70),
+            ("cvusa", "cvact", False): dict(recall_at_1=56.62),
+            ("cvact", "cvusa", False): dict(recall_at_1=44.95),
+            ("vigor-same", "vigor-same", False): scores(77.86, 95.66, 97.21, 99.61) | dict(hit_rate=89.82),
+            ("vigor-cross", "vigor-cross", False): scores(61.70, 83.50, 88.00, 98.17) | dict(hit_rate=69.87),
+        },
+    )
+
+    def author_key(self, key: str) -> str:
+        """Name of one of our tensors in the authors' checkpoints."""
+        return "model." + key.removeprefix("tower.trunk.")
