@@ -86,8 +86,8 @@ class BatchTransform(nn.Module):
         augment: a `CHSG`, a pair (LayoutSimulation, SemanticAugmentation) for augmentation without twins, or None.
         mean: channel means, of images in [0, 1].
         std: channel standard deviations.
-        random_heading: queries with a limited field of view look anywhere; False: at the panorama's centre. The cut comes
-            after the augmentation, so that layouts turn the whole panorama.
+        random_heading: queries with a limited field of view look anywhere; False: at the panorama's centre. The cut
+            comes after the augmentation, so that layouts turn the whole panorama.
 
     Raises:
         ValueError: the reference view is polar and the augmentation is not, or the other way round.

@@ -18,8 +18,8 @@ class ViewTransform:
         height: rows of the network's input.
         width: columns of the network's input.
         polar: unroll square aerial tiles around their centre instead of resizing them.
-        panorama_width: where the network sees a part of the panorama only, the columns that the whole one is resized to;
-            `width` of these are cut out last, after any augmentation.
+        panorama_width: where the network sees a part of the panorama only, the columns that the whole one is resized
+            to; `width` of these are cut out last, after any augmentation.
     """
 
     height: int

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..utils.metrics import KS
 from ..utils.ragged import as_int64
 from ..utils.truth import Truth
 from .images import ImageArray, ImageFiles, Images
@@ -48,6 +49,7 @@ class Index:
         subsets: parts of a test split that get numbers of their own.
         exclusion_radius: metres; a training reference of another place that is nearer than this is no negative.
         total_pairs: how many pairs the lists name, where the index may hold fewer because files are missing.
+        ks: the K of the R@K that are reported on this data set.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Index:
     subsets: tuple[Subset, ...] = ()
     exclusion_radius: float | None = None
     total_pairs: int | None = None
+    ks: tuple[int, ...] = KS
 
     def __post_init__(self) -> None:
         for name in ("pairs", "query_places", "reference_places"):
@@ -100,6 +103,7 @@ class Index:
             digest.update("\n".join(images.ids).encode() + b"\n\n")
         truth = [self.truth.positives] if self.truth.neutrals is None else [self.truth.positives, self.truth.neutrals]
         arrays = [self.query_places, self.reference_places, self.pairs]
+        arrays += [] if self.truth.groups is None else [self.truth.groups]
         for array in arrays + [half for part in truth for half in (part.values, part.offsets)]:
             digest.update(array.astype("<i8").tobytes() + b"\n\n")
         return digest.hexdigest()[:12]

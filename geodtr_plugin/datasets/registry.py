@@ -23,9 +23,9 @@ class DatasetFacts:
     Args:
         title: the name in print.
         loader: "module:function", imported when the data set is loaded.
-        pairs: (train, test) pairs.
-        ground: (height, width) of the panoramas as stored.
-        aerial: (height, width) of the aerials as stored.
+        pairs: (train, test) pairs; in place recognition, queries. 0 where a set is for testing only.
+        ground: (height, width) of the panoramas, or of the queries, as stored.
+        aerial: (height, width) of the aerials, or of the references, as stored.
         paper: who made it, and where it was published.
         page: where its makers give it out; empty for a world that is rendered here.
         scale: which of a method's recipes fit: "paper", or "laptop" for what a CPU can train on.
@@ -96,6 +96,43 @@ _UNIVERSITY = DatasetFacts(
     gallery=951,
     areas=("72 universities", "72 universities"),
 )
+_NETVLAD_PAGE = "NetVLAD's authors, who give access to photos and lists: https://www.di.ens.fr/willow/research/netvlad/"
+_PITTS = DatasetFacts(
+    title="Pitts30k",
+    loader=f"{_HERE}.pitts:load_pitts",
+    pairs=(7_416, 6_816),
+    ground=(480, 640),
+    aerial=(480, 640),
+    paper="Torii et al., CVPR 2013; lists of Arandjelovic et al., CVPR 2016",
+    page=_NETVLAD_PAGE,
+    centred=False,
+    gallery=10_000,
+    areas=("Pittsburgh", "Pittsburgh"),
+)
+_TOKYO = DatasetFacts(
+    title="Tokyo 24/7",
+    loader=f"{_HERE}.tokyo247:load_tokyo247",
+    pairs=(0, 315),
+    ground=None,
+    aerial=(480, 640),
+    paper="Torii et al., CVPR 2015",
+    page=_NETVLAD_PAGE,
+    centred=False,
+    gallery=75_984,
+    areas=("", "Tokyo"),
+)
+_MSLS = DatasetFacts(
+    title="MSLS val",
+    loader=f"{_HERE}.msls:load_msls",
+    pairs=(0, 740),
+    ground=None,
+    aerial=None,
+    paper="Warburg et al., CVPR 2020",
+    page="https://www.mapillary.com/dataset/places",
+    centred=False,
+    gallery=18_871,
+    areas=("", "Copenhagen and San Francisco"),
+)
 _SYNTHETIC = DatasetFacts(
     title="",
     loader=f"{_HERE}.synthetic:load_synthetic",
@@ -135,13 +172,23 @@ DATASETS: dict[str, DatasetFacts] = {
     "university1652-satellite-drone": replace(
         _UNIVERSITY, title="University-1652 satellite to drone", pairs=(37_854, 701), gallery=51_355
     ),
+    "pitts30k": _PITTS,
+    "pitts250k": replace(_PITTS, title="Pitts250k", pairs=(7_824, 8_280), gallery=83_952),
+    "tokyo247": _TOKYO,
+    "msls-val": _MSLS,
 } | {
     f"synth-{style}{suffix}": replace(
         _SYNTHETIC, title=f"synth-{style}{suffix}", centred=not suffix, areas=(style, style)
     )
     for style in _STYLES
     for suffix in ("", "-offset")
-}
+} | {
+    f"synth-{style}-ground": replace(
+        _SYNTHETIC, title=f"synth-{style}-ground", loader=f"{_HERE}.synthetic_ground:load_ground", centred=False,
+        areas=(style, style),
+    )
+    for style in _STYLES
+}  # fmt: skip
 
 
 def list_datasets() -> list[str]:

@@ -91,7 +91,7 @@ class Evaluator:
         ranks = rank_queries(
             query[own], reference, truth.take(own), ties=self.config.recipe.evaluation.ties, device=self.device
         )
-        scores = summarise(joined(gather_objects(ranks)), percent_rounding=index.percent_rounding)
+        scores = summarise(joined(gather_objects(ranks)), ks=index.ks, percent_rounding=index.percent_rounding)
         return {name: value if name in NOT_PERCENT else round(100 * value, 4) for name, value in scores.items()}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..methods import method_class
 from .report_format import markdown_table
-from .results import COLUMNS
+from .results import columns_of
 
 CARD = """---
 library_name: geodtr_plugin
@@ -119,9 +119,10 @@ def _training(config: dict[str, Any]) -> list[str]:
 def _results(tests: dict[str, Any] | None, weights: str, selected_on: str | None) -> str:
     if not tests:
         return "None: the run had not ended when this was exported."
-    head = ["test set", "kind", *COLUMNS, "references", "R@1 of the paper"]
+    columns = columns_of(tests.values())
+    head = ["test set", "kind", *columns, "references", "R@1 of the paper"]
     rows = [
-        [name, scores["kind"], *(f"{scores[column]:.2f}" for column in COLUMNS.values()),
+        [name, scores["kind"], *(f"{scores[key]:.2f}" if key in scores else "-" for key in columns.values()),
          f"{scores['num_references']:,}", _published(scores["published"])]
         for name, scores in tests.items()
     ]  # fmt: skip

@@ -192,8 +192,9 @@ def _word(value: Any) -> str:
 
 
 def _table(published: list[dict[str, Any]]) -> str:
-    from .results import COLUMNS
+    from .results import columns_of
 
-    scores = [[f"{row[key]:.2f}" if key in row else "-" for key in COLUMNS.values()] for row in published]
+    columns = columns_of(published)
+    scores = [[f"{row[key]:.2f}" if key in row else "-" for key in columns.values()] for row in published]
     lines = [[_pair(row), *numbers] for row, numbers in zip(published, scores)]
-    return text_table(["trained on, tested on", *COLUMNS], lines)
+    return text_table(["trained on, tested on", *columns], lines)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from . import results
 from .compare_jobs import flatten
-from .results import COLUMNS
 
 if TYPE_CHECKING:
     from .compare_jobs import Entry
@@ -138,7 +138,8 @@ def kind_of(rows: Sequence[Row], test: str) -> str:
 def columns_of(rows: Sequence[Row], test: str) -> dict[str, str]:
     """Headings and metrics of a test set; the hit rate where it is not R@1 again, that is, with semi-positives."""
     hits = any(row.values(test, "hit_rate") != row.values(test, "recall_at_1") for row in rows)
-    return {head: metric for head, metric in COLUMNS.items() if metric != "hit_rate" or hits}
+    known = results.columns_of(row.any["tests"][test]["last"] for row in rows if test in row.any["tests"])
+    return {head: metric for head, metric in known.items() if metric != "hit_rate" or hits}
 
 
 def chance_at(rows: Sequence[Row], test: str) -> float:

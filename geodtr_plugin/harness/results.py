@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from ..methods import method_class
 from .config import RunConfig
 
 COLUMNS = {  # heading -> name of the calculator
-    "R@1": "recall_at_1", "R@5": "recall_at_5", "R@10": "recall_at_10", "R@1%": "recall_at_1_percent",
-    "hit": "hit_rate",
+    "R@1": "recall_at_1", "R@5": "recall_at_5", "R@10": "recall_at_10", "R@20": "recall_at_20",
+    "R@1%": "recall_at_1_percent", "hit": "hit_rate",
 }  # fmt: skip
 
 
@@ -58,27 +59,34 @@ def test_entry(
     }
 
 
+def columns_of(scores: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """The COLUMNS that at least one of these test sets has; R@20 belongs to place recognition."""
+    known = set().union(*scores)
+    return {title: name for title, name in COLUMNS.items() if name in known}
+
+
 def table(results: dict[str, Any]) -> str:
     """The numbers after the last epoch, one row a test set, chance and the published row beside them.
 
     Parts of a test set (the queries that are not in the training list, say) follow it, with their number of queries.
     """
-    head = ["test set", "", *COLUMNS, "95 % of R@1", "chance", "published R@1", "best R@1 (epoch)"]
+    columns = columns_of(entry["last"] for entry in results["tests"].values())
+    head = ["test set", "", *columns, "95 % of R@1", "chance", "published R@1", "best R@1 (epoch)"]
     rows = [head]
     for name, entry in results["tests"].items():
         last, best = entry["last"], entry["best"]
         rows.append([
-            name, entry["kind"], *_numbers(last), f"{entry['chance_recall_at_1']:.2f}",
+            name, entry["kind"], *_numbers(last, columns), f"{entry['chance_recall_at_1']:.2f}",
             f"{entry['published']['recall_at_1']:.2f}" if entry["published"] else "-",
             f"{best['recall_at_1']:.2f} ({best['epoch']})" if best else "-",
         ])  # fmt: skip
         for part, scores in last.get("subsets", {}).items():
-            rows.append([f"  {part}", f"{scores['num_queries']:,} queries", *_numbers(scores), "", "", ""])
+            rows.append([f"  {part}", f"{scores['num_queries']:,} queries", *_numbers(scores, columns), "", "", ""])
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     lines = ["  ".join([*map(str.ljust, row[:2], widths[:2]), *map(str.rjust, row[2:], widths[2:])]) for row in rows]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
-def _numbers(scores: dict[str, Any]) -> list[str]:
+def _numbers(scores: dict[str, Any], columns: dict[str, str]) -> list[str]:
     interval = f"{scores['recall_at_1_low']:.1f} to {scores['recall_at_1_high']:.1f}"
-    return [*(f"{scores[column]:.2f}" for column in COLUMNS.values()), interval]
+    return [*(f"{scores[name]:.2f}" if name in scores else "-" for name in columns.values()), interval]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-MOST_NAMES = 24  # a longer list of known names is cut to those like the one asked for
+MOST_NAMES = 32  # a longer list of known names is cut to those like the one asked for
 
 
 class UserError(Exception):

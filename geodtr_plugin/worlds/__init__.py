@@ -3,6 +3,7 @@
 from ..utils.cache_folder import cache_root
 from .aerial import render_aerial
 from .builder import make_scene
+from .drives import Drives, load_drives
 from .panorama import PanoramaCamera
 from .scene import Camera, Scene
 from .styles import Style, list_worlds
@@ -10,12 +11,14 @@ from .world import World, load_world
 
 __all__ = [
     "Camera",
+    "Drives",
     "PanoramaCamera",
     "Scene",
     "Style",
     "World",
     "cache_root",
     "list_worlds",
+    "load_drives",
     "load_world",
     "make_scene",
     "render_aerial",

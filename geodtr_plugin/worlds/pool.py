@@ -13,11 +13,10 @@ from tqdm import tqdm
 import geodtr_plugin
 
 from .cache import open_arrays
-from .rendering import render_scene
-from .spec import WorldSpec
+from .jobs import Spec, render_part
 
 
-def render_world(spec: WorldSpec, folder: Path, workers: int | None, progress: bool) -> None:
+def render_world(spec: Spec, folder: Path, workers: int | None, progress: bool) -> None:
     """Fills the arrays in `folder`; pictures do not depend on the number of workers.
 
     Args:
@@ -29,7 +28,7 @@ def render_world(spec: WorldSpec, folder: Path, workers: int | None, progress: b
         if workers <= 1:
             arrays = open_arrays(folder, spec, mode="r+")
             for number in range(spec.scenes):
-                bar.update(render_scene(spec, number, arrays))
+                bar.update(render_part(spec, number, arrays))
             for array in arrays.values():
                 array.flush()
         else:

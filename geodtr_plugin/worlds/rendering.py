@@ -33,7 +33,7 @@ def render_scene(spec: WorldSpec, number: int, arrays: dict[str, np.ndarray]) ->
         spec.style, spec.scene_seed(number), cell=spec.cell, transient=TRANSIENT * min(1.0, spec.realism)
     )
     queries = spec.queries_of(number)
-    origin = np.array([number * _PITCH, SPLITS.index(spec.split) * _SPLIT_PITCH])
+    origin = scene_origin(spec, number)
     for query, camera in zip(queries, scene.cameras):
         capture = draw_capture(_rng(spec, number, 0, query - queries.start), spec.realism)
         panorama = _panorama_camera(*spec.panorama_size, spec.rays).render(scene, camera)
@@ -45,6 +45,11 @@ def render_scene(spec: WorldSpec, number: int, arrays: dict[str, np.ndarray]) ->
     if spec.offset:
         _render_grid(spec, number, arrays, scene, origin)
     return len(queries)
+
+
+def scene_origin(spec: WorldSpec, number: int) -> np.ndarray:
+    """Metres (east, north) of a scene's south-west corner on the map of all scenes, float64 [2]."""
+    return np.array([number * _PITCH, SPLITS.index(spec.split) * _SPLIT_PITCH])
 
 
 @lru_cache(maxsize=4)

@@ -10,16 +10,15 @@ import sys
 from pathlib import Path
 
 from .cache import open_arrays, read_manifest
-from .rendering import render_scene
-from .spec import WorldSpec
+from .jobs import render_part, spec_of
 
 
 def main(folder: Path, first: int, step: int) -> None:
     """Prints the number of finished panoramas after every scene."""
-    spec = WorldSpec.from_manifest(read_manifest(folder))
+    spec = spec_of(read_manifest(folder))
     arrays = open_arrays(folder, spec, mode="r+")
     for number in range(first, spec.scenes, step):
-        print(render_scene(spec, number, arrays), flush=True)
+        print(render_part(spec, number, arrays), flush=True)
     for array in arrays.values():
         array.flush()
 

@@ -18,6 +18,8 @@ _KNOWN_PAIRS = {
     ("CVUSA", "train", 34_770): "the cleaned list with the one place that the authors' list lost by a slip",
     ("CVUSA", "test", 8_841): "the authors' cleaned list, without the later copies of 43 repeated places",
     ("CVACT", "train", 35_531): "one train pair, 1LqOHPdTiBbRucz-jFOSbQ, was never released",
+    ("Pitts30k", "test", 7_608): "the val list, which was asked for",
+    ("Pitts250k", "test", 7_608): "the val list, which was asked for",
     ("CVACT", "test", 92_802): "the large test list valSetAll, of which val is a part",
 }
 # Files more than the lists name, by folder: known releases.

@@ -65,6 +65,8 @@ def check_dataset(
     missing: dict[Path, None] = {}
     indexes = []
     for split in SPLITS:
+        if facts.pairs is not None and not facts.pairs[split == "test"]:  # for testing only
+            continue
         index, told, lost = _read_split(name, split, root, options)
         findings += [finding for finding in told if finding not in findings]
         missing |= lost
