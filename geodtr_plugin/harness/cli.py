@@ -107,7 +107,9 @@ def parse_run(argv: Sequence[str]) -> tuple[RunConfig, str]:
     known = _first_look(argv)
     help_only = "-h" in argv or "--help" in argv
     name = known.recipe if known.recipe != "auto" else recipe_for(known.train)
-    base = Recipe() if help_only else _base_recipe(known.method, name, known.init_weights)
+    # a run's weights bring its recipe with them, unless one is asked for
+    weights = known.init_weights if known.recipe == "auto" else None
+    base = Recipe() if help_only else _base_recipe(known.method, name, weights)
     parser = _run_parser(base)
     options = parse(parser, argv)
     config = _to_config(options, base, name)

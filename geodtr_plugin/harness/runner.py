@@ -178,9 +178,10 @@ class Run:
 
     def _announce(self) -> None:
         model, recipe = self.model, self.config.recipe
-        parameters = sum(p.numel() for p in model.parameters())
+        parameters, trained = count_parameters(model)
+        some = f" ({trained:,} of them trained)" if trained < parameters else ""
         log.info(
-            f"{self.config.method}: {parameters:,} parameters, embedding of {model.embedding_size}, query "
+            f"{self.config.method}: {parameters:,} parameters{some}, embedding of {model.embedding_size}, query "
             f"{_size(model.query_size)}, reference {_size(model.reference_size)}{' polar' if model.polar else ''}, "
             f"{recipe.optim.precision} on {self.device}, recipe {self.config.recipe_name}, seed {self.config.seed}"
         )
@@ -223,7 +224,8 @@ class Run:
             "train": self.config.train,
             "polar": polar,
             "seed": self.config.seed,
-            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "parameters": count_parameters(self.model)[0],
+            "trained_parameters": count_parameters(self.model)[1],
             "embedding_size": self.model.embedding_size,
             "epochs": self.config.recipe.optim.epochs,
             "processes": distributed.world_size(),
@@ -260,6 +262,12 @@ class Run:
             f"In percent, after the last epoch; ties {ties}; {time.perf_counter() - self.begun:.0f} s. "
             f"Results: {self.folder.results_file}"
         )
+
+
+def count_parameters(model: torch.nn.Module) -> tuple[int, int]:
+    """All parameters, and those that training moves."""
+    counts = [(p.numel(), p.numel() * p.requires_grad) for p in model.parameters()]
+    return tuple(sum(column) for column in zip(*counts))
 
 
 def _best_scores(best: dict[str, Any] | None, name: str) -> dict[str, Any] | None:

@@ -79,8 +79,9 @@ def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
 def _tiny(image_size: tuple[int, int], outputs: int) -> nn.Module:
     """Width 64, two blocks, a token for 8 x 8 pixels, and what a Transformer needs to learn from 1,500 pairs.
 
-    Three convolutions stand in place of the patch projection (Xiao et al., NeurIPS 2021), linear layers begin with
-    torch's larger weights instead of 0.02, and batch normalisation follows either head: without it, all embeddings fall
+    Three convolutions stand in place of the patch projection (Xiao et al., NeurIPS 2021). Linear layers begin with
+    torch's weights and position embeddings with a deviation of 0.5, both instead of 0.02: places must differ from the
+    start for attention to find them in time. Batch normalisation follows either head: without it, all embeddings fall
     onto one point within an epoch.
     """
     from timm.layers import HybridEmbed
@@ -95,6 +96,7 @@ def _tiny(image_size: tuple[int, int], outputs: int) -> nn.Module:
     for layer in vit.modules():
         if isinstance(layer, nn.Linear):
             layer.reset_parameters()
+    nn.init.normal_(vit.pos_embed, std=0.5)
     vit.head = nn.Sequential(vit.head, nn.BatchNorm1d(outputs, affine=False))
     vit.head_dist = nn.Sequential(vit.head_dist, nn.BatchNorm1d(outputs, affine=False))
     return vit

@@ -34,6 +34,11 @@ def test_what_the_command_line_says_holds_for_both_stages():
     assert config.recipe.optim.lr == second.optim.lr == 3e-4
 
 
+def test_the_second_stage_can_be_trained_by_itself(trained):
+    config = settings(" ".join([*WORDS, "--recipe laptop_stage2", "--init-weights", str(trained / "stage-1")]))
+    assert config.recipe.model["stage"] == 2 and config.later == ()
+
+
 def test_there_are_no_stages_without_training():
     assert settings("--method transgeo --train synth-suburb --epochs 0").later == ()
 
