@@ -93,8 +93,9 @@ def build_role_transforms(model: TwoTower, views: dict[str, ViewTransform]) -> d
 def build_batch_transform(recipe: Recipe, model: TwoTower, views: dict[str, ViewTransform]) -> BatchTransform:
     """Views, CHSG with layout simulation and semantic augmentation, field of view, normalisation: for training."""
     return BatchTransform(
-        views["query"], views["reference"], choices.augmentation(recipe.augment, model.polar), model.mean, model.std,
-        random_heading=recipe.view.heading == "random",
+        views["query"], views["reference"],
+        choices.augmentation(recipe.augment, model.polar, model.reference_size),
+        model.mean, model.std, random_heading=recipe.view.heading == "random",
     )  # fmt: skip
 
 

@@ -102,8 +102,19 @@ def schedule(optim: Optim, chosen: torch.optim.Optimizer, steps_per_epoch: int) 
     return {"trunk_scheduler_by_iteration": found}
 
 
-def augmentation(augment: Augment, polar: bool) -> CHSG:
-    """CHSG with the layouts and colours of the recipe."""
+def augmentation(augment: Augment, polar: bool, reference_size: tuple[int, int]) -> CHSG:
+    """CHSG with the layouts and colours of the recipe.
+
+    Raises:
+        UserError: the layouts turn aerial images by quarters, and these are not square.
+    """
     layout = LayoutSimulation(polar, augment.layout)
     cutout = augment.semantic == "cutout"
-    return CHSG(layout, CutoutAugmentation() if cutout else SemanticAugmentation(augment.semantic), augment.chsg)
+    chsg = CHSG(layout, CutoutAugmentation() if cutout else SemanticAugmentation(augment.semantic), augment.chsg)
+    height, width = reference_size
+    if chsg.turns and not polar and height != width:
+        raise UserError(
+            f"The CHSG variant {chsg.name} turns aerial images by quarters, and these are {height}x{width}. Make them "
+            f"square (--model.reference_size [{height},{height}]), or choose a variant that does not: --chsg raw or s."
+        )
+    return chsg

@@ -101,6 +101,11 @@ class CHSG(nn.Module):
         return 2 if self.plan.twins else 1
 
     @property
+    def turns(self) -> bool:
+        """Whether aerial images may be turned by a quarter, so that they have to be square or polar."""
+        return self.plan.layout == "distinct" or (self.plan.layout == "drawn" and self.layout.strength == "strong")
+
+    @property
     def polar(self) -> bool:
         """Whether the aerial images are taken for polar-transformed ones."""
         return self.layout.polar

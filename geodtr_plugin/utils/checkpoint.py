@@ -127,8 +127,10 @@ def _load(file: BinaryIO, path: str | os.PathLike[str]) -> Any:
     try:
         with zipfile.ZipFile(file) as archive:
             damaged = archive.testzip()  # torch itself does not compare the checksums that it writes
-        if damaged is not None:
-            raise zipfile.BadZipFile(f"checksum of {damaged}")
+            # nor does it mind an entry that calls itself a folder: its tensor stays whatever memory held before
+            marked = [entry.filename for entry in archive.infolist() if entry.external_attr]
+        if damaged is not None or marked:
+            raise zipfile.BadZipFile(f"checksum or kind of {damaged or marked[0]}")
         file.seek(0)
         return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever comes up when damaged bytes are read as an archive

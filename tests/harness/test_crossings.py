@@ -17,6 +17,8 @@ DATA = "--train synth-suburb --test synth-suburb --data.count 16".split()
 SMALL = [*DATA, *"--batch-size 8 --epochs 1 --workers 0 --threads 1 --device cpu".split()]
 METHODS = [name for name in list_methods() if method_class(name).__module__.startswith("geodtr_plugin.")]
 
+PHOTOGRAPHS = ("haf", "netvlad")  # their references are no squares, which layouts turn
+
 
 def trained(folder, method: str, words: str) -> dict:
     """What results.json of a run says."""
@@ -27,14 +29,17 @@ def trained(folder, method: str, words: str) -> dict:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_chsg_layouts_colours_loss_sampler_and_field_of_view_go_with_every_method(method, tmp_path):
-    words = "--chsg l+s --layout weak --semantic weak --loss info_nce --sampler geo --fov 180"
+    words = "--chsg l+s --layout weak --semantic weak --loss info_nce --sampler geo --fov 270"
+    sizes = method_class(method).recipes["laptop"].model
+    if method in PHOTOGRAPHS:
+        words += f" --model.reference_size [{sizes['query_size'][0]},{sizes['query_size'][0]}]"
     results = trained(tmp_path, method, words)
     recipe = results["recipe"]
     assert (recipe["augment"]["chsg"], recipe["augment"]["layout"]) == ("l+s", "weak")
-    assert (recipe["loss"]["name"], recipe["sampling"]["name"], recipe["view"]["fov"]) == ("info_nce", "geo", 180)
+    assert (recipe["loss"]["name"], recipe["sampling"]["name"], recipe["view"]["fov"]) == ("info_nce", "geo", 270)
     height, width = method_class(method).recipes["laptop"].model["query_size"]
     config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert config["model"]["query_size"] == [height, width // 2]
+    assert config["model"]["query_size"] == [height, 3 * width // 4]
     assert config["views"]["query"]["panorama_width"] == width
 
 
@@ -67,6 +72,7 @@ def test_every_choice_trains(words, tmp_path):
         ("--method simple --loss.counterfactual 1", "no counterfactual branch"),
         ("--method transgeo --polar", "polar"),
         ("--backbone resnet999", "resnet"),
+        ("--method netvlad --chsg l+s", "--model.reference_size [48,48]"),
     ],
 )
 def test_impossible_crossings_are_refused(words, sentence, tmp_path, capsys):

@@ -49,9 +49,9 @@ def trained(tmp_path_factory) -> dict[int, Path]:
 def test_two_processes_train_as_one(trained):
     one, two = (load_file(folder / "last.safetensors") for folder in trained.values())
     assert set(one) == set(two)
-    for name, tensor in one.items():
-        # Adam makes a step of the learning rate (3e-4) out of any gradient, also of the rounding of one that is 0
-        torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=2e-5)
+    # not entry by entry: Adam makes a whole step out of any gradient, also out of the rounding of one that is 0
+    weights, others = (torch.cat([x[name].flatten().double() for name in one]) for x in (one, two))
+    assert (weights - others).norm() < 1e-5 * weights.norm()
     losses = [json.loads((f / "metrics.jsonl").read_text().splitlines()[0])["losses"] for f in trained.values()]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 

@@ -156,7 +156,14 @@ def test_every_recipe_builds(name):
     recipe = method_class("sample4geo").recipes[name]
     with torch.device("meta"):
         model = create_model("sample4geo", **{**recipe.model, "pretrained": False})
-    assert not model.polar and recipe.loss.name == "info_nce" and recipe.augment.semantic == "cutout"
+    assert not model.polar and recipe.loss.name == "info_nce" and recipe.augment.chsg == "ls"
+
+
+def test_the_tiny_network_keeps_no_statistics_of_batches():
+    model = create_model("sample4geo", **TINY)
+    assert not list(model.buffers())
+    images = torch.rand(3, 3, 64, 64)
+    torch.testing.assert_close(model.train().encode_reference(images)[:1], model.eval().encode_reference(images[:1]))
 
 
 def test_sizes_that_go_with_a_panorama():

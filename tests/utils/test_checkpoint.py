@@ -109,6 +109,18 @@ def test_flipped_bytes_never_change_what_is_loaded(tmp_path):
     assert refused > 20
 
 
+def test_an_entry_that_calls_itself_a_folder_is_damage(tmp_path):
+    """torch would leave its tensor unfilled, and the checksums are right."""
+    path = tmp_path / "last.pt"
+    save_training_state(path, make(), 1)
+    content = bytearray(path.read_bytes())
+    begin = content.index(b"PK\x01\x02")  # the first entry of the directory at the end; its attributes are byte 38
+    content[begin + 38] |= 0x10
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="damaged"):
+        read_training_state(path)
+
+
 @pytest.mark.parametrize("content", [{"model": 1}, [1, 2], {"format": 99}])
 def test_other_files_of_torch_are_told_apart(tmp_path, content):
     torch.save(content, tmp_path / "weights.pt")
