@@ -65,8 +65,8 @@ $marks
 <text y="20" font-size="15" font-weight="bold" text-anchor="middle" fill="#222">N</text>
 </g>
 </svg>
-<button id="closer" style="top: 110px" title="closer">+</button>
-<button id="farther" style="top: 144px" title="farther">&#8722;</button>
+<button id="closer" style="bottom: 58px" title="closer">+</button>
+<button id="farther" style="bottom: 24px" title="farther">&#8722;</button>
 </main>
 <script>
 "use strict";
