@@ -31,8 +31,16 @@ class PooledTower(nn.Module):
 
 
 def tiny_network() -> nn.Module:
-    """The small trunk with what follows ConvNeXt's last stage: [B, 3, H, W] -> [B, 96]."""
-    return nn.Sequential(build_trunk("tiny"), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(96, eps=1e-6))
+    """The small trunk with what follows ConvNeXt's last stage: [B, 3, H, W] -> [B, 96].
+
+    Each channel of an image is normalised by itself: running statistics of a batch would be those of neither view.
+    """
+    trunk = build_trunk("tiny")
+    for module in list(trunk.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(module, name, nn.GroupNorm(child.num_features, child.num_features))
+    return nn.Sequential(trunk, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(96, eps=1e-6))
 
 
 @register_method("sample4geo")
@@ -98,10 +106,13 @@ class Sample4Geo(TwoTower):
         ),
     }  # fmt: skip
     recipes["paper_offset"] = recipes["paper"].but(model=dict(query_size=(384, 768), reference_size=(384, 384)))
+    # from scratch, nothing is learned with holes, with look-alikes in every batch and with a low temperature
     recipes["laptop"] = recipes["paper"].but(
         model=dict(query_size=(32, 88), reference_size=(64, 64), backbone="tiny", pretrained=False),
-        sampling=dict(every=2, neighbours=None, neighbour_range=None),  # as the smaller batch has it
-        optim=dict(epochs=10, batch_size=32, precision="fp32"),
+        augment=dict(semantic="none"),
+        sampling=dict(name="auto", neighbours=None, neighbour_range=None),
+        loss=dict(temperature=0.2, label_smoothing=0.0),
+        optim=dict(lr=3e-3, epochs=10, batch_size=32, precision="fp32"),
         evaluation=dict(every=5),
     )
     recipes["laptop_offset"] = recipes["laptop"]
