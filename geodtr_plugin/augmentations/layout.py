@@ -52,7 +52,7 @@ def turn_panoramas(images: Tensor, layout: Tensor, undo: bool = False) -> Tensor
 
 def _gathered_panoramas(images: Tensor, layout: Tensor, undo: bool) -> Tensor:
     """All panoramas in one gather, for GPUs."""
-    columns = _source_columns(images.shape[-1], images.device)[layout.to(images.device)]
+    columns = _source_columns(images.shape[-1], images.device)[layout.to(images.device, non_blocking=True)]
     columns = columns.argsort(-1) if undo else columns
     return images.gather(-1, columns[:, None, None].expand_as(images))
 
@@ -67,7 +67,7 @@ def turn_tiles(images: Tensor, layout: Tensor, undo: bool = False) -> Tensor:
 
 def _gathered_tiles(images: Tensor, layout: Tensor) -> Tensor:
     """All tiles in one gather, for GPUs."""
-    pixels = _source_pixels(images.shape[-1], images.device)[layout.to(images.device)]
+    pixels = _source_pixels(images.shape[-1], images.device)[layout.to(images.device, non_blocking=True)]
     flat = images.flatten(2)
     return flat.gather(2, pixels[:, None].expand_as(flat)).view(images.shape)
 
@@ -140,7 +140,8 @@ class LayoutSimulation(nn.Module):
     def _laid_out(self, ground: Tensor, aerial: Tensor, layout, undo: bool) -> tuple[Tensor, Tensor, Tensor]:
         layout = self._checked(ground, aerial, layout)
         turn_aerial = turn_panoramas if self.polar else turn_tiles
-        return turn_panoramas(ground, layout, undo), turn_aerial(aerial, layout, undo), layout.to(ground.device)
+        on_device = layout.to(ground.device, non_blocking=True)
+        return turn_panoramas(ground, layout, undo), turn_aerial(aerial, layout, undo), on_device
 
     def _checked(self, ground: Tensor, aerial: Tensor, layout) -> Tensor:
         if len(ground) != len(aerial):

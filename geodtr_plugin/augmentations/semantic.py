@@ -173,7 +173,8 @@ def posterize(images: Tensor) -> Tensor:
     """Images [B, 3, H, W] with the upper 4 bits of their 8."""
     from kornia.enhance import posterize as reduce_bits
 
-    return reduce_bits(images, POSTERIZE_BITS)
+    # filled on the device: Kornia copies a plain number there, for which the host would wait
+    return reduce_bits(images, torch.full((), POSTERIZE_BITS, device=images.device))
 
 
 def blur(images: Tensor, sigma: Tensor) -> Tensor:

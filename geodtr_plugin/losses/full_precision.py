@@ -41,8 +41,12 @@ class FullPrecisionLoss(BaseMetricLossFunction):
 
     def excess(self, one: Tensor, other: Tensor | float) -> Tensor:
         """How much farther `one` is than `other`, in distances, for values of `self.distance`."""
-        scale = 2.0 if self.distance.is_inverted else 1.0
-        return scale * self.distance.margin(one, other)
+        return self.scale * self.distance.margin(one, other)
+
+    @property
+    def scale(self) -> float:
+        """Distance by which a difference of 1 between values of `self.distance` counts."""
+        return 2.0 if self.distance.is_inverted else 1.0
 
     @staticmethod
     def zero(*embeddings: Tensor) -> SubLoss:

@@ -120,9 +120,11 @@ class SoftMarginTripletLoss(FullPrecisionLoss):
         Both directions have then a term for every negative pair, so that their means have one divisor.
         """
         own = matrix.where(positives, 0)
-        there = F.softplus(self.alpha * self.excess(own.sum(1, keepdim=True), matrix))
-        back = F.softplus(self.alpha * self.excess(own.sum(0, keepdim=True), matrix))
-        return (there + back).where(negatives, 0).sum() / (2 * negatives.sum().clamp(min=1))
+        bests = own.sum(1, keepdim=True), own.sum(0, keepdim=True)
+        del own  # as large as the matrix, as everything here: memory is what limits the batch
+        steep = self.alpha * self.scale
+        there, back = (F.softplus(self.distance.margin(best, matrix), beta=steep) for best in bests)
+        return steep * there.add_(back).where(negatives, 0).sum() / (2 * negatives.sum().clamp(min=1))
 
     def _direction(self, matrix: Tensor, positives: Tensor, negatives: Tensor, rows_are_queries: bool) -> Terms:
         """All triplets that start from a row of `matrix`: as many as its entries if each row has one positive."""
