@@ -52,7 +52,7 @@ def complexity(model: nn.Module) -> Complexity:
         model: a `TwoTower`; each tower keeps its backbone as `trunk`.
 
     Raises:
-        ValueError: a tower does not call its trunk as a module, so that nobody can say what it costs.
+        ValueError: a tower calls neither its trunk nor any part of it, so that nobody can say what it costs.
     """
     trunks = [getattr(model, f"{role}_tower").trunk for role in ROLES]
     (query, query_trunk), (reference, reference_trunk) = (_work(model, *each) for each in zip(ROLES, trunks))
@@ -110,13 +110,20 @@ def _sum(*parts: Work) -> Work:
 
 @torch.no_grad()
 def _work(model: nn.Module, role: str, trunk: nn.Module) -> tuple[Work, Work]:
-    """Work of one tower and of its trunk on one image."""
-    starts: list[Work] = []
-    ends: list[Work] = []
+    """Work of one tower and of its trunk on one image.
+
+    The trunk's is that of its calls, or, where a tower calls its parts one by one, that of the parts.
+    """
+    starts: dict[nn.Module, list[Work]] = {part: [] for part in (trunk, *trunk.children())}
+    ends: dict[nn.Module, list[Work]] = {part: [] for part in starts}
     with _evaluation(model), _no_fast_path(), FakeTensorMode(), _Counter(display=False) as counter:
         hooks = [
-            trunk.register_forward_pre_hook(lambda *_: starts.append(counter.work())),
-            trunk.register_forward_hook(lambda *_: ends.append(counter.work())),
+            hook
+            for part in starts
+            for hook in (
+                part.register_forward_pre_hook(lambda module, *_: starts[module].append(counter.work())),
+                part.register_forward_hook(lambda module, *_: ends[module].append(counter.work())),
+            )
         ]
         try:
             image = torch.empty(1, 3, *getattr(model, f"{role}_size"))
@@ -124,9 +131,11 @@ def _work(model: nn.Module, role: str, trunk: nn.Module) -> tuple[Work, Work]:
         finally:
             for hook in hooks:
                 hook.remove()
-    if not ends:
-        raise ValueError(f"The {role} tower of {type(model).__name__} does not call its `trunk` as a module.")
-    (macs, attention), (macs_before, attention_before) = _sum(*ends), _sum(*starts)
+    called = [trunk] if ends[trunk] else [part for part in trunk.children() if ends[part]]
+    if not called:
+        raise ValueError(f"The {role} tower of {type(model).__name__} calls neither its `trunk` nor any part of it.")
+    macs, attention = _sum(*(work for part in called for work in ends[part]))
+    macs_before, attention_before = _sum(*(work for part in called for work in starts[part]))
     return counter.work(), (macs - macs_before, attention - attention_before)
 
 

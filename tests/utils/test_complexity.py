@@ -104,9 +104,17 @@ def test_counting_changes_nothing_and_needs_no_weights():
     assert torch.backends.mha.get_fastpath_enabled()
 
 
+def test_a_trunk_whose_parts_are_called_costs_as_much():
+    """TransGeo's second stage takes some patches only through the blocks of its trunk."""
+    assert complexity(Shared(calls_trunk=False)) == complexity(Shared())
+
+
 def test_a_trunk_that_is_not_called_is_no_trunk_of_no_cost():
-    with pytest.raises(ValueError, match="query tower of Shared does not call its `trunk`"):
-        complexity(Shared(calls_trunk=False))
+    model = Shared()
+    model.query_tower.trunk = nn.Linear(3, 3)  # which nobody calls
+    model.query_tower.forward = lambda images: images.mean(dim=(2, 3))
+    with pytest.raises(ValueError, match="calls neither its `trunk` nor any part of it"):
+        complexity(model)
 
 
 def test_parameters_count_once():
