@@ -147,9 +147,9 @@ class Run:
             self._keep_best(trainer, record["tests"])
             shown = ", ".join(f"{name} {scores['recall_at_1']:.2f}" for name, scores in record["tests"].items())
             log.info(f"epoch {trainer.epoch}/{epochs}: loss {trainer.epoch_losses['total_loss']:.4f}, R@1 {shown}")
+        self.scalars.add(record)
         if distributed.is_first():
             self.folder.append_metrics(record)
-        self.scalars.add(record)
         self._refresh_sampler(trainer)
         save_training_state(self.folder.state_file, trainer, trainer.epoch)
 

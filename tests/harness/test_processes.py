@@ -16,10 +16,11 @@ from safetensors.torch import load_file
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "run.py"
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-# no augmentation and no dropout: those draw in each process; batch normalisation would see half of a batch
+# no augmentation and no counterfactual masks: those draw in each process; batch normalisation would see half of a batch
 WORDS = (
     "--method geodtr_plus --train synth-suburb --test synth-suburb synth-downtown --data.count 32 --batch-size 8 "
-    "--chsg raw --workers 0 --threads 1 --device cpu --backbone convnext_atto --model.query_size [32,64] --lr 3e-4"
+    "--chsg raw --loss.counterfactual 0 --workers 0 --threads 1 --device cpu --backbone convnext_atto --lr 3e-4 "
+    "--model.query_size [32,64]"
 ).split()
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="torchrun and signals as POSIX has them")
