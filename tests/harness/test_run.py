@@ -129,7 +129,9 @@ def test_a_run_that_was_killed_within_an_epoch_ends_as_if_it_had_not_been(straig
 @pytest.mark.skipif(os.name != "posix", reason="sends an interrupt as a terminal does")
 def test_ctrl_c_leaves_a_run_that_can_go_on(tmp_path):
     folder = tmp_path / "stopped"
-    process = command(*WORLDS, *SMALL, "--epochs", "50", "--out", str(folder))
+    # the suite itself may have been started with interrupts ignored, as a shell does in the background
+    heard = dict(preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    process = command(*WORLDS, *SMALL, "--epochs", "50", "--out", str(folder), **heard)
     wait_for(lambda: lines(folder / "metrics.jsonl") == 1)
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=60)
