@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +13,11 @@ from torch import Tensor
 
 from .ragged import group
 from .similarity import (
+    BFLOAT16_UNIT,
     Vectors,
+    bfloat16_error,
+    bfloat16_pays,
+    coarse_similarities,
     exact_similarities,
     float32_error,
     pair_similarities,
@@ -22,8 +28,10 @@ from .truth import Truth
 
 TIES = ("pessimistic", "optimistic")
 TIE = 1e-12  # similarities closer than this are equal: above float64's rounding, far below any real difference
-LEFT_OUT = -4.0  # stands in a tile for references that do not compete; below every cosine
-CPU_BYTES = 48 * 2**20  # tiles large enough for products at full speed; larger ones are no faster
+OUT_OF_REACH = 4.0  # a threshold above every cosine
+CROWDED = 1 / 128  # share of a query's references to be looked at again from which all of them are, in one product
+CPU_BYTES = 56 * 2**20  # tiles large enough for products at full speed; larger ones are no faster
+TALL = 3  # times as many queries in a tile as references
 EVEN = 64  # a product of other than whole vector registers takes up to a tenth longer
 GPU_BYTES = 1024 * 2**20  # larger products keep a GPU busy, and move host-side embeddings fewer times
 
@@ -70,8 +78,9 @@ def rank_queries(
     first of every group is kept, and in it the first right one. A positive that another reference of its own group
     beats is not in that list.
 
-    The ranks are those of float64 arithmetic, whatever the tiles: similarities come from float32 products, and where
-    one lies within their rounding error of the best positive's, it is computed again in float64.
+    The ranks are those of float64 arithmetic, whatever the tiles: similarities come from bfloat16 products where the
+    processor is fast in them, else from float32 ones, and what lies within their error of the best positive's
+    similarity is computed again, in float64 in the end.
 
     Args:
         query: `[N, D]`, any floating type, any norm. A zero vector has similarity 0 to everything.
@@ -90,29 +99,32 @@ def rank_queries(
     if ties not in TIES:
         raise ValueError(f"ties must be one of {', '.join(TIES)}, not {ties!r}")
     device = _working_device(query, device)
-    side = tile_side(query.shape[-1], buffer_bytes or (CPU_BYTES if device.type == "cpu" else GPU_BYTES))
-    side -= side % EVEN if side > EVEN else 0
+    height, width = tile_shape(query.shape[-1], buffer_bytes or (CPU_BYTES if device.type == "cpu" else GPU_BYTES))
     with plain_float32(device):
-        queries, references = Vectors(query, "query", device, side), Vectors(reference, "reference", device, side)
+        queries, references = Vectors(query, "query", device), Vectors(reference, "reference", device)
         _check_sizes(queries, references, truth, ref_includes_query)
         pairs = _Pairs(truth or Truth.diagonal(len(queries)), len(references), ref_includes_query)
-        best = _best(queries, references, pairs, side, ties)
+        best = _best(queries, references, pairs, ties)
         threshold = best + (-TIE if ties == "pessimistic" else TIE)  # what is at least this counts
-        rows = side if pairs.groups is None else max(1, min(side, CPU_BYTES // (4 * pairs.num_groups)))
-        without = _count_all(queries, references, threshold, pairs, side, rows, progress)
-        neutral = _count_neutrals(queries, references, threshold, pairs, side)
+        if pairs.groups is not None:
+            height = max(1, min(height, CPU_BYTES // (4 * pairs.num_groups)))
+        without = _count_all(queries, references, threshold, pairs, (height, width), progress)
+        neutral = _count_neutrals(queries, references, threshold, pairs)
     found = np.isfinite(best.cpu().numpy())
     num = len(references) if pairs.groups is None else pairs.num_groups
     return Ranks(np.where(found, without + neutral, num), np.where(found, without, num), found, num)
 
 
-def tile_side(size: int, buffer_bytes: int) -> int:
-    """Rows (and columns) of a tile, so that its operands and results fit `buffer_bytes` for vectors of `size` entries.
+def tile_shape(size: int, buffer_bytes: int) -> tuple[int, int]:
+    """Queries and references of a tile, so that both and what is computed of them fit `buffer_bytes`.
 
-    Per row and entry: both operands in float32 and in float64 (24 bytes). Per cell: float32, float64, two masks (14).
+    Three times as many queries as references: these are converted anew for every block of queries. Of each, up to ten
+    bytes an entry are held (float32 and bfloat16; float64 of a part), of each similarity 13 (itself, masks, counts).
     """
-    operands, cell = 24 * size, 14
-    return max(1, int((sqrt(operands**2 + 4 * cell * buffer_bytes) - operands) / (2 * cell)))
+    operands, cell = 10 * size * (1 + TALL), 13 * TALL
+    width = max(1, int((sqrt(operands**2 + 4 * cell * buffer_bytes) - operands) / (2 * cell)))
+    width -= width % EVEN if width > EVEN else 0
+    return TALL * width, width
 
 
 class _Pairs:
@@ -147,24 +159,24 @@ class _Pairs:
         )
 
 
-def _best(query: Vectors, reference: Vectors, pairs: _Pairs, side: int, ties: str) -> Tensor:
+def _best(query: Vectors, reference: Vectors, pairs: _Pairs, ties: str) -> Tensor:
     """Similarity of each query's best positive that its own group does not hide, float64 `[N]`; infinite without."""
     rows, columns = (part.to(query.device) for part in pairs.positives)
-    similarities = pair_similarities(query, rows, reference, columns, side)
+    similarities = pair_similarities(query, rows, reference, columns)
     if len(pairs.mates[0]):
-        hidden = similarities <= _best_mates(query, reference, pairs, side) + (TIE if ties == "pessimistic" else -TIE)
+        hidden = similarities <= _best_mates(query, reference, pairs) + (TIE if ties == "pessimistic" else -TIE)
         rows, similarities = rows[~hidden], similarities[~hidden]
     best = torch.full((len(query),), -torch.inf, dtype=torch.float64, device=query.device)
     best.scatter_reduce_(0, rows, similarities, reduce="amax")
     return torch.where(torch.isinf(best), torch.inf, best)
 
 
-def _best_mates(query: Vectors, reference: Vectors, pairs: _Pairs, side: int) -> Tensor:
+def _best_mates(query: Vectors, reference: Vectors, pairs: _Pairs) -> Tensor:
     """For every positive, the highest similarity of a wrong reference of its group, float64; -infinity without one."""
     keys = [rows * pairs.num_groups + pairs.groups[columns] for rows, columns in (pairs.mates, pairs.positives)]
     known, at = keys[0].unique(return_inverse=True)
     rows, columns = (part.to(query.device) for part in pairs.mates)
-    similarities = pair_similarities(query, rows, reference, columns, side)
+    similarities = pair_similarities(query, rows, reference, columns)
     highest = torch.full((len(known) + 1,), -torch.inf, dtype=torch.float64, device=query.device)
     highest.scatter_reduce_(0, at.to(query.device), similarities, reduce="amax")
     wanted = torch.searchsorted(known, keys[1]).clamp(max=len(known) - 1)
@@ -172,18 +184,18 @@ def _best_mates(query: Vectors, reference: Vectors, pairs: _Pairs, side: int) ->
     return highest[wanted.to(query.device)]
 
 
-def _count_neutrals(query: Vectors, reference: Vectors, threshold: Tensor, pairs: _Pairs, side: int) -> np.ndarray:
+def _count_neutrals(query: Vectors, reference: Vectors, threshold: Tensor, pairs: _Pairs) -> np.ndarray:
     """Number of each query's neutrals that reach its threshold, int64 `[N]`."""
     rows, columns = (part.to(query.device) for part in pairs.neutrals)
-    reach = pair_similarities(query, rows, reference, columns, side) >= threshold[rows]
+    reach = pair_similarities(query, rows, reference, columns) >= threshold[rows]
     return np.bincount(rows[reach].cpu().numpy(), minlength=len(query))
 
 
 def _count_all(
-    query: Vectors, reference: Vectors, threshold: Tensor, pairs: _Pairs, side: int, height: int, progress: bool
+    query: Vectors, reference: Vectors, threshold: Tensor, pairs: _Pairs, shape: tuple[int, int], progress: bool
 ) -> np.ndarray:
-    """Number of competing references, or groups, that reach each query's threshold, int64 `[N]`; `height` queries at
-    once."""
+    """Number of competing references, or groups, that reach each query's threshold, int64 `[N]`."""
+    height, width = shape
     counts = []
     starts = range(0, len(query), height)
     if progress:
@@ -192,22 +204,48 @@ def _count_all(
         starts = tqdm(starts, desc="ranking", unit="block", leave=False)
     for start in starts:
         block = _Block(query, slice(start, start + height), reference, threshold, pairs)
-        columns = [slice(left, min(left + side, len(reference))) for left in range(0, len(reference), side)]
+        columns = [slice(left, min(left + width, len(reference))) for left in range(0, len(reference), width)]
         counts.append(block.count(columns).cpu())
     return torch.cat(counts).numpy()
 
 
+class _Precision(NamedTuple):
+    """One way to compute a tile of similarities.
+
+    Args:
+        dtype: of the queries and of the tile.
+        similarities: (unit queries, references, columns) -> tile.
+        error: bound on the error of a similarity of vectors of so many entries.
+        rounding: relative error that the tile's own dtype adds.
+    """
+
+    dtype: torch.dtype
+    similarities: Callable[[Tensor, Vectors, slice], Tensor]
+    error: Callable[[int], float]
+    rounding: float
+
+
+PRECISIONS = (
+    _Precision(torch.bfloat16, coarse_similarities, bfloat16_error, 2 * BFLOAT16_UNIT),
+    _Precision(torch.float32, tile_similarities, float32_error, 0.0),
+)
+
+
 class _Block:
-    """Some queries, ready to be compared with tile after tile of the references."""
+    """Some queries, ready to be compared with tile after tile of the references.
+
+    A tile is computed in a low precision first, where that is fast. What lies within its error of a query's threshold
+    is computed again: pair by pair in float64, or, for queries with many such references, in the next precision.
+    """
 
     def __init__(self, query: Vectors, rows: slice, reference: Vectors, threshold: Tensor, pairs: _Pairs):
         self.query, self.reference = query, reference
+        self.threshold = threshold[rows].clamp(max=OUT_OF_REACH)
+        self.precisions = PRECISIONS if bfloat16_pays(query.device) else PRECISIONS[1:]
+        unit = query.unit32(rows)
+        self.units = {precision.dtype: unit.to(precision.dtype) for precision in self.precisions}
+        self.rows = torch.arange(len(unit), device=query.device)
         self.first = rows.start
-        self.unit = query.unit32(rows)
-        self.threshold = threshold[rows]
-        error = float32_error(query.size)
-        self.surely = (self.threshold + error).float()[:, None]
-        self.possibly = (self.threshold - error).float()[:, None]
         left_rows, left_columns = pairs.left_out
         ends = torch.searchsorted(left_rows, torch.tensor([rows.start, rows.stop]))
         self.left_rows = (left_rows[ends[0] : ends[1]] - rows.start).to(query.device)
@@ -219,30 +257,67 @@ class _Block:
         """Number of competing references in all tiles, or of their groups, that reach the thresholds, int64 `[n]`."""
         if self.groups is None:
             return sum(self.reached(columns).sum(dim=1) for columns in tiles)
-        hits = torch.zeros(len(self.unit), self.num_groups, dtype=torch.int32, device=self.query.device)
+        hits = torch.zeros(len(self.rows), self.num_groups, dtype=torch.int32, device=self.query.device)
         for columns in tiles:
             hits.index_add_(1, self.groups[columns], self.reached(columns).int())
         return (hits > 0).sum(dim=1)
 
     def reached(self, columns: slice) -> Tensor:
         """Which competing references in `columns` reach the thresholds, bool `[n, columns]`."""
-        tile = tile_similarities(self.unit, self.reference, columns)
         here = (self.left_columns >= columns.start) & (self.left_columns < columns.stop)
-        tile[self.left_rows[here], self.left_columns[here] - columns.start] = LEFT_OUT
-        reached = tile > self.surely
-        rows, places = ((tile >= self.possibly) ^ reached).nonzero(as_tuple=True)
-        if len(rows) > len(tile):  # embeddings that are all alike
-            return self._exactly(tile != LEFT_OUT, columns)
-        block = max(1, len(tile) // 4)
-        exact = pair_similarities(self.query, self.first + rows, self.reference, columns.start + places, block)
-        reached[rows, places] = exact >= self.threshold[rows]
+        left_out = self.left_rows[here], self.left_columns[here] - columns.start
+        reached = self._all(columns, left_out) if self.precisions else self._exactly(self.rows, columns)
+        reached[left_out] = False
         return reached
 
-    def _exactly(self, competes: Tensor, columns: slice) -> Tensor:
-        """`reached` in float64 throughout; competes: bool `[n, columns]`."""
-        rows = self.first + torch.arange(len(competes), device=competes.device)
-        exact = exact_similarities(self.query, rows, self.reference, columns)
-        return (exact >= self.threshold[:, None]) & competes
+    def _all(self, columns: slice, left_out: tuple[Tensor, Tensor]) -> Tensor:
+        """`reached`, whatever is left out; what most queries are in doubt about, later tiles do not try again."""
+        precision, *better = self.precisions
+        reached, doubtful = self._compare(self.rows, columns, precision)
+        doubtful[left_out] = False
+        crowded = self._resolve(reached, doubtful, self.rows, columns, better)
+        if 2 * crowded > len(self.rows):
+            self.precisions = better
+        return reached
+
+    def _compare(self, rows: Tensor, columns: slice, precision: _Precision) -> tuple[Tensor, Tensor]:
+        """What surely reaches the thresholds of some rows, and what may or may not, two bool `[rows, columns]`."""
+        unit, threshold = self.units[precision.dtype], self.threshold[rows, None]
+        tile = precision.similarities(unit if rows is self.rows else unit[rows], self.reference, columns)
+        error = precision.error(self.query.size) + precision.rounding * threshold.abs()
+        reached = tile > (threshold + error).to(tile.dtype)
+        return reached, (tile >= (threshold - error).to(tile.dtype)) ^ reached
+
+    def _resolve(self, reached: Tensor, doubtful: Tensor, rows: Tensor, columns: slice, better: list) -> int:
+        """Write into `reached` what is doubtful; returns the number of rows that needed a better precision for it."""
+        counts, width = doubtful.sum(dim=1), doubtful.shape[1]
+        crowded = (counts > CROWDED * width).nonzero()[:, 0]
+        if counts[crowded].sum() <= width:  # a product reads, and may convert, all columns: not for a few pairs
+            crowded = crowded[:0]
+        if len(crowded):
+            reached[crowded] = self._again(rows[crowded], columns, better)
+            doubtful[crowded] = False
+        at, places = doubtful.nonzero(as_tuple=True)
+        exact = pair_similarities(self.query, self.first + rows[at], self.reference, columns.start + places)
+        reached[at, places] = exact >= self.threshold[rows[at]]
+        return len(crowded)
+
+    def _again(self, rows: Tensor, columns: slice, better: list) -> Tensor:
+        """`reached` for some rows, with the next precision or in float64."""
+        if not better:
+            return self._exactly(rows, columns)
+        reached, doubtful = self._compare(rows, columns, better[0])
+        self._resolve(reached, doubtful, rows, columns, better[1:])
+        return reached
+
+    def _exactly(self, rows: Tensor, columns: slice) -> Tensor:
+        """`reached` for some rows in float64; in parts, because that takes twice the memory."""
+        parts = rows.split(max(1, len(self.rows) // 4))
+        return torch.cat([self._exact_part(part, columns) for part in parts])
+
+    def _exact_part(self, rows: Tensor, columns: slice) -> Tensor:
+        exact = exact_similarities(self.query, self.first + rows, self.reference, columns)
+        return exact >= self.threshold[rows, None]
 
 
 def _working_device(query: Tensor | np.ndarray, device: torch.device | str | None) -> torch.device:

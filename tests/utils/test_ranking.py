@@ -12,8 +12,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geodtr_plugin.utils import NonFiniteEmbeddingsError, Truth, rank_queries
-from geodtr_plugin.utils.ranking import tile_side
+from geodtr_plugin.utils import NonFiniteEmbeddingsError, Truth, rank_queries, ranking
+from geodtr_plugin.utils.ranking import EVEN, TALL, tile_shape
+
+
+@pytest.fixture(scope="module", params=["bfloat16", "float32"])
+def first_precision(request):
+    """Tiles begin in bfloat16, or in float32, whatever this processor is good at."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranking, "bfloat16_pays", lambda device: request.param == "bfloat16")
+        yield request.param
 
 
 def cosine_key(q, r):
@@ -47,6 +55,7 @@ def retrievals(draw):
     return queries, references, positives, neutrals
 
 
+@pytest.mark.usefixtures("first_precision")
 @settings(deadline=None, max_examples=150)
 @given(
     retrievals(),
@@ -67,6 +76,7 @@ def test_ranks_are_those_of_exact_arithmetic(retrieval, ties, buffer_bytes, dtyp
     assert list(zip(ranks.found, ranks.plain, ranks.without_neutrals)) == expected
 
 
+@pytest.mark.usefixtures("first_precision")
 @pytest.mark.parametrize("ties", ["pessimistic", "optimistic"])
 @pytest.mark.parametrize("spread", [1.0, 1e-3])  # 1e-3: a nearly collapsed model, decided below float32
 def test_ranks_of_random_embeddings_in_every_tiling(ties, spread):
@@ -86,6 +96,7 @@ def test_ranks_of_random_embeddings_in_every_tiling(ties, spread):
         assert ranks.plain.tolist() == expected == ranks.without_neutrals.tolist()
 
 
+@pytest.mark.usefixtures("first_precision")
 @pytest.mark.parametrize("n", [1, 2, 5, 130])
 @pytest.mark.parametrize("size", [3, 3072])
 def test_a_collapsed_model_scores_nothing_whatever_the_tiles(n, size):
@@ -97,6 +108,31 @@ def test_a_collapsed_model_scores_nothing_whatever_the_tiles(n, size):
     assert rank_queries(embeddings, embeddings, ties="optimistic").plain.tolist() == [0] * n
 
 
+def test_every_precision_has_its_part_and_ranks_are_those_of_float64(monkeypatch, first_precision):
+    """Queries of all kinds in one block: easy ones, hard ones in the bulk of all similarities, near and exact ties."""
+    again, in_float64 = [], []
+    for name, seen in (("_again", again), ("_exactly", in_float64)):
+        plain = getattr(ranking._Block, name)
+        monkeypatch.setattr(
+            ranking._Block, name, lambda self, rows, *rest, plain=plain, seen=seen: (
+                seen.append(len(rows)), plain(self, rows, *rest))[1]
+        )  # fmt: skip
+    reference = torch.nn.functional.normalize(torch.randn(3000, 64))
+    likeness = torch.tensor([2.0, 0.3, 0.02, 0.0]).repeat(100)[:, None]
+    query = likeness * reference[:400] + torch.nn.functional.normalize(torch.randn(400, 64))
+    reference[1000:1400] = reference[:400] * torch.linspace(0.5, 2, 400)[:, None]  # of one direction
+    reference[1400:1800] = reference[:400] + 1e-3 * torch.randn(400, 64)
+    query[-8:] = 0  # similar to nothing: all references tie
+    ranks = rank_queries(query, reference, Truth.diagonal(400), buffer_bytes=2**20)
+    exact = torch.nn.functional.normalize(query.double()) @ torch.nn.functional.normalize(reference.double()).T
+    best = exact.diagonal()[:, None]
+    assert ranks.plain.tolist() == ((exact >= best - 1e-12).sum(1) - 1).tolist()
+    assert len(set(ranks.plain.tolist())) > 50  # all kinds of ranks
+    assert in_float64  # of the zeros
+    assert (max(again) > 8) == (first_precision == "bfloat16")  # more queries than the zeros are in doubt then
+
+
+@pytest.mark.usefixtures("first_precision")
 @pytest.mark.parametrize("scale", [2.0**-30, 1.0, 2.0**60])  # powers of two, so that no entry is rounded
 @pytest.mark.parametrize(("ties", "rank"), [("pessimistic", 1), ("optimistic", 0)])
 def test_an_unlabelled_copy_of_the_positive_is_a_tie_wherever_it_lies(scale, ties, rank):
@@ -184,9 +220,10 @@ def test_inputs_that_do_not_fit():
 
 @given(st.integers(1, 5000), st.integers(1, 2**34))
 def test_tiles_fit_their_buffer(size, buffer_bytes):
-    side = tile_side(size, buffer_bytes)
-    assert side == 1 or 24 * size * side + 14 * side**2 <= buffer_bytes
-    assert 24 * size * (side + 1) + 14 * (side + 1) ** 2 > buffer_bytes
+    height, width = tile_shape(size, buffer_bytes)
+    assert width == 1 or 10 * size * (height + width) + 13 * height * width <= buffer_bytes
+    more = width + (EVEN if width >= EVEN else 1)
+    assert 10 * size * (TALL + 1) * more + 13 * TALL * more**2 > buffer_bytes
 
 
 def test_memory_is_bounded():
