@@ -59,6 +59,7 @@ class PairAugmentation(nn.Module):
     """
 
     multiplier = 1  # rows that come out for each row that goes in
+    keeps_labels_distinct = True
 
     def __init__(self, layout: LayoutSimulation, semantic: SemanticAugmentation | None = None):
         super().__init__()
@@ -117,6 +118,11 @@ class BatchTransform(nn.Module):
     def multiplier(self) -> int:
         """Rows that come out for each pair that goes in: 2 with twins."""
         return 1 if self.augment is None else self.augment.multiplier
+
+    @property
+    def keeps_labels_distinct(self) -> bool:
+        """Whether labels that are all different stay so; not known of augmentations that do not say it."""
+        return self.augment is None or getattr(self.augment, "keeps_labels_distinct", False)
 
     @torch.no_grad()
     def forward(self, query: Tensor, reference: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:

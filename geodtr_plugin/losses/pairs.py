@@ -42,6 +42,18 @@ def labelled_pairs(
     return same.clone().fill_diagonal_(False) if one_set else same, negatives
 
 
+def paired_rows(
+    embeddings: Tensor, labels: Tensor | None, ref_labels: Tensor | None, exclusion: Exclusion | None = None
+) -> Masks:
+    """The same for labels of which row i of one belongs to row i of the other alone, without looking at them."""
+    same = torch.eye(len(embeddings), dtype=torch.bool, device=embeddings.device)
+    if exclusion is None:
+        return same, ~same
+    if labels is None:
+        raise ValueError("The loss needs labels to know which pairs are excluded: pass the places.")
+    return same, ~(same | exclusion(labels, labels if ref_labels is None else ref_labels))
+
+
 def listed_pairs(indices_tuple: tuple[Tensor, ...], shape: torch.Size, device: torch.device) -> Masks:
     """PML's pairs (a1, p, a2, n) or triplets (a, p, n) -> two bool [N, M]; what is listed twice counts once."""
     masks = []

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ from pytorch_metric_learning.utils import loss_and_miner_utils as lmu
 from torch import Tensor
 
 from .full_precision import FullPrecisionLoss, SubLoss
+from .pairs import Exclusion, labelled_pairs, paired_rows
 
 Terms = tuple[Tensor, Tensor]  # loss terms and the query row of each
 
@@ -46,7 +48,7 @@ class SoftMarginTripletLoss(FullPrecisionLoss):
         self,
         alpha: float = 10.0,
         hard_ratio: float = 1.0,
-        exclusion: Callable[[Tensor, Tensor], Tensor] | None = None,
+        exclusion: Exclusion | None = None,
         **kwargs,
     ):
         if not alpha > 0:
@@ -55,7 +57,20 @@ class SoftMarginTripletLoss(FullPrecisionLoss):
             raise ValueError(f"hard_ratio must be above 0 and at most 1, not {hard_ratio}")
         super().__init__(**kwargs)
         self.alpha, self.hard_ratio, self.exclusion = alpha, hard_ratio, exclusion
+        self.rows_pair_up = False
         self.add_to_recordable_attributes(list_of_names=["alpha", "hard_ratio"], is_stat=False)
+
+    @contextmanager
+    def paired_by_row(self) -> Iterator[None]:
+        """Inside, the caller promises that a row's label is that of the same row of ref_emb, and of no other row.
+
+        The labels are then not looked at, which on a GPU would make the host wait for the device.
+        """
+        self.rows_pair_up = type(self).masks is SoftMarginTripletLoss.masks  # a subclass may know better
+        try:
+            yield
+        finally:
+            self.rows_pair_up = False
 
     def compute_loss(
         self,
@@ -71,7 +86,7 @@ class SoftMarginTripletLoss(FullPrecisionLoss):
             directions = [self._listed(matrix, lmu.convert_to_triplets(indices_tuple, labels, ref_labels))]
         else:
             positives, negatives = self.masks(embeddings, labels, ref_emb, ref_labels)
-            if ref_emb is not embeddings and self._only_mean_counts() and _one_each(positives):
+            if ref_emb is not embeddings and self._only_mean_counts() and (self.rows_pair_up or _one_each(positives)):
                 mean = self._mean(matrix, positives, negatives)
                 return {"loss": {"losses": mean, "indices": None, "reduction_type": "already_reduced"}}
             directions = [self._direction(matrix, positives, negatives, rows_are_queries=True)]
@@ -90,22 +105,9 @@ class SoftMarginTripletLoss(FullPrecisionLoss):
 
         To be overridden where some pairs are neither (VIGOR's semi-positives).
         """
-        one_set = ref_emb is embeddings
-        if labels is None and ref_labels is None and not one_set:
-            if self.exclusion is not None:
-                raise ValueError("SoftMarginTripletLoss needs labels to know which pairs are excluded: pass the places")
-            labels = torch.arange(len(embeddings), device=embeddings.device)
-        labels, ref_labels = (ref_labels if labels is None else labels), (labels if ref_labels is None else ref_labels)
-        if labels is None:
-            raise ValueError("SoftMarginTripletLoss needs labels, ref_emb or indices_tuple: what belongs together?")
-        if len(labels) != len(embeddings) or len(ref_labels) != len(ref_emb):
-            raise ValueError(
-                f"{len(embeddings)} embeddings and {len(ref_emb)} ref_emb are no pairs row by row: "
-                "pass labels and ref_labels"
-            )
-        same = labels[:, None] == ref_labels[None, :]
-        negatives = ~same if self.exclusion is None else ~(same | self.exclusion(labels, ref_labels))
-        return same.clone().fill_diagonal_(False) if one_set else same, negatives
+        if self.rows_pair_up and len(embeddings) == len(ref_emb) and ref_emb is not embeddings:
+            return paired_rows(embeddings, labels, ref_labels, self.exclusion)
+        return labelled_pairs(embeddings, labels, ref_emb, ref_labels, self.exclusion)
 
     def _only_mean_counts(self) -> bool:
         """Whether nobody asks for single terms."""

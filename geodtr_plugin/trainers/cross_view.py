@@ -75,6 +75,7 @@ class CrossViewTrainer(EpochLoop):
             raise ValueError(f"micro_batch counts pairs and must be at least 1, not {micro_batch}.")
         self.micro_batch = micro_batch
         self.bank = bank
+        self.labels_distinct = False  # of the current batch
         super().__init__(*args, **kwargs)
         if isinstance(batch_transform, torch.nn.Module):  # left elsewhere, it would take every batch with it
             batch_transform.to(self.data_device)
@@ -99,6 +100,7 @@ class CrossViewTrainer(EpochLoop):
     def calculate_loss(self, curr_batch: tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
         """Fill ``self.losses`` for one batch ``((query, reference), labels)`` of the loader."""
         (query, reference), labels = curr_batch
+        self.labels_distinct = self._surely_distinct(labels)
         small = self.micro_batch is None or len(labels) <= self.micro_batch
         self.loaded = [x.to(self.data_device, non_blocking=True) for x in (query, reference, labels)]
         self.prepared = self.prepare(*self.loaded) if small else None
@@ -218,10 +220,19 @@ class CrossViewTrainer(EpochLoop):
         if not self.loss_weights.get("metric_loss", 0) > 0:
             return 0
         query, reference = embeddings
+        loss, known = self.loss_funcs["metric_loss"], contextlib.nullcontext
+        if self.labels_distinct:
+            known = getattr(loss, "paired_by_row", known)
         # PML takes labels that are the same tensor for one set compared with itself, and drops the true pairs
-        return self.loss_funcs["metric_loss"](
-            query, labels, indices_tuple, ref_emb=reference, ref_labels=labels.clone()
-        )
+        with known():
+            return loss(query, labels, indices_tuple, ref_emb=reference, ref_labels=labels.clone())
+
+    def _surely_distinct(self, labels: torch.Tensor) -> bool:
+        """Whether the host knows that no two rows of the loss will have one label; asking the device makes it wait."""
+        kept = self.batch_transform is None or getattr(self.batch_transform, "keeps_labels_distinct", False)
+        if world_size() > 1 or labels.device.type != "cpu" or not kept:
+            return False
+        return len(labels.unique()) == len(labels)
 
     def wants_counterfactual(self) -> bool:
         """Whether there is a counterfactual loss that counts."""

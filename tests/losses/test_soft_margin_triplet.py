@@ -16,7 +16,7 @@ from pytorch_metric_learning.regularizers import LpRegularizer
 from pytorch_metric_learning.trainers import TwoStreamMetricLoss
 from pytorch_metric_learning.utils import loss_and_miner_utils as lmu
 
-from geodtr_plugin.losses import SoftMarginTripletLoss
+from geodtr_plugin.losses import SoftMarginTripletLoss, soft_margin_triplet
 
 
 class ScaledCosine(CosineSimilarity):
@@ -266,6 +266,35 @@ def test_neutral_pairs_can_be_kept_out_by_a_subclass():
     back_kept = ~((listed[0] == 1) & (listed[2] == 0))
     back = SoftMarginTripletLoss()(reference, None, tuple(x[back_kept] for x in listed), query)
     torch.testing.assert_close(Neighbours()(query, ref_emb=reference), (there + back) / 2, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("exclusion", [None, lambda own, other: (own[:, None] - other[None, :]).abs() == 1])
+def test_rows_that_are_known_to_pair_up_are_not_looked_at(exclusion, monkeypatch):
+    query, reference = pair()
+    labels = torch.tensor([7, 3, 9, 4, 11, 8])
+    loss = SoftMarginTripletLoss(exclusion=exclusion)
+    looked = loss(query, labels, ref_emb=reference, ref_labels=labels.clone())
+    monkeypatch.setattr(soft_margin_triplet, "_one_each", lambda positives: pytest.fail("labels were looked at"))
+    with loss.paired_by_row():
+        known = loss(query, labels, ref_emb=reference, ref_labels=labels.clone())
+        assert torch.equal(known, looked)
+    with pytest.raises(pytest.fail.Exception, match="looked at"):  # the promise ends with the block
+        loss(query, labels, ref_emb=reference, ref_labels=labels.clone())
+
+
+def test_a_subclass_with_pairs_of_its_own_is_asked_whatever_was_promised():
+    class WithoutTheFirst(SoftMarginTripletLoss):
+        def masks(self, *args):
+            positives, negatives = super().masks(*args)
+            positives = positives.clone()
+            positives[0, 0] = False
+            return positives, negatives
+
+    query, reference = pair()
+    loss = WithoutTheFirst()
+    expected = loss(query, ref_emb=reference)
+    with loss.paired_by_row():
+        assert torch.equal(loss(query, ref_emb=reference), expected)
 
 
 def test_it_can_be_copied_saved_and_recorded():
