@@ -5,6 +5,7 @@
     augmentation  batched CHSG against the authors' torchvision transforms, image by image
     step          a training step of GeoDTR+ in bf16, channels last and compiled, against plain fp32
     micro-batch   a large batch embedded piece by piece against the plain step
+    epoch         an epoch from JPEG files: how much of it the device computes, and which side waits for the other
     start         how long `--help` and `import geodtr_plugin` take
 
 The peers are built here from public libraries. Two things that are compared take turns, and medians are shown; with one
@@ -25,7 +26,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout runs without being installed
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # and so does an import of this script
 
-PARTS = ("loss", "evaluation", "augmentation", "step", "micro-batch", "start")
+PARTS = ("loss", "evaluation", "augmentation", "step", "micro-batch", "epoch", "start")
 SIZES = ("miniature", "small", "real")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
