@@ -20,9 +20,10 @@ from ..methods._base import TwoTower
 from ..methods._weights import load_weights
 from ..miners import EmbeddingBank
 from ..trainers import CrossViewTrainer
-from ..utils.distributed import is_first, launched, local_rank, world_size
+from ..utils.distributed import is_first, launched, local_rank, share_of, world_size
 from ..utils.errors import UserError
 from . import choices
+from .compiling import compile_network
 from .config import RunConfig
 from .log import log
 
@@ -156,7 +157,7 @@ def build_trainer(
     optimizer = choices.optimizer(optim, learned, fused=device.type == "cuda")
     rows = transform.multiplier * optim.batch_size
     log.info(f"batch {optim.batch_size} pairs, {rows} rows in the network (CHSG variant {recipe.augment.chsg})")
-    return CrossViewTrainer(
+    trainer = CrossViewTrainer(
         {"trunk": parallel(model, device)},
         {"trunk_optimizer": optimizer},
         optim.batch_size,
@@ -178,6 +179,9 @@ def build_trainer(
         progress=is_first(),
         **hooks,
     )
+    if optim.compile:
+        compile_network(trainer, optim.micro_batch or share_of(optim.batch_size))
+    return trainer
 
 
 def parallel(model: TwoTower, device: torch.device) -> nn.Module:

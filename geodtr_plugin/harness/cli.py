@@ -49,7 +49,7 @@ COMMANDS = {  # verb -> module beside this one, function
 }
 SHORTCUTS = {  # option -> the setting that it stands for
     "epochs": "optim.epochs", "batch_size": "optim.batch_size", "micro_batch": "optim.micro_batch", "lr": "optim.lr",
-    "precision": "optim.precision", "chsg": "augment.chsg", "layout": "augment.layout",
+    "precision": "optim.precision", "compile": "optim.compile", "chsg": "augment.chsg", "layout": "augment.layout",
     "semantic": "augment.semantic", "fov": "view.fov", "miner": "loss.miner", "sampler": "sampling.name",
 }  # fmt: skip
 MODEL_SHORTCUTS = ("backbone", "polar")
@@ -87,17 +87,21 @@ def run_command(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     config, settings = parse_run(argv)
+    from ..utils import distributed
     from .runner import run
 
     run(config, settings=settings, command=argv)
+    distributed.leave()
     return 0
 
 
 def _resume(argv: Sequence[str]) -> int:
     options = parse(_resume_parser(), argv)
+    from ..utils import distributed
     from .runner import resume
 
     resume(Path(options.resume), **{name: options[name] for name in RESUMABLE})
+    distributed.leave()
     return 0
 
 
@@ -214,6 +218,8 @@ def _run_parser(base: Recipe) -> ArgumentParser:
     add("--fov", type=float | None, help="as --view.fov: degrees that queries show")
     add("--backbone", type=str | None, help="as --model.backbone: convnext_tiny, resnet34, tiny, or a name of timm")
     add("--precision", type=Literal["fp32", "bf16"] | None, help="as --optim.precision")
+    compiles = ActionYesNo(yes_prefix="", no_prefix="no-")
+    add("--compile", action=compiles, default=None, help="as --optim.compile: faster steps on GPUs after some minutes")
     weights_help = "start from a weights file (ours or the authors') or from a run"
     add("--init-weights", "--init_weights", type=str | None, help=weights_help)
     add("--resume", type=str | None, help="continue the run in this folder with its own settings")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +18,14 @@ from ..datasets.base import Index, Subset, ViewDataset
 from ..methods._base import TwoTower
 from ..testers import CrossViewTester
 from ..utils import Truth
-from ..utils.distributed import gather_objects, gather_shards, is_first, shard, world_size
+from ..utils.distributed import gather_objects, gather_shards, is_first, shard, wait_for_all, world_size
+from ..utils.errors import UserError
 from ..utils.metrics import summarise
 from ..utils.ranking import Ranks, rank_queries
+from ..utils.row_files import block_height, new_rows, open_rows, take_rows
 from .build import ROLES, build_role_transforms, check_polar, choose_workers
 from .config import RunConfig
+from .run_folder import RunFolder
 
 NOT_PERCENT = ("median_rank", "mean_reciprocal_rank", "num_queries", "num_references", "k_at_1_percent")
 HEADINGS_SEED = 0
@@ -28,28 +35,35 @@ EXAMPLES, SHOWN = 4, 5  # queries of the picture of examples, and references sho
 class Evaluator:
     """Embeds queries and references of each test set, and ranks.
 
+    Beyond the embeddings themselves, memory holds blocks of them and tiles of similarities, whose sizes are fixed.
+
     Args:
-        config: the run.
+        config: the run; its recipe says where embeddings are kept.
         model: what is measured.
         views: its view transforms.
         tests: test sets by name.
         device: where it runs.
+        folder: where files of embeddings go.
     """
 
     def __init__(
         self, config: RunConfig, model: TwoTower, views: dict[str, ViewTransform], tests: dict[str, Index],
-        device: torch.device,
+        device: torch.device, folder: RunFolder | None = None,
     ):  # fmt: skip
+        recipe = config.recipe
+        if recipe.evaluation.embeddings == "file" and folder is None:
+            raise ValueError("embeddings are to be kept in files, but there is no run folder for them")
         self.config, self.model, self.views, self.tests, self.device = config, model, views, tests, device
+        self.folder = folder if recipe.evaluation.embeddings == "file" else None
         self.examples: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # by test set, from the last measurement
         for index in tests.values():
             check_polar(model, index)
         self.tester = CrossViewTester(
-            batch_size=config.recipe.evaluation.batch_size,
+            batch_size=recipe.evaluation.batch_size,
             dataloader_num_workers=choose_workers(config.workers, device),
             data_device=device,
             batch_transform={role: t.to(device) for role, t in build_role_transforms(model, views).items()},
-            precision=config.recipe.optim.precision,
+            precision=recipe.evaluation.precision or recipe.optim.precision,
             progress=is_first(),
         )
 
@@ -60,23 +74,44 @@ class Evaluator:
     def measure(self, index: Index) -> dict[str, Any]:
         """Numbers on one test set."""
         embeddings = self.embed(index)
-        self.examples[index.name] = most_similar(embeddings["query"], embeddings["reference"])
-        scores = self.rank(embeddings["query"], embeddings["reference"], index.truth, index)
+        query, reference = embeddings["query"], embeddings["reference"]
+        self.examples[index.name] = most_similar(query, reference)
+        ranks = self.rank(query, reference, index.truth)
+        scores = self.scores(ranks, index)
         for subset in index.subsets:
-            parts = restrict(embeddings["query"], embeddings["reference"], index.truth, subset)
-            scores.setdefault("subsets", {})[subset.name] = self.rank(*parts, index)
+            part = self.rank_subset(query, reference, index.truth, subset, ranks)
+            scores.setdefault("subsets", {})[subset.name] = self.scores(part, index)
         return scores
 
     def embed(self, index: Index) -> dict[str, Tensor]:
         """Embeddings by role, float32 [N, D] each, of queries and references in the order of the index."""
         queries = ViewDataset(index.queries, self.views["query"], headings=self._headings(len(index.queries)))
         references = ViewDataset(index.references, self.views["reference"])
-        return {role: self._embed(images, role) for role, images in zip(ROLES, (queries, references))}
+        return {role: self._embed(images, role, index) for role, images in zip(ROLES, (queries, references))}
 
-    def _embed(self, images: ViewDataset, role: str) -> Tensor:
-        """Each process embeds its part of the images, and gets all embeddings."""
-        own = TorchSubset(images, shard(len(images))) if world_size() > 1 else images
-        return gather_shards(self.tester.embed(own, role, self.model), len(images))
+    def embed_pairs(self, index: Index) -> tuple[Tensor, Tensor]:
+        """Embeddings of the two images of every training pair, float32 [P, D] each.
+
+        Where pairs are not simply the images in order, as VIGOR's, a copy of P * D * 4 bytes is made, see `take_rows`.
+        """
+        embeddings = self.embed(index)
+        return tuple(self._take(embeddings.pop(role), rows) for role, rows in zip(ROLES, index.pairs.T))
+
+    def _embed(self, images: ViewDataset, role: str, index: Index) -> Tensor:
+        """Each process embeds its part of the images, and gets all embeddings: in memory, or over one file."""
+        count, part = len(images), shard(len(images))
+        if self.folder is None:
+            return gathered(self._embed_part(images, part, role), count)
+        path = self.folder.embeddings(index.name, role, index.split)
+        with shared_file(path, (count, self.model.embedding_size)) as partial:
+            self._embed_part(images, part, role, open_rows(partial)[part.start : part.stop])
+        return open_rows(path)
+
+    def _embed_part(self, images: ViewDataset, part: range, role: str, out: Tensor | None = None) -> Tensor:
+        if not part:  # there are more processes than images
+            return torch.empty(0, self.model.embedding_size, device=self.device)
+        own = TorchSubset(images, part) if world_size() > 1 else images
+        return self.tester.embed(own, role, self.model, out=out)
 
     def _headings(self, count: int) -> np.ndarray | None:
         """Where queries of a limited field of view look: the same for all methods and runs."""
@@ -85,14 +120,77 @@ class Evaluator:
             return None
         return np.random.default_rng(HEADINGS_SEED).random(count)
 
-    def rank(self, query: Tensor, reference: Tensor, truth: Truth, index: Index) -> dict[str, Any]:
-        """Metrics of embeddings under a test set's rules."""
-        own = np.array(shard(len(query)), dtype=np.int64)  # each process ranks its part of the queries
-        ranks = rank_queries(
-            query[own], reference, truth.take(own), ties=self.config.recipe.evaluation.ties, device=self.device
-        )
-        scores = summarise(joined(gather_objects(ranks)), ks=index.ks, percent_rounding=index.percent_rounding)
+    def rank(self, query: Tensor, reference: Tensor, truth: Truth, rows: np.ndarray | None = None) -> Ranks:
+        """Ranks of the queries in `rows`, or of all; each process ranks its part of them."""
+        rows = np.arange(len(query)) if rows is None else rows
+        part = shard(len(rows))
+        own = rows[part.start : part.stop]
+        ties, ranks = self.config.recipe.evaluation.ties, None
+        if part:  # not if there are more processes than queries
+            ranks = rank_queries(self._take(query, own), reference, truth.take(own), ties=ties, device=self.device)
+        return joined([ranks for ranks in gather_objects(ranks) if ranks is not None])
+
+    def rank_subset(self, query: Tensor, reference: Tensor, truth: Truth, subset: Subset, ranks: Ranks) -> Ranks:
+        """Ranks of a part of a test set; `ranks` are those of the whole, which stay if the gallery stays."""
+        if subset.references is None:
+            return ranks.take(subset.queries)
+        # a copy of at most M * D * 4 bytes: 1.1 GB for 92,802 references of 3,072 entries, see `take_rows`
+        gallery = self._take(reference, subset.references)
+        return self.rank(query, gallery, truth.keep_references(subset.references, len(reference)), subset.queries)
+
+    def scores(self, ranks: Ranks, index: Index) -> dict[str, Any]:
+        """Metrics of ranks under a test set's rules."""
+        scores = summarise(ranks, ks=index.ks, percent_rounding=index.percent_rounding)
         return {name: value if name in NOT_PERCENT else round(100 * value, 4) for name, value in scores.items()}
+
+    def _take(self, embeddings: Tensor, rows: np.ndarray) -> Tensor:
+        return take_rows(embeddings, rows, self.folder and self.folder.path)
+
+
+@contextmanager
+def shared_file(path: Path, shape: tuple[int, int]) -> Iterator[Path]:
+    """The name of a new `.npy` file [N, D] into which every process is to write its rows.
+
+    It becomes `path` when all have done so; whatever happens before, `path` stays as it was.
+    """
+    partial = path.with_name(f"{path.stem}.partial.npy")  # always this one: no heap of them after runs that were killed
+    try:
+        if is_first():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("w+b") as file:
+                new_rows(file, shape)
+        wait_for_all()
+        if not partial.is_file():
+            raise UserError(
+                f"{partial} was made by the first process and is not there for another one. Let all processes write to "
+                "one file system, or keep embeddings in memory: --evaluation.embeddings memory."
+            )
+        yield partial
+        with partial.open("r+b") as file:
+            os.fsync(file.fileno())
+        wait_for_all()
+        if is_first():
+            os.replace(partial, path)
+    finally:
+        if is_first():
+            partial.unlink(missing_ok=True)
+    wait_for_all()
+
+
+def gathered(rows: Tensor, count: int) -> Tensor:
+    """The rows of `shard` of all processes together, [count, D]; block by block, or everything would be there twice."""
+    if world_size() == 1:
+        return rows
+    parts = [shard(count, of=number) for number in range(world_size())]
+    height = min(max(map(len, parts)), max(1, block_height(rows) // len(parts)))
+    whole = rows.new_empty(count, rows.shape[1])
+    for start in range(0, max(map(len, parts)), height):
+        block, own = rows.new_zeros(height, rows.shape[1]), rows[start : start + height]
+        block[: len(own)] = own
+        for part, some in zip(parts, gather_shards(block, height * len(parts)).split(height)):
+            place = whole[part.start + start : min(part.start + start + height, part.stop)]
+            place.copy_(some[: len(place)])
+    return whole
 
 
 def joined(parts: list[Ranks]) -> Ranks:
@@ -101,17 +199,10 @@ def joined(parts: list[Ranks]) -> Ranks:
     return Ranks(*(np.concatenate([getattr(part, name) for part in parts]) for name in names), parts[0].num_references)
 
 
-def restrict(query: Tensor, reference: Tensor, truth: Truth, subset: Subset) -> tuple[Tensor, Tensor, Truth]:
-    """Embeddings and truth of a part of a test set."""
-    truth = truth.take(subset.queries)
-    if subset.references is None:
-        return query[subset.queries], reference, truth
-    truth = truth.keep_references(subset.references, len(reference))
-    return query[subset.queries], reference[subset.references], truth
-
-
 def most_similar(query: Tensor, reference: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Rows of some queries [E], spread over all, and their most similar references [E, K], best first."""
     rows = torch.linspace(0, len(query) - 1, min(EXAMPLES, len(query))).long()
-    top = (query[rows] @ reference.T).topk(min(SHOWN, len(reference)), dim=1).indices
+    some = query[rows]
+    similar = torch.cat([some @ block.T for block in reference.split(block_height(reference))], dim=1)  # [E, M]: small
+    top = similar.topk(min(SHOWN, len(reference)), dim=1).indices
     return rows.numpy(), top.cpu().numpy()

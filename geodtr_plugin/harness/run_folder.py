@@ -7,6 +7,7 @@ import re
 import shlex
 import sys
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +23,9 @@ class RunFolder:
 
     Files: `config.json` (everything that `load_model` and `--resume` need), `recipe.yaml` (the settings, for --config),
     `command.txt`, `environment.json`, `log.txt`, `metrics.jsonl` (a line an epoch), `last.ckpt` (the training state),
-    `best.safetensors` and `last.safetensors` (weights), `results.json`, `learning_curve.png`. A run of several stages
-    has `stages.json`, the folders `stage-1` ... for all but the last, which lives in the folder itself.
+    `best.safetensors` and `last.safetensors` (weights), `results.json`, `learning_curve.png`, `embeddings/` if they are
+    kept. A run of several stages has `stages.json`, the folders `stage-1` ... for all but the last, which lives in the
+    folder itself.
     """
 
     def __init__(self, path: str | Path):
@@ -75,7 +77,18 @@ class RunFolder:
 
     def picture(self, name: str) -> Path:
         """A file for a picture; what cannot stand in a file's name (own data are named after a path) is replaced."""
-        return self.path / f"{re.sub('[^A-Za-z0-9_.-]+', '-', name)[-100:]}.png"
+        return self.path / f"{_as_file_name(name)}.png"
+
+    def embeddings(self, name: str, role: str, split: str = "test") -> Path:
+        """A file for the embeddings of a data set: `embeddings/cvact-query.npy`, of its training part with `train-`.
+
+        The rows are in the order of the index that `load_index(name, split)` gives with the run's options. A name with
+        what cannot stand in a file's name gets eight digits of its own, so that no two sets share a file.
+        """
+        plain = _as_file_name(name)
+        if plain != name:
+            plain += f"-{zlib.crc32(name.encode()):08x}"
+        return self.path / "embeddings" / f"{'' if split == 'test' else f'{split}-'}{plain}-{role}.npy"
 
     def config(self) -> RunConfig:
         """What the run was asked to do."""
@@ -143,6 +156,10 @@ def environment() -> dict[str, Any]:
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
+
+
+def _as_file_name(name: str) -> str:
+    return re.sub("[^A-Za-z0-9_.-]+", "-", name)[-100:]
 
 
 def _version(metadata, name: str) -> str | None:

@@ -29,6 +29,8 @@ from .results import chance_of, describe, table, test_entry
 from .run_folder import RunFolder
 from .scalars import Scalars, open_scalars
 
+MUCH_WAITING, LONG_EPOCH = 0.2, 30  # share of an epoch, and its seconds: what is worth a word about the loader
+
 
 def run(config: RunConfig, settings: str = "", command: Sequence[str] = ()) -> dict[str, Any]:
     """Train (unless there are no epochs) and test; returns what results.json holds.
@@ -103,6 +105,7 @@ class Run:
     def __init__(self, config: RunConfig, folder: RunFolder):
         self.config, self.folder = config, folder
         self.begun = time.perf_counter()
+        self.told_of_waiting = False
         start_log(folder.path / "log.txt" if distributed.is_first() else None)
         if config.threads:
             torch.set_num_threads(config.threads)
@@ -117,7 +120,7 @@ class Run:
         if config.cache:
             with distributed.first_alone():
                 self._cache_images()
-        self.evaluate = Evaluator(config, self.model, self.views, self.tests, self.device)
+        self.evaluate = Evaluator(config, self.model, self.views, self.tests, self.device, folder)
         self.trainer = self._build_trainer() if config.recipe.optim.epochs else None
         views = {role: view.to_config() for role, view in self.views.items()}
         if distributed.is_first():
@@ -146,12 +149,27 @@ class Run:
             record["tests"] = self.evaluate()
             self._keep_best(trainer, record["tests"])
             shown = ", ".join(f"{name} {scores['recall_at_1']:.2f}" for name, scores in record["tests"].items())
-            log.info(f"epoch {trainer.epoch}/{epochs}: loss {trainer.epoch_losses['total_loss']:.4f}, R@1 {shown}")
+            log.info(
+                f"epoch {trainer.epoch}/{epochs}: loss {trainer.epoch_losses['total_loss']:.4f}, R@1 {shown}, "
+                f"data wait {trainer.epoch_stats['data_wait_share']:.0%}"
+            )
+        self._tell_of_waiting(trainer)
         self.scalars.add(record)
         if distributed.is_first():
             self.folder.append_metrics(record)
         self._refresh_sampler(trainer)
         save_training_state(self.folder.state_file, trainer, trainer.epoch)
+
+    def _tell_of_waiting(self, trainer: CrossViewTrainer) -> None:
+        """Say once what helps, where much of an epoch was waiting for data; short ones wait for workers to start."""
+        share, seconds = trainer.epoch_stats["data_wait_share"], trainer.epoch_stats["seconds"]
+        if self.told_of_waiting or share <= MUCH_WAITING or seconds < LONG_EPOCH:
+            return
+        self.told_of_waiting = True
+        workers = trainer.dataloader_num_workers
+        more = f"--workers {2 * workers or 2} (now {workers}), where cores are free"
+        remedy = more if self.config.cache else f"--cache (decodes every image once), or {more}"
+        log.warning(f"Training waited for data in {share:.0%} of the epoch. What helps: {remedy}.")
 
     def _refresh_sampler(self, trainer: CrossViewTrainer) -> None:
         """Tell a sampler that goes by similarity what the network makes of the training pairs now."""
@@ -159,8 +177,7 @@ class Run:
         if trainer.bank is not None:
             trainer.sampler.update(trainer.bank.query, trainer.bank.reference)
         elif "similar" in sampling.name and trainer.epoch % sampling.every == 0:
-            embeddings, pairs = self.evaluate.embed(self.train_index), self.train_index.pairs
-            trainer.sampler.update(embeddings["query"][pairs[:, 0]], embeddings["reference"][pairs[:, 1]])
+            trainer.sampler.update(*self.evaluate.embed_pairs(self.train_index))
 
     def _cache_images(self) -> None:
         """Read all images from disk as the views want them, which is done once and kept."""
@@ -180,10 +197,11 @@ class Run:
         model, recipe = self.model, self.config.recipe
         parameters, trained = count_parameters(model)
         some = f" ({trained:,} of them trained)" if trained < parameters else ""
+        precision = recipe.optim.precision if self.trainer else recipe.evaluation.precision or recipe.optim.precision
         log.info(
             f"{self.config.method}: {parameters:,} parameters{some}, embedding of {model.embedding_size}, query "
             f"{_size(model.query_size)}, reference {_size(model.reference_size)}{' polar' if model.polar else ''}, "
-            f"{recipe.optim.precision} on {self.device}, recipe {self.config.recipe_name}, seed {self.config.seed}"
+            f"{precision} on {self.device}, recipe {self.config.recipe_name}, seed {self.config.seed}"
         )
         log.info(f"run   {self.folder.path}")
 

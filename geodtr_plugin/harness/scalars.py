@@ -16,7 +16,8 @@ class Scalars:
         """One epoch's record."""
         if self.writer is None:
             return
-        named = {f"loss/{name}": value for name, value in record["losses"].items()} | {"lr": record["lr"]}
+        named = {f"loss/{name}": value for name, value in record["losses"].items()}
+        named |= {name: record[name] for name in ("lr", "pairs_per_second", "data_wait_share")}
         for test, scores in record.get("tests", {}).items():
             named |= {f"{test}/{name}": value for name, value in scores.items() if not isinstance(value, dict)}
         for name, value in named.items():

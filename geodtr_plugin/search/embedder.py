@@ -60,7 +60,8 @@ class RunFacts:
         file = find_weights(folder) if weights is None else folder / weights
         if not file.is_file():
             raise UserError(f"{folder} no longer holds {weights}. Name the right folder with --run.")
-        precision = config["run"]["recipe"]["optim"]["precision"]
+        recipe = config["run"]["recipe"]
+        precision = recipe["evaluation"].get("precision") or recipe["optim"]["precision"]
         return cls(str(folder.absolute()), file.name, sha256(file), config["model"], config["views"], precision)
 
 

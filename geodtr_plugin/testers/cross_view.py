@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 
+import numpy as np
 import torch
 from pytorch_metric_learning.testers import GlobalEmbeddingSpaceTester
 from pytorch_metric_learning.utils import common_functions as c_f
@@ -13,6 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from ..utils.accuracy_calculator import CrossViewAccuracyCalculator
+from ..utils.files import atomic_path
+from ..utils.row_files import new_rows, open_rows
 from ..utils.truth import Truth
 
 ROLES = ("query", "reference")
@@ -103,10 +107,29 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
         trunk_model: nn.Module,
         embedder_model: nn.Module | None = None,
         collate_fn: Callable | None = None,
+        out: str | os.PathLike[str] | Tensor | np.ndarray | None = None,
     ) -> Tensor:
-        """All embeddings of a data set in a role ("query" or "reference"), float32 `[N, D]` on `data_device`."""
+        """All embeddings of a data set in a role ("query" or "reference"), float32 `[N, D]`.
+
+        Args:
+            dataset, trunk_model, embedder_model, collate_fn: as for `test`.
+            role: which tower embeds.
+            out: where embeddings go, batch by batch: the name of a `.npy` file, which appears when it is complete; or
+                rows `[N, D]` on the CPU, such as a part of a memory map. None: memory of `data_device`.
+
+        Returns:
+            On `data_device`; with `out`, on the CPU. A tensor over a file reads rows when they are asked for, so that
+            it may be larger than memory; what is written into it is written into the file.
+
+        Raises:
+            UserError: the disk has no room for the file.
+        """
         with _modes_restored(trunk_model, embedder_model):
-            return self.get_all_embeddings(dataset, trunk_model, embedder_model, collate_fn, role=role)[0]
+            if not isinstance(out, (str, os.PathLike)):
+                return self.get_all_embeddings(dataset, trunk_model, embedder_model, collate_fn, role=role, out=out)[0]
+            with atomic_path(out) as partial:
+                self.get_all_embeddings(dataset, trunk_model, embedder_model, collate_fn, role=role, out=partial)
+            return open_rows(out)
 
     def get_all_embeddings(
         self,
@@ -117,10 +140,16 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
         eval: bool = True,
         return_as_numpy: bool = False,
         role: str = "query",
+        out: str | os.PathLike[str] | Tensor | np.ndarray | None = None,
     ) -> tuple:
-        """As in PML, with the tower of `role`: embeddings `[N, D]` and labels `[N, columns]`."""
+        """As in PML, with the tower of `role`: embeddings `[N, D]` and labels `[N, columns]`.
+
+        `out` is that of `embed`, but a file is written where it is, and may be left half written.
+        """
         if role not in ROLES:
             raise ValueError(f"role must be one of {', '.join(ROLES)}, not {role!r}")
+        if self.pca and out is not None:
+            raise ValueError("PML's pca needs all embeddings in memory at once: leave out=... or pca=... out")
         embedder_model = nn.Identity() if embedder_model is None else embedder_model
         if eval:
             trunk_model.eval()
@@ -133,8 +162,9 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
             collate_fn=collate_fn,
             pin_memory=pin,
         )
-        embeddings, labels = self._embed_all(loader, role, trunk_model, embedder_model)
-        embeddings = self.maybe_normalize(embeddings)
+        embeddings, labels = self._embed_all(loader, role, trunk_model, embedder_model, out)
+        if self.pca:  # else each batch has been normalised
+            embeddings = self.maybe_normalize(embeddings)
         return (embeddings.cpu().numpy(), labels.cpu().numpy()) if return_as_numpy else (embeddings, labels)
 
     def get_splits_to_compute_embeddings(
@@ -168,6 +198,14 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
             for name in splits_to_compute_embeddings
         }
 
+    def maybe_combine_splits(
+        self, embeddings_and_labels: Mapping[str, tuple[Tensor, Tensor]], splits: Sequence[str]
+    ) -> tuple[Tensor, Tensor]:
+        """PML's seam: a single split stays as it is, since joining copies; several are held twice."""
+        if len(splits) == 1:
+            return embeddings_and_labels[splits[0]]
+        return super().maybe_combine_splits(embeddings_and_labels, splits)
+
     def do_knn_and_accuracies(
         self,
         accuracies: dict[str, float],
@@ -192,22 +230,26 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
         accuracies.update({self.accuracies_keyname(name, 0): value for name, value in results.items()})
 
     def _embed_all(
-        self, loader: DataLoader, role: str, trunk_model: nn.Module, embedder_model: nn.Module
-    ) -> tuple[Tensor, Tensor]:
+        self, loader: DataLoader, role: str, trunk_model: nn.Module, embedder_model: nn.Module,
+        out: str | os.PathLike[str] | Tensor | np.ndarray | None,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         if len(loader) == 0:
             raise ValueError(f"there are no {role} images to embed")
-        embeddings, labels, done = None, [], 0
+        embeddings, labels, count, done = None, None, len(loader.dataset), 0
         with torch.no_grad():
             for batch in tqdm(loader, desc=f"embedding {role}", disable=not self.progress, leave=False):
                 images, label = self.data_and_label_getter(batch)
                 label = c_f.process_label(label, "all", self.label_mapper)
-                labels.append(label.reshape(len(label), -1))
+                label = label.reshape(len(label), -1)
                 some = self._embed_batch(images, role, trunk_model, embedder_model)
-                if embeddings is None:  # in place from the start: joining a list would hold everything twice
-                    embeddings = some.new_empty(len(loader.dataset), some.shape[1])
-                embeddings[done : done + len(some)] = some
-                done += len(some)
-        return embeddings, torch.cat(labels).to(self.data_device)
+                some = some if self.pca else self.maybe_normalize(some)  # all at once, that would make a copy of all
+                if embeddings is None:
+                    # in place from the start: a list, joined at the end, would hold everything twice; and a list of
+                    # labels would lie between the batches' memory in such a way that it could not be used again
+                    embeddings, labels = _room(out, count, some), label.new_empty(count, label.shape[1])
+                rows = slice(done, done + len(some))
+                embeddings[rows], labels[rows], done = some, label, rows.stop
+        return embeddings, labels.to(self.data_device)
 
     def _embed_batch(self, images: Tensor, role: str, trunk_model: nn.Module, embedder_model: nn.Module) -> Tensor:
         images = images.to(self.data_device, non_blocking=True)
@@ -227,6 +269,19 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
 def _encoder(trunk: nn.Module, role: str) -> Callable[[Tensor], Tensor] | None:
     """The tower of a role, also through the wrappers of data-parallel training; None for a plain trunk."""
     return getattr(getattr(trunk, "module", trunk), f"encode_{role}", None)
+
+
+def _room(out: str | os.PathLike[str] | Tensor | np.ndarray | None, count: int, like: Tensor) -> Tensor:
+    """Where `count` rows like these go."""
+    shape = (count, like.shape[1])
+    if out is None:
+        return like.new_empty(shape)
+    if isinstance(out, (str, os.PathLike)):
+        with open(out, "w+b") as file:
+            return new_rows(file, shape)
+    if tuple(out.shape) != shape:
+        raise ValueError(f"out is {list(out.shape)}, but the embeddings are {list(shape)}")
+    return torch.as_tensor(out)
 
 
 @contextmanager

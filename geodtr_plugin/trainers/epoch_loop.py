@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,7 +121,8 @@ class EpochLoop(TwoStreamMetricLoss):
             )
         rates = self.rates()
         shown = {"loss": f"{means['total_loss']:.4g}", "lr": f"{rates['lr']:.3g}"}
-        bar.set_postfix({**shown, "pairs/s": f"{rates['pairs_per_second']:.3g}"})
+        speed = {"pairs/s": f"{rates['pairs_per_second']:.3g}", "data wait": f"{rates['data_wait_share']:.0%}"}
+        bar.set_postfix({**shown, **speed})
         if self.on_log is not None:
             self.on_log({"epoch": self.epoch, "step": self.iteration, **means, **rates})
 
@@ -134,12 +135,10 @@ class EpochLoop(TwoStreamMetricLoss):
 
     def get_batch(self) -> tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor]:
         """PML's batch; the time until it is there counts as waiting for data."""
-        begun = time.perf_counter()
-        batch = super().get_batch()
+        with contextlib.nullcontext() if self.meter is None else self.meter.waiting():  # None in steps without train()
+            batch = super().get_batch()
         self.batch_labels = batch[1]
         self.batch_rows = self.dataloader.batch_sampler.issued.popleft()
-        if self.meter is not None:  # it is when single steps are run without train()
-            self.meter.waited += time.perf_counter() - begun
         return batch
 
     def initialize_dataloader(self) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -35,8 +36,25 @@ class StepMeter:
         self.steps = 0  # read so far
         self.sums = torch.zeros(len(self.names), dtype=torch.float64)
         self.pairs = 0
-        self.waited = 0.0  # seconds in which the loop stood still for the next batch
+        self.waited = 0.0  # seconds in which the device had nothing to do but to wait for the next batch
+        self.device = torch.device(device)
+        self.gaps: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []  # of a GPU, not yet read
         self.started = time.perf_counter()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around the time until a batch is there.
+
+        A GPU may still work on what was queued while the host stands still. So marks are queued before and after: they
+        are as far apart on the device's clock as the device was without work.
+        """
+        on_gpu = self.device.type == "cuda"
+        begun = _mark(self.device) if on_gpu else time.perf_counter()
+        yield
+        if on_gpu:
+            self.gaps.append((begun, _mark(self.device)))
+        else:
+            self.waited += time.perf_counter() - begun
 
     def add(self, values: Sequence[torch.Tensor | float], labels: torch.Tensor) -> None:
         """Take in one step.
@@ -61,6 +79,8 @@ class StepMeter:
             The means over the steps of the window, and the first of these steps that was not finite, if one was.
         """
         rows = self.rows[: len(self.labels)].cpu().double()
+        self.waited += sum(begun.elapsed_time(ended) for begun, ended in self.gaps) / 1000  # from milliseconds
+        self.gaps = []
         bad = self._first_bad(rows)
         self.steps += len(rows)
         self.sums += rows.sum(0)
@@ -72,10 +92,9 @@ class StepMeter:
         return self._named(self.sums / max(1, self.steps))
 
     def speed(self) -> dict[str, float]:
-        """Seconds since the start, pairs a second, and the share of that time that was spent waiting for data.
+        """Seconds since the start, pairs a second, and the share of that time in which the device waited for data.
 
-        Work that a GPU has queued goes on while the host waits, so there the share is an upper bound of what
-        faster loading could save.
+        On a GPU, the waits since the last reading are not in it yet.
         """
         seconds = max(time.perf_counter() - self.started, 1e-9)
         waiting = self.waited / seconds
@@ -96,3 +115,10 @@ class StepMeter:
 
     def _named(self, values: torch.Tensor) -> dict[str, float]:
         return dict(zip(self.names, values.tolist()))
+
+
+def _mark(device: torch.device) -> torch.cuda.Event:
+    """A mark in a GPU's queue that knows when the GPU came to it."""
+    event = torch.cuda.Event(enable_timing=True)
+    event.record(torch.cuda.current_stream(device))
+    return event

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ import trees
 from safetensors.torch import load_file
 
 from geodtr_plugin import load_model
+from geodtr_plugin.harness import runner
 from geodtr_plugin.harness.cli import run_command
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "run.py"
@@ -63,6 +65,23 @@ def test_the_run_folder_is_complete(straight):
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
     assert rows[-1]["losses"]["total_loss"] < rows[0]["losses"]["total_loss"]
     assert "--train synth-suburb" in (folder / "command.txt").read_text()
+
+
+def test_the_log_says_how_much_of_the_time_went_into_waiting_for_data(straight):
+    lines = [line for line in (straight[0] / "log.txt").read_text().splitlines() if "data wait" in line]
+    assert lines and all(0 <= int(line.rsplit("data wait ", 1)[1].rstrip("%")) <= 100 for line in lines)
+
+
+@pytest.mark.parametrize(("share", "seconds", "told"), [(0.5, 100, True), (0.1, 100, False), (0.5, 5, False)])
+def test_much_waiting_is_told_once_with_a_remedy(monkeypatch, share, seconds, told):
+    said = []
+    monkeypatch.setattr(runner.log, "warning", said.append)
+    run = SimpleNamespace(told_of_waiting=False, config=SimpleNamespace(cache=False))
+    trainer = SimpleNamespace(epoch_stats={"data_wait_share": share, "seconds": seconds}, dataloader_num_workers=4)
+    for _ in range(2):
+        runner.Run._tell_of_waiting(run, trainer)
+    assert len(said) == told
+    assert not told or ("50% of the epoch" in said[0] and "--cache" in said[0] and "--workers 8 (now 4)" in said[0])
 
 
 def test_results_say_what_the_numbers_are(straight):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 
+import numpy as np
 import pytest
 import torch
 from pytorch_metric_learning.testers import GlobalEmbeddingSpaceTester
@@ -16,6 +19,7 @@ from torch.utils.data import Dataset
 from geodtr_plugin.losses import SoftMarginTripletLoss
 from geodtr_plugin.testers import CrossViewTester
 from geodtr_plugin.utils import CrossViewAccuracyCalculator, Truth, recall
+from geodtr_plugin.utils.errors import UserError
 
 N = 13
 
@@ -121,6 +125,80 @@ def test_embed_gives_float32_in_the_order_of_the_data_set():
     assert raw.norm(dim=1).std() > 0.1
 
 
+class Watched(Towers):
+    """Calls a function before every batch; the second batch can be made to fail."""
+
+    def __init__(self, before, fails=False):
+        super().__init__()
+        self.before, self.fails = before, fails
+
+    def encode_query(self, images):
+        self.before()
+        if self.fails and len(self.seen) == 1:
+            raise KeyboardInterrupt
+        return super().encode_query(images)
+
+
+def test_embeddings_go_to_a_file_batch_by_batch(tmp_path):
+    data, path, seen = splits(), tmp_path / "new" / "query.npy", []
+    expected = make_tester().embed(data["query"], "query", Towers())
+    found = make_tester().embed(data["query"], "query", Watched(lambda: seen.append(path.exists())), out=path)
+    assert seen == [False] * 3, "the file has its name before it is complete"
+    assert torch.equal(found, expected) and found.device.type == "cpu"
+    stored = np.load(path, mmap_mode="r")
+    assert stored.dtype == np.float32 and torch.equal(torch.tensor(stored), expected)
+    found[0] = 7
+    assert (stored[0] == 7).all() and [file.name for file in path.parent.iterdir()] == ["query.npy"]
+
+
+def test_a_file_stays_as_it_was_when_embedding_fails(tmp_path):
+    path = tmp_path / "query.npy"
+    np.save(path, np.ones(3))
+    with pytest.raises(KeyboardInterrupt):
+        make_tester().embed(splits()["query"], "query", Watched(lambda: None, fails=True), out=str(path))
+    assert (np.load(path) == 1).all() and [file.name for file in tmp_path.iterdir()] == ["query.npy"]
+
+
+@pytest.mark.parametrize("make", [torch.zeros, np.zeros])
+def test_embeddings_fill_rows_that_are_there(make):
+    data, rows = splits(), make((N + 4, 4))
+    expected = make_tester().embed(data["query"], "query", Towers())
+    found = make_tester().embed(data["query"], "query", Towers(), out=rows[2:-2])
+    assert torch.equal(found, expected) and torch.equal(torch.as_tensor(rows)[2:-2].float(), expected)
+    assert not rows[:2].any() and not rows[-2:].any()
+    with pytest.raises(ValueError, match=r"out is \[12, 4\], but the embeddings are \[13, 4\]"):
+        make_tester().embed(data["query"], "query", Towers(), out=rows[:12])
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot take room on a disk beforehand")
+@pytest.mark.parametrize("number, told", [(errno.ENOSPC, True), (errno.EOPNOTSUPP, False)])
+def test_a_disk_without_room_is_told(tmp_path, monkeypatch, number, told):
+    def fail(*arguments):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "posix_fallocate", fail)
+    words = (splits()["query"], "query", Towers())
+    if told:
+        with pytest.raises(UserError, match=r"no room for .* GB of embeddings \(No space left on device\)"):
+            make_tester().embed(*words, out=tmp_path / "query.npy")
+        assert not any(tmp_path.iterdir())
+    else:  # such as a file system of a network
+        found = make_tester().embed(*words, out=tmp_path / "query.npy")
+        assert torch.equal(found, torch.from_numpy(np.load(tmp_path / "query.npy"))) and found.any()
+
+
+def test_batches_are_normalised_one_by_one_unless_pca_wants_all(tmp_path, monkeypatch):
+    data, tester, sizes = splits()["query"], make_tester(), []
+    monkeypatch.setattr(tester, "maybe_normalize", lambda rows: sizes.append(len(rows)) or rows * 2)
+    found = tester.embed(data, "query", Towers())
+    raw = make_tester(normalize_embeddings=False).embed(data, "query", Towers())
+    assert sizes == [5, 5, 3] and torch.equal(found, 2 * raw)
+    of_two = make_tester(pca=2).embed(data, "query", Towers())
+    assert of_two.shape == (N, 2) and of_two.norm(dim=1).allclose(torch.ones(N))
+    with pytest.raises(ValueError, match="pca needs all embeddings in memory"):
+        make_tester(pca=2).embed(data, "query", Towers(), out=tmp_path / "query.npy")
+
+
 def test_a_batch_transform_a_role():
     data = splits()
     for part in data.values():
@@ -173,6 +251,13 @@ def test_several_reference_splits_and_pmls_label_levels():
     levels = torch.stack([torch.arange(N), torch.arange(N) // 4], dim=1)
     result = make_tester(label_hierarchy_level="all").test(splits(levels, levels), 1, Towers())["query"]
     assert result["recall_at_1_level0"] == result["recall_at_1_level1"] == result["AVERAGE_recall_at_1"] == 1
+
+
+def test_a_single_reference_split_is_not_copied():
+    split = (torch.randn(3, 2), torch.zeros(3, 1))
+    rows, labels = make_tester().maybe_combine_splits({"near": split}, ["near"])
+    assert rows is split[0] and labels is split[1]
+    assert len(make_tester().maybe_combine_splits({"near": split, "far": split}, ["near", "far"])[0]) == 6
 
 
 def test_a_plain_trunk_is_tested_as_pml_tests_it():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from pytorch_metric_learning.losses import BaseMetricLossFunction
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import BatchSampler, DistributedSampler, RandomSampler
 
-from geodtr_plugin.trainers import NonFiniteLossError
+from geodtr_plugin.trainers import NonFiniteLossError, step_meter
 from geodtr_plugin.trainers.step_meter import StepMeter
 from geodtr_plugin.utils.errors import UserError
 
@@ -176,6 +177,31 @@ def test_epoch_means_and_log(make_trainer):
     assert logs[1]["total_loss"] == pytest.approx(steps[3], rel=1e-6)
     stats = trainer.epoch_stats
     assert stats["pairs_per_second"] > 0 and 0 < stats["data_wait_share"] < 1 and stats["grad_norm"] > 0
+
+
+def test_waiting_on_a_gpu_is_what_the_gpu_waited(monkeypatch):
+    """The host stands still for longer, while the GPU still works on what was queued."""
+
+    class Mark:
+        def __init__(self, milliseconds):
+            self.at = milliseconds
+
+        def elapsed_time(self, later):
+            return later.at - self.at
+
+    marks = iter(map(Mark, [100, 130, 700, 700]))
+    monkeypatch.setattr(step_meter, "_mark", lambda device: next(marks))
+    meter = StepMeter(["loss"], "cpu", 2)
+    meter.device = torch.device("cuda")
+    for _ in range(2):
+        with meter.waiting():
+            time.sleep(0.05)
+        meter.add([1.0], torch.arange(3))
+    assert meter.waited == 0  # asking the GPU would make the host wait
+    meter.read()
+    assert meter.waited == pytest.approx(0.03)
+    meter.read()
+    assert meter.waited == pytest.approx(0.03)  # each wait counts once
 
 
 def test_no_value_is_read_between_two_logs(make_trainer):

@@ -1,0 +1,76 @@
+"""Rows of float32 numbers in `.npy` files, of which memory holds no more than is being used."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .errors import UserError
+
+BLOCK_BYTES = 64 * 2**20  # rows that are copied at once
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def open_rows(path: str | os.PathLike[str]) -> Tensor:
+    """The array in a `.npy` file as a CPU tensor over the file: rows are read when used, and written when changed."""
+    # not mode "c", for whose changes the system wants as much free memory as the file is long
+    return torch.from_numpy(np.load(path, mmap_mode="r+"))
+
+
+def new_rows(file: BinaryIO, shape: tuple[int, int]) -> Tensor:
+    """A tensor of float32 zeros over a new file, which becomes a `.npy` file; its room on the disk is taken at once.
+
+    Without that, a disk that becomes full would end the process, without a word, when a row is written.
+
+    Args:
+        file: empty, open for reading and writing; may be closed afterwards.
+        shape: rows and columns.
+
+    Raises:
+        UserError: the disk has no room.
+    """
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    start, size = file.tell(), 4 * shape[0] * shape[1]
+    try:
+        file.truncate(start + size)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), start, size)
+    except OSError as error:
+        if error.errno in NO_ROOM:  # else it is a file system that cannot take room before it is used
+            raise UserError(
+                f"There is no room for {size / 1e9:.2g} GB of embeddings ({error.strerror}). Free some space, choose a "
+                "folder on another disk, or keep embeddings in memory."
+            ) from error
+    return torch.from_numpy(np.memmap(file, np.float32, mode="r+", offset=start, shape=shape))
+
+
+def take_rows(embeddings: Tensor, rows: np.ndarray, folder: Path | None = None) -> Tensor:
+    """Rows [n] of embeddings [N, D]: consecutive ones without a copy, others as one of n * D * 4 bytes.
+
+    Args:
+        embeddings: all.
+        rows: which, int64.
+        folder: where the copy goes, as a file without a name that ends with the result; None: where `embeddings` are.
+    """
+    if len(rows) and (np.diff(rows) == 1).all():
+        return embeddings[rows[0] : rows[-1] + 1]
+    if folder is None:
+        return embeddings[torch.from_numpy(rows)]
+    with tempfile.TemporaryFile(dir=folder) as file:
+        taken, height = new_rows(file, (len(rows), embeddings.shape[1])), block_height(embeddings)
+    for start in range(0, len(rows), height):
+        taken[start : start + height] = embeddings[torch.from_numpy(rows[start : start + height])]
+    return taken
+
+
+def block_height(embeddings: Tensor) -> int:
+    """Rows of BLOCK_BYTES."""
+    return max(1, BLOCK_BYTES // (4 * embeddings.shape[1]))
