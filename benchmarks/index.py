@@ -7,13 +7,14 @@ The vectors are random ones of unit length; those of a query's ten neighbours li
 down to 0.5 in cosine, where random ones of 512 numbers hardly reach 0.2. So an exact search finds the ten that were
 planted, and the recall of the approximate ones is what they lose. Cells that are learned from random directions are the
 worst case: embeddings of real places cluster. Vectors are written block by block to a memory-mapped file.
+
+What 10^7 to 10^9 vectors would cost: benchmarks/gallery.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import sys
 import tempfile
 import time
@@ -26,12 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout runs 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 import numpy as np  # noqa: E402
+from index_parts.planted import NEIGHBOURS, latencies, make_vectors, recall  # noqa: E402
 
 from geodtr_plugin.search import VectorIndex  # noqa: E402
-
-NEIGHBOURS = 10  # planted for each query
-COSINES = np.linspace(0.9, 0.5, NEIGHBOURS)
-_BLOCK = 8192  # rows that are made at once
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,13 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shape = f"{options.count:,} vectors of {options.size} numbers, {options.dtype}"
     print(f"{shape}, {options.queries} queries, k {options.k}")
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        queries, planted = make_vectors(options, Path(folder) / "vectors.npy")
-        vectors = np.load(Path(folder) / "vectors.npy", mmap_mode="r")
+        file = Path(folder) / "vectors.npy"
+        queries, planted = make_vectors(file, options.count, options.size, options.queries, options.dtype)
+        vectors = np.load(file, mmap_mode="r")
         exact = VectorIndex.build(vectors, "flat")
         _, truth = exact.search(queries, options.k)
         hits = recall(truth, planted[:, : options.k])
         print(f"the exact search finds {100 * hits:.1f} % of what was planted\n\n{HEAD}\n{'-' * len(HEAD)}")
-        print(row("flat", 0, 0.0, vectors.nbytes, *latencies(exact, queries, options), 1.0))
+        print(row("flat", 0, 0.0, vectors.nbytes, *latencies(exact, queries, options.k, options.rounds), 1.0))
         for kind in options.kinds:
             for line in measure(vectors, kind, Path(folder) / kind, queries, truth, options):
                 print(line, flush=True)
@@ -77,29 +76,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def make_vectors(options: argparse.Namespace, file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Writes the vectors; the queries `[Q, D]` and the rows of their neighbours, nearest first `[Q, 10]`."""
-    draw = np.random.default_rng(0)
-    vectors = np.lib.format.open_memmap(file, mode="w+", dtype=options.dtype, shape=(options.count, options.size))
-    for start in range(0, options.count, _BLOCK):
-        vectors[start : start + _BLOCK] = unit(draw, min(_BLOCK, options.count - start), options.size)
-    queries = unit(draw, options.queries, options.size)
-    planted = draw.permutation(options.count)[: options.queries * NEIGHBOURS].reshape(options.queries, NEIGHBOURS)
-    for query, rows in zip(queries, planted):
-        away = unit(draw, NEIGHBOURS, options.size)
-        away -= (away @ query)[:, None] * query
-        away /= np.linalg.norm(away, axis=1, keepdims=True)
-        vectors[rows] = COSINES[:, None] * query + np.sqrt(1 - COSINES**2)[:, None] * away
-    vectors.flush()
-    return queries, planted
-
-
-def unit(draw: np.random.Generator, count: int, size: int) -> np.ndarray:
-    """Random directions, float32 `[count, size]`."""
-    rows = draw.standard_normal((count, size), np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-
 def measure(
     vectors: np.ndarray, kind: str, folder: Path, queries: np.ndarray, truth: np.ndarray, options: argparse.Namespace
 ) -> Iterator[str]:
@@ -115,28 +91,8 @@ def measure(
     for nprobe in options.nprobe or (index.nprobe, cells // 4):
         _, found = index.search(queries, options.k, nprobe=nprobe)
         share = recall(found, truth)
-        yield row(kind, nprobe, seconds, disk, *latencies(index, queries, options, nprobe), share, cells)
-
-
-def recall(found: np.ndarray, wanted: np.ndarray) -> float:
-    """Share of the wanted rows that are among the found ones."""
-    return float(np.mean([np.isin(right, some).mean() for right, some in zip(wanted, found)]))
-
-
-def latencies(
-    index: VectorIndex, queries: np.ndarray, options: argparse.Namespace, nprobe: int | None = None
-) -> tuple[float, float]:
-    """Seconds a query, asked one by one and all at once."""
-    return tuple(
-        statistics.median(timed(index, queries[:size], options.k, nprobe) for _ in range(options.rounds)) / size
-        for size in (1, len(queries))
-    )
-
-
-def timed(index: VectorIndex, queries: np.ndarray, k: int, nprobe: int | None) -> float:
-    start = time.perf_counter()
-    index.search(queries, k, nprobe=nprobe)
-    return time.perf_counter() - start
+        times = latencies(index, queries, options.k, options.rounds, nprobe)
+        yield row(kind, nprobe, seconds, disk, *times, share, cells)
 
 
 COLUMNS = {"cells": 8, "nprobe": 8, "build s": 10, "MB": 10, "ms, one": 10, "ms, many": 10, "recall": 9}

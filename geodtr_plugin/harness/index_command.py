@@ -19,9 +19,12 @@ DESCRIPTION = """Embed aerial tiles (or photos) with a run's model, for geodtr l
 
   geodtr index build --run runs/my_run --references tiles/ -o city.index
   geodtr index build --run runs/my_run --references places.csv -o city.index --kind ivf --dtype float16
+  geodtr index build --run runs/my_run --references north/ -o north.index --cells city.index
 
 References are a folder, searched to its last subfolder, or a table file,lat,lon. Coordinates come from the table, else
 from the images' GPS, else, if asked, from their names. What is interrupted goes on where it was with the same command.
+Cells are learned from a sample, on the GPU where faiss sees one; --cells takes those of another index, so that many
+hosts can each build a part of a large gallery. geodtr locate searches the parts as one.
 Exit code 0 if anything could be indexed, else 1; what was left out is named.
 """
 MOST_SHOWN = 20  # of the images that were left out
@@ -54,6 +57,7 @@ def build_parser() -> ArgumentParser:
         help="flat is exact; ivf and ivfpq are approximate; auto is flat below 50,000 references")  # fmt: skip
     add("--nlist", type=int | None, help="cells of an approximate index; 4 sqrt(N) if not given")
     add("--nprobe", type=int | None, help="cells that a search looks at; a sixteenth of them if not given")
+    add("--cells", type=str | None, help="index whose cells are taken, with their kind and number; none are learned")
     add("--dtype", type=Literal["float32", "float16"], default="float32", help="of the stored vectors")
     add("--names", type=Literal["none", "lat_lon", "lon_lat"], default="none",
         help="read coordinates from names that end with them, such as tile_48.13743_11.57549.png")  # fmt: skip
@@ -74,7 +78,7 @@ def _build_and_tell(argv: Sequence[str]) -> int:
     summary = build_index(
         options.run, options.references, options.out, kind=options.kind, nlist=options.nlist, nprobe=options.nprobe,
         dtype=options.dtype, names=options.names, batch_size=options.batch_size, device=options.device,
-        workers=options.workers, overwrite=options.overwrite,
+        workers=options.workers, overwrite=options.overwrite, cells=options.cells,
     )  # fmt: skip
     _tell(summary, options.names)
     return 0

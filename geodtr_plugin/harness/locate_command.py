@@ -22,6 +22,7 @@ DESCRIPTION = """Find the references that show the places of photos.
   geodtr locate --index city.index photo.jpg
   geodtr locate --index city.index photos/ --top 3 --map places.html --picture places.png
   geodtr locate --index city.index photos/ --truth places.csv --format json > answers.json
+  geodtr locate --index north.index --index south.index photos/
 
 Results go to standard output, everything else to standard error. Exit code 0 if at least one photo could be used.
 """
@@ -37,7 +38,8 @@ def locate_parser() -> ArgumentParser:
     parser = make_parser("geodtr locate", DESCRIPTION)
     add = parser.add_argument
     add("photos", type=str, nargs="+", help="photos, and folders of photos")
-    add("--index", type=str, required=True, help="what geodtr index build made")
+    add("--index", type=str, action="append", required=True,
+        help="what geodtr index build made; several (--index A --index B) are searched as one")  # fmt: skip
     add("--top", type=int, default=5, help="references for each photo")
     add("--format", type=Literal["table", "json", "geojson"], default="table", help="of the results")
     add("--picture", type=str | None, help="image file that gets the photos with their references")

@@ -9,11 +9,14 @@ import importlib
 
 _PUBLIC = {
     "Answer": "locator",
+    "JoinedIndex": "joined_index",
     "Locator": "locator",
     "Match": "locator",
     "VectorIndex": "vector_index",
     "build_index": "building",
+    "learn_cells": "cells",
     "list_images": "listing",
+    "read_cells": "cells",
     "read_photo": "photos",
 }
 __all__ = list(_PUBLIC)

@@ -25,12 +25,14 @@ from tqdm import tqdm
 
 from ..utils.errors import UserError
 from ..utils.files import atomic_path, write_text
+from .cells import FILE as CELLS
+from .cells import read_cells
 from .embedder import Embedder, RunFacts
 from .geotags import NameOrder
 from .images import Read, Reader
 from .listing import Listed, list_images
 from .photos import shown
-from .vector_index import Kind, VectorIndex
+from .vector_index import Kind, VectorIndex, refuse_two_sources
 
 FORMAT = 1
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "geodtr_plugin")
@@ -72,7 +74,7 @@ def build_index(
     run: str | os.PathLike, references: str | os.PathLike, out: str | os.PathLike, *, kind: Kind = "auto",
     nlist: int | None = None, nprobe: int | None = None, dtype: str = "float32", names: NameOrder = "none",
     batch_size: int = 64, device: str = "auto", workers: int = 0, overwrite: bool = False, progress: bool = True,
-    after_batch: Callable[[int], None] | None = None,
+    cells: str | os.PathLike | None = None, after_batch: Callable[[int], None] | None = None,
 ) -> Summary:  # fmt: skip
     """Embed references with a run's model and index them; an interrupted build of the same is continued.
 
@@ -84,14 +86,15 @@ def build_index(
         dtype: of the stored vectors, float32 or float16.
         names: read coordinates from files' names.
         batch_size: images that the network takes at once.
-        device: auto, cpu, cuda or mps.
+        device: auto, cpu, cuda or mps; cpu keeps faiss from the GPU too.
         workers: processes that decode images; 0 decodes in this one.
         overwrite: replace an index, or an unfinished one of other settings.
         progress: show a bar.
+        cells: an index of the same run whose cells are taken, instead of learning kind and nlist's.
         after_batch: called with the number of rows that are done and safe.
 
     Raises:
-        UserError: nothing could be indexed, or `out` is taken.
+        UserError: nothing could be indexed, or `out` is taken, or the cells are of another run.
     """
     out = Path(out).expanduser()
     if dtype not in ("float32", "float16"):
@@ -100,10 +103,13 @@ def build_index(
         raise UserError(f"--batch-size is {batch_size}; it must be 1 at least.")
     _make_way(out, overwrite)
     facts, listed = RunFacts.read(run), list_images(references, names)
+    refuse_two_sources(cells, kind, nlist)
+    source = None if cells is None else _cells_of(Path(cells).expanduser(), facts)
     if not listed.files:
         raise UserError(_nothing(references, listed.left_out, listed.notes))
     settings = {
-        "kind": kind, "nlist": nlist, "nprobe": nprobe, "dtype": dtype, "batch_size": batch_size, "names": names
+        "kind": kind, "nlist": nlist, "nprobe": nprobe, "dtype": dtype, "batch_size": batch_size, "names": names,
+        "cells": source,
     }  # fmt: skip
     partial = out.with_name(f"{out.name}.partial")
     _open_partial(partial, _plan(facts, listed, settings), overwrite)
@@ -114,7 +120,7 @@ def build_index(
         shutil.rmtree(partial)
         faults = [(listed.files[row], reason) for row, reason in done.faults.items()]
         raise UserError(_nothing(references, [*faults, *listed.left_out], listed.notes))
-    summary = _finish(partial, facts, listed, done, settings)
+    summary = _finish(partial, facts, listed, done, settings, gpu=device.startswith(("auto", "cuda")))
     _replace(partial, out)
     return Summary(out, **summary, notes=listed.notes, resumed_at=resumed_at)
 
@@ -125,6 +131,16 @@ def _make_way(out: Path, overwrite: bool) -> None:
         raise UserError(f"{out} is there already. Choose another -o, or replace it with --overwrite.")
     if taken and not (out / "manifest.json").is_file():
         raise UserError(f"{out} is no index, and is not overwritten. Choose another -o.")
+
+
+def _cells_of(path: Path, facts: RunFacts) -> list:
+    """Folder, size and time of the cells of another index, which must know the same weights."""
+    manifest = read_manifest(path)
+    if manifest["kind"] == "flat":
+        raise UserError(f"{shown(path)} is flat and has no cells. Name one that was built with --kind ivf or ivfpq.")
+    if manifest["run"]["sha256"] != facts.sha256:
+        raise UserError(f"{shown(path)} was built with other weights. Name an index of the same run with --cells.")
+    return [str(path.absolute()), *_state(path / CELLS)]
 
 
 def _plan(facts: RunFacts, listed: Listed, settings: dict[str, Any]) -> dict[str, Any]:
@@ -217,14 +233,15 @@ def _line(batch: list[Read], rows: int) -> str:
 
 
 def _finish(
-    partial: Path, facts: RunFacts, listed: Listed, done: _Done, settings: dict[str, Any]
+    partial: Path, facts: RunFacts, listed: Listed, done: _Done, settings: dict[str, Any], gpu: bool
 ) -> dict[str, Any]:  # fmt: skip
     """Everything of the finished index, from the embedded rows; may be done again if it was killed."""
     rows = np.setdiff1d(np.arange(len(listed.files)), list(done.faults))
     _write_good(partial, rows)
     index = VectorIndex.build(
         np.load(partial / "vectors.npy", mmap_mode="r"), settings["kind"], nlist=settings["nlist"],
-        nprobe=settings["nprobe"],
+        nprobe=settings["nprobe"], gpu=gpu,
+        cells=None if settings["cells"] is None else read_cells(settings["cells"][0]),
     )  # fmt: skip
     index.save(partial)
     positions = [listed.positions.get(listed.files[row]) or done.positions.get(row) or (None, None) for row in rows]
@@ -294,6 +311,24 @@ def _nothing(references, left_out, notes) -> str:
     first = "; ".join(f"{shown(name)} {reason}" for name, reason in list(left_out)[:3])
     told = f"{len(left_out):,} were left out: {first}." if left_out else " ".join(notes)
     return f"No image of {shown(references)} could be indexed. {told}".strip()
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """What an index says of itself.
+
+    Raises:
+        UserError: there is none, or it is of another format.
+    """
+    file = path / "manifest.json"
+    if not file.is_file():
+        unfinished = path.with_name(f"{path.name}.partial").is_dir()
+        more = " It is unfinished: repeat the command that began it." if unfinished else ""
+        raise UserError(f"{shown(path)} is no index (it has no manifest.json).{more} geodtr index build makes one.")
+    manifest = json.loads(file.read_text(encoding="utf-8"))
+    if manifest.get("format") != FORMAT:
+        found = manifest.get("format")
+        raise UserError(f"{shown(path)} has the format {found}; this version reads {FORMAT}. Build it again.")
+    return manifest
 
 
 def read_lines(file: Path) -> Iterator[dict[str, Any]]:

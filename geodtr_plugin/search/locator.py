@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -14,9 +13,10 @@ import numpy as np
 from torch import Tensor
 
 from ..utils.errors import UserError
-from .building import FORMAT, read_lines
+from .building import read_lines, read_manifest
 from .embedder import Embedder, RunFacts
 from .images import Read, Reader
+from .joined_index import JoinedIndex
 from .photos import shown
 from .vector_index import VectorIndex
 
@@ -26,7 +26,7 @@ class Match:
     """A reference that a query resembles.
 
     Args:
-        path: its file, below the index's folder of references.
+        path: its file, below the index's folder of references; of several indexes, with that folder.
         similarity: cosine of the two embeddings, -1 to 1.
         lat: latitude in degrees, or None where it is not known.
         lon: longitude in degrees, or None.
@@ -70,8 +70,9 @@ class Locator:
     """
 
     def __init__(
-        self, embedder: Embedder, index: VectorIndex, references: Sequence[tuple[str, float | None, float | None]],
-        root: str | os.PathLike = ".", notes: Sequence[str] = (),
+        self, embedder: Embedder, index: VectorIndex | JoinedIndex,
+        references: Sequence[tuple[str, float | None, float | None]], root: str | os.PathLike = ".",
+        notes: Sequence[str] = (),
     ):  # fmt: skip
         if len(references) != len(index):
             raise ValueError(f"{len(index)} vectors came with {len(references)} references")
@@ -80,24 +81,25 @@ class Locator:
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike, *, run: str | os.PathLike | None = None, device: str = "auto",
-        cropped_queries: bool = False, warn: Callable[[str], Any] = warnings.warn,
+        cls, path: str | os.PathLike | Sequence[str | os.PathLike], *, run: str | os.PathLike | None = None,
+        device: str = "auto", cropped_queries: bool = False, warn: Callable[[str], Any] = warnings.warn,
     ) -> Locator:  # fmt: skip
         """An index from disk, and the model of the run that it was built with.
 
         Args:
-            path: the index.
+            path: the index; or several, which are searched as one.
             run: the run folder, if it has moved.
             device: auto, cpu, cuda or mps.
             cropped_queries: of a run with a limited field of view: photos show just that, and are no panoramas.
             warn: called with a sentence if the run's weights are no longer those of the index.
 
         Raises:
-            UserError: there is no index, or its run is gone.
+            UserError: there is no index, or its run is gone, or several do not belong together.
         """
-        path = Path(path).expanduser()
-        manifest = read_manifest(path)
-        built = RunFacts(**manifest["run"])
+        paths = [Path(one).expanduser() for one in ([path] if isinstance(path, (str, os.PathLike)) else path)]
+        manifests = [read_manifest(one) for one in paths]
+        _refuse_strangers(paths, manifests)
+        built = RunFacts(**manifests[0]["run"])
         try:
             now = RunFacts.read(built.folder if run is None else run, built.weights)
         except UserError as error:
@@ -106,8 +108,10 @@ class Locator:
         for note in notes:
             warn(note)
         embedder = Embedder.load(now, device, cropped_queries)
-        references = [(line["file"], line["lat"], line["lon"]) for line in read_lines(path / "references.jsonl")]
-        return cls(embedder, load_vectors(path), references, manifest["root"], notes)
+        if len(paths) == 1:
+            return cls(embedder, load_vectors(paths[0]), list(_references(paths[0])), manifests[0]["root"], notes)
+        references = [line for one, manifest in zip(paths, manifests) for line in _references(one, manifest["root"])]
+        return cls(embedder, JoinedIndex([load_vectors(one) for one in paths]), references, notes=notes)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -168,22 +172,29 @@ class Locator:
         return Match(name, similarity, lat, lon)
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
-    """What an index says of itself.
+def _refuse_strangers(paths: list[Path], manifests: list[dict[str, Any]]) -> None:
+    """Only embeddings of one model can be compared, and a reference should answer once.
 
     Raises:
-        UserError: there is none, or it is of another format.
+        UserError: two indexes have different models, or are one and the same.
     """
-    file = path / "manifest.json"
-    if not file.is_file():
-        unfinished = path.with_name(f"{path.name}.partial").is_dir()
-        more = " It is unfinished: repeat the command that began it." if unfinished else ""
-        raise UserError(f"{shown(path)} is no index (it has no manifest.json).{more} geodtr index build makes one.")
-    manifest = json.loads(file.read_text(encoding="utf-8"))
-    if manifest.get("format") != FORMAT:
-        found = manifest.get("format")
-        raise UserError(f"{shown(path)} has the format {found}; this version reads {FORMAT}. Build it again.")
-    return manifest
+    if not paths:
+        raise UserError("No index is named. Name one or more that geodtr index build made.")
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise UserError("An index is named twice. Name each once.")
+    first = RunFacts(**manifests[0]["run"])
+    for path, manifest in zip(paths, manifests):
+        if _differences(first, RunFacts(**manifest["run"])):
+            raise UserError(
+                f"{shown(path)} was built with another model or other weights than {shown(paths[0])}: their "
+                "similarities cannot be compared. Search them one by one, or build them with one run."
+            )
+
+
+def _references(path: Path, root: str = "") -> Iterator[tuple[str, float | None, float | None]]:
+    """File, latitude and longitude of each row of an index on disk; files below the root where one is given."""
+    for line in read_lines(path / "references.jsonl"):
+        yield os.path.join(root, line["file"]), line["lat"], line["lon"]
 
 
 def load_vectors(path: str | os.PathLike) -> VectorIndex:

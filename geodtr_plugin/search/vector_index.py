@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 from typing import Literal
@@ -11,13 +10,12 @@ import numpy as np
 
 from ..utils.errors import UserError
 from ..utils.files import atomic_path
+from .cells import FILE, fill_cells, is_compressed, learn_cells
 
 Kind = Literal["auto", "flat", "ivf", "ivfpq"]
 KINDS = ("auto", "flat", "ivf", "ivfpq")
 EXACT_UP_TO = 50_000  # vectors; scanning so few takes less time than embedding the query
 MOST_COPIED = 4 * 2**30  # bytes of vectors that "auto" still copies into an inverted file; beyond it, it compresses
-_POINTS_A_CENTRE = 64  # training vectors for each cell; faiss asks for 39 at least
-_CODE_BYTES = 64  # of a compressed vector, at most
 _BLOCK_BYTES = 256 * 2**20  # of vectors that are float32 in memory at once
 _REFINED = 20  # compressed candidates for each answer, re-ranked by their true vectors
 
@@ -35,7 +33,7 @@ class VectorIndex:
         nprobe: cells that are looked at.
     """
 
-    FILE = "cells.faiss"
+    FILE = FILE
 
     def __init__(self, vectors: np.ndarray, approximate=None, nprobe: int = 1):
         if vectors.ndim != 2 or 0 in vectors.shape or vectors.dtype not in (np.float32, np.float16):
@@ -45,9 +43,9 @@ class VectorIndex:
     @classmethod
     def build(
         cls, vectors: np.ndarray, kind: Kind = "auto", *, nlist: int | None = None, nprobe: int | None = None,
-        seed: int = 0,
+        seed: int = 0, cells=None, gpu: bool = True,
     ) -> VectorIndex:  # fmt: skip
-        """Index vectors; the same vectors, seed and number of threads give the same bytes.
+        """Index vectors; on the CPU, the same vectors, seed and number of threads give the same bytes.
 
         Args:
             vectors: `[N, D]`, float32 or float16.
@@ -55,20 +53,25 @@ class VectorIndex:
             nlist: cells; 4 sqrt(N) by default.
             nprobe: cells that a search looks at; a sixteenth of them by default.
             seed: of the sample that cells are learned from, and of their first centres.
+            cells: of `learn_cells`, `read_cells` or another index's `approximate`, instead of learning them here; they
+                bring kind and nlist.
+            gpu: learn and fill cells on the GPUs that faiss sees; the result is an index in the host's memory anyhow.
 
         Raises:
-            UserError: there are too few vectors for that kind, or no such kind.
+            UserError: there are too few vectors for that kind, or no such kind, or the cells do not fit.
         """
         if kind not in KINDS:
             raise UserError(f"There is no kind of index {kind!r}: {', '.join(KINDS)}.")
         index = cls(vectors)
+        refuse_two_sources(cells, kind, nlist)
         kind = choose_kind(vectors) if kind == "auto" else kind
-        if kind != "flat":
-            nlist = cells_for(len(vectors)) if nlist is None else nlist
-            if not 1 <= nlist <= len(vectors):
-                raise UserError(f"{len(vectors):,} vectors cannot fill {nlist:,} cells. Lower --nlist.")
-            index.nprobe = min(nlist, max(1, nlist // 16) if nprobe is None else nprobe)
-            index.approximate = _inverted_file(index, kind, nlist, seed)
+        if cells is None and kind != "flat":
+            cells = learn_cells(vectors, kind, nlist=nlist, seed=seed, gpu=gpu)
+        if cells is not None:
+            if cells.d != vectors.shape[1]:
+                raise UserError(f"The cells are for vectors of {cells.d} numbers, not of {vectors.shape[1]}.")
+            index.nprobe = min(cells.nlist, max(1, cells.nlist // 16) if nprobe is None else nprobe)
+            index.approximate = fill_cells(cells, index.blocks, gpu)
         return index
 
     def __len__(self) -> int:
@@ -79,7 +82,7 @@ class VectorIndex:
         """flat, ivf or ivfpq."""
         if self.approximate is None:
             return "flat"
-        return "ivfpq" if _is_compressed(self.approximate) else "ivf"
+        return "ivfpq" if is_compressed(self.approximate) else "ivf"
 
     def search(
         self, queries: np.ndarray, k: int = 5, *, exact: bool = False, nprobe: int | None = None
@@ -149,17 +152,17 @@ class VectorIndex:
             found, rows = faiss.knn(queries, block, some, metric=faiss.METRIC_INNER_PRODUCT)
             part = (found, rows + start)
             best = part if best is None else tuple(np.concatenate(both, axis=1) for both in zip(best, part))
-            best = _sorted(*best, k)
+            best = sorted_best(*best, k)
         return best
 
     def _near(self, queries: np.ndarray, k: int, nprobe: int) -> tuple[np.ndarray, np.ndarray]:
-        compressed = _is_compressed(self.approximate)
+        compressed = is_compressed(self.approximate)
         wanted = min(len(self), k * _REFINED if compressed else k)
         # set, not passed as search parameters: pytorch-metric-learning imports faiss's replacements, which take none
         self.approximate.nprobe = min(nprobe, self.approximate.nlist)
         found, rows = self.approximate.search(queries, wanted)
         found = np.where(rows < 0, -np.inf, self._true(queries, rows) if compressed else found).astype(np.float32)
-        found, rows = _sorted(found, rows, k)
+        found, rows = sorted_best(found, rows, k)
         few = (rows < 0).any(axis=1)  # the cells held fewer than k
         if few.any():
             found[few], rows[few] = self._exact(queries[few], k)
@@ -177,43 +180,17 @@ def choose_kind(vectors: np.ndarray) -> Kind:
     return "ivf" if 4 * vectors.size <= MOST_COPIED else "ivfpq"
 
 
-def cells_for(count: int) -> int:
-    """Cells for so many vectors: 4 sqrt(N), and few enough to be learned."""
-    return max(1, min(round(4 * math.sqrt(count)), count // 39))
+def refuse_two_sources(cells, kind: Kind, nlist: int | None) -> None:
+    """Cells that were learned before leave nothing to choose.
+
+    Raises:
+        UserError: a kind or a number of cells was chosen too.
+    """
+    if cells is not None and (kind != "auto" or nlist is not None):
+        raise UserError("Cells of another index bring their kind and number: leave out --kind and --nlist.")
 
 
-def _inverted_file(index: VectorIndex, kind: Kind, nlist: int, seed: int):
-    import faiss
-
-    count, size = index.vectors.shape
-    half = index.vectors.dtype == np.float16
-    code = _code(count, size) if kind == "ivfpq" else "SQfp16" if half else "Flat"
-    built = faiss.index_factory(size, f"IVF{nlist},{code}", faiss.METRIC_INNER_PRODUCT)
-    built.cp.seed = seed + 1
-    if kind == "ivfpq":
-        built.pq.cp.seed = seed + 1
-    wanted = min(count, max(_POINTS_A_CENTRE * nlist, 256 * _POINTS_A_CENTRE if kind == "ivfpq" else 0))
-    rows = np.sort(np.random.default_rng(seed).choice(count, wanted, replace=False))
-    built.train(np.ascontiguousarray(index.vectors[rows], np.float32))
-    for _, block in index.blocks():
-        built.add(block)
-    return built
-
-
-def _code(count: int, size: int) -> str:
-    """Product quantizer for vectors of that size: as many bytes as divide it, at most _CODE_BYTES."""
-    bits = 8 if count >= 39 * 256 else 4
-    if count < 39 * 16:
-        raise UserError(f"{count:,} vectors are too few for ivfpq, which needs {39 * 16}. Use --kind flat.")
-    parts = max(part for part in range(1, _CODE_BYTES + 1) if size % part == 0)
-    return f"PQ{parts}x{bits}np"  # np: without the polysemous training, which takes minutes and is of no use here
-
-
-def _is_compressed(approximate) -> bool:
-    return hasattr(approximate, "pq")
-
-
-def _sorted(found: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def sorted_best(found: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k best of each line, by similarity and then by row."""
     order = np.lexsort((rows, -found), axis=1)[:, :k]
     return np.take_along_axis(found, order, axis=1), np.take_along_axis(rows, order, axis=1)

@@ -7,6 +7,7 @@ import pytest
 
 from geodtr_plugin.search import VectorIndex
 from geodtr_plugin.search import vector_index as module
+from geodtr_plugin.search.cells import cells_for
 from geodtr_plugin.utils.errors import UserError
 
 
@@ -86,7 +87,7 @@ def test_kinds_and_cells_follow_the_number_of_vectors():
     assert [module.choose_kind(many(*shape)) for shape in ((49_999,), (50_000,), (10**6, 2000))] == [
         "flat", "ivf", "ivfpq",
     ]  # fmt: skip
-    assert module.cells_for(100_000) == 1265 and module.cells_for(100) == 2 and module.cells_for(1) == 1
+    assert cells_for(100_000) == 1265 and cells_for(100) == 2 and cells_for(1) == 1
 
 
 def test_mistakes_are_sentences(tmp_path):
