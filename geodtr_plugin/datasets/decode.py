@@ -16,10 +16,10 @@ _JPEG_END = b"\xff\xd9"
 
 
 def decode_image(data: bytes) -> Tensor:
-    """Decodes an image file into uint8 `[3, H, W]`; grey and CMYK pictures become RGB.
+    """Decodes an image file into uint8 `[3, H, W]`; grey and CMYK pictures become RGB, 16 bits a channel become 8.
 
     Raises:
-        ValueError: the bytes are no complete image.
+        ValueError: the bytes are no complete image, too large a one, or hold no colours.
     """
     if not data:
         raise ValueError("the file is empty")
@@ -41,9 +41,23 @@ def decode_image(data: bytes) -> Tensor:
 def _decode_with_pil(data: bytes) -> Tensor:
     try:
         with Image.open(io.BytesIO(data)) as image:
+            if image.mode.startswith("I"):  # Pillow's own conversion clips them
+                return _deep(image)
             pixels = np.array(image.convert("RGB"))
     except UnidentifiedImageError as error:
         raise ValueError("it is not an image") from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"it has more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels") from error
     except (OSError, SyntaxError) as error:  # PIL's word for a broken PNG is SyntaxError
         raise ValueError(str(error)) from error
     return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def _deep(image: Image.Image) -> Tensor:
+    """Grey pixels of 16 bits (or of 32 bits that use 16) as uint8 `[3, H, W]`."""
+    grey = np.asarray(image).astype(np.int64)
+    if grey.min() < 0 or grey.max() > 65_535:
+        raise ValueError("its pixels of 32 bits are no colours")
+    if image.mode == "I" and grey.max() <= 255:  # 8-bit values in a wide type
+        grey = grey * 257
+    return torch.from_numpy((grey // 257).astype(np.uint8)).expand(3, -1, -1).clone()

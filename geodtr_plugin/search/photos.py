@@ -7,7 +7,7 @@ EXIF orientation (phones)                       turned and mirrored upright
 grey, palette, one bit, LAB, YCbCr              to RGB
 CMYK                                            to RGB
 alpha, transparent palette                      the colours below it, as in training; transparency is dropped
-16 bits a channel                               scaled to 8 (training's decoder would clip them)
+16 bits a channel                               scaled to 8
 animation, several pages                        the first picture
 wrong suffix (a PNG named .jpg)                 decoded by its content
 the same picture under two names                kept twice: copies are references of their own
@@ -43,8 +43,6 @@ import stat
 import warnings
 from dataclasses import dataclass
 
-import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -107,7 +105,7 @@ def decode_photo(data: bytes) -> Photo:
             with Image.open(io.BytesIO(data)) as header:
                 _refuse_by_header(header)
                 orientation, position = _exif(header)
-                pixels = _deep(header) if header.mode.startswith("I") else decode_image(data)
+                pixels = decode_image(data)
         except BadImageError:
             raise
         except Image.DecompressionBombError as error:
@@ -161,13 +159,3 @@ def _exif(header: Image.Image) -> tuple[int, tuple[float, float] | None]:
         return orientation, exif_position(exif)
     except Exception:  # as above: whatever a damaged block makes Pillow raise
         return 1, None
-
-
-def _deep(image: Image.Image) -> Tensor:
-    """Grey pixels of 16 bits (or of 32 bits that use 16) as uint8 `[3, H, W]`."""
-    grey = np.asarray(image).astype(np.int64)
-    if grey.min() < 0 or grey.max() > 65_535:
-        raise BadImageError("has pixels of 32 bits, which are no colours")
-    if image.mode == "I" and grey.max() <= 255:  # 8-bit values in a wide type
-        grey = grey * 257
-    return torch.from_numpy((grey // 257).astype(np.uint8)).expand(3, -1, -1).clone()

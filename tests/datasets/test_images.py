@@ -115,6 +115,21 @@ def test_a_damaged_png_is_an_error(tmp_path, damage):
         ImageFiles(tmp_path, ["a.png"]).read(0)
 
 
+@pytest.mark.parametrize(("kind", "dtype"), [("PNG", np.uint16), ("TIFF", np.uint16), ("TIFF", np.int32)])
+def test_sixteen_bits_are_scaled_to_eight(tmp_path, kind, dtype):
+    grey = np.arange(256, dtype=np.int64).reshape(16, 16)
+    Image.fromarray((grey * 257).astype(dtype)).save(tmp_path / "a.img", kind)
+    image = ImageFiles(tmp_path, ["a.img"]).read(0)
+    assert torch.equal(image.long(), torch.from_numpy(grey).expand(3, -1, -1))
+
+
+def test_a_decompression_bomb_is_named(tmp_path, monkeypatch):
+    Image.fromarray(np.zeros((64, 64), np.uint8)).save(tmp_path / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(DatasetCorruptError, match=r"bomb\.png.*more than 2,000 pixels"):
+        ImageFiles(tmp_path, ["bomb.png"]).read(0)
+
+
 def test_truncation_is_found_even_where_pil_was_told_to_be_lenient(tmp_path, monkeypatch):
     monkeypatch.setattr("PIL.ImageFile.LOAD_TRUNCATED_IMAGES", True)
     save_jpeg(tmp_path / "a.jpg", smooth_noise("ground", 0, 64, 128))
