@@ -37,12 +37,18 @@ def build_trunk(name: str, pretrained: bool = True) -> nn.Module:
 
 
 def feature_size(trunk: nn.Module, image_size: tuple[int, int]) -> tuple[int, int, int]:
-    """Channels, height and width of a trunk's output for images of (height, width), computed without arithmetic."""
+    """Channels, height and width of a trunk's output for images of (height, width), computed without arithmetic.
+
+    Raises:
+        RuntimeError: the images are too small for it.
+    """
     weights = {name: tensor.to("meta") for name, tensor in (*trunk.named_parameters(), *trunk.named_buffers())}
     images = torch.empty(1, 3, *image_size, device="meta")
     training = trunk.training
     features = torch.func.functional_call(trunk.eval(), weights, images)
     trunk.train(training)
+    if 0 in features.shape:  # not every version of torch finds that wrong
+        raise RuntimeError(f"the trunk makes {list(features.shape)} of images of {image_size}")
     return tuple(features.shape[1:])
 
 

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .query_block import QueryBlock
 from .ragged import group
-from .similarity import (
-    BFLOAT16_UNIT,
-    Vectors,
-    bfloat16_error,
-    bfloat16_pays,
-    coarse_similarities,
-    exact_similarities,
-    float32_error,
-    pair_similarities,
-    plain_float32,
-    tile_similarities,
-)
+from .similarity import Vectors, pair_similarities, plain_float32
 from .truth import Truth
 
 TIES = ("pessimistic", "optimistic")
 TIE = 1e-12  # similarities closer than this are equal: above float64's rounding, far below any real difference
-OUT_OF_REACH = 4.0  # a threshold above every cosine
-CROWDED = 1 / 128  # share of a query's references to be looked at again from which all of them are, in one product
 CPU_BYTES = 56 * 2**20  # tiles large enough for products at full speed; larger ones are no faster
 TALL = 3  # times as many queries in a tile as references
 EVEN = 64  # a product of other than whole vector registers takes up to a tenth longer
@@ -203,121 +189,12 @@ def _count_all(
 
         starts = tqdm(starts, desc="ranking", unit="block", leave=False)
     for start in starts:
-        block = _Block(query, slice(start, start + height), reference, threshold, pairs)
+        block = QueryBlock(
+            query, slice(start, start + height), reference, threshold, pairs.left_out, pairs.groups, pairs.num_groups
+        )
         columns = [slice(left, min(left + width, len(reference))) for left in range(0, len(reference), width)]
         counts.append(block.count(columns).cpu())
     return torch.cat(counts).numpy()
-
-
-class _Precision(NamedTuple):
-    """One way to compute a tile of similarities.
-
-    Args:
-        dtype: of the queries and of the tile.
-        similarities: (unit queries, references, columns) -> tile.
-        error: bound on the error of a similarity of vectors of so many entries.
-        rounding: relative error that the tile's own dtype adds.
-    """
-
-    dtype: torch.dtype
-    similarities: Callable[[Tensor, Vectors, slice], Tensor]
-    error: Callable[[int], float]
-    rounding: float
-
-
-PRECISIONS = (
-    _Precision(torch.bfloat16, coarse_similarities, bfloat16_error, 2 * BFLOAT16_UNIT),
-    _Precision(torch.float32, tile_similarities, float32_error, 0.0),
-)
-
-
-class _Block:
-    """Some queries, ready to be compared with tile after tile of the references.
-
-    A tile is computed in a low precision first, where that is fast. What lies within its error of a query's threshold
-    is computed again: pair by pair in float64, or, for queries with many such references, in the next precision.
-    """
-
-    def __init__(self, query: Vectors, rows: slice, reference: Vectors, threshold: Tensor, pairs: _Pairs):
-        self.query, self.reference = query, reference
-        self.threshold = threshold[rows].clamp(max=OUT_OF_REACH)
-        self.precisions = PRECISIONS if bfloat16_pays(query.device) else PRECISIONS[1:]
-        unit = query.unit32(rows)
-        self.units = {precision.dtype: unit.to(precision.dtype) for precision in self.precisions}
-        self.rows = torch.arange(len(unit), device=query.device)
-        self.first = rows.start
-        left_rows, left_columns = pairs.left_out
-        ends = torch.searchsorted(left_rows, torch.tensor([rows.start, rows.stop]))
-        self.left_rows = (left_rows[ends[0] : ends[1]] - rows.start).to(query.device)
-        self.left_columns = left_columns[ends[0] : ends[1]].to(query.device)
-        self.groups = None if pairs.groups is None else pairs.groups.to(query.device)
-        self.num_groups = pairs.num_groups
-
-    def count(self, tiles: list[slice]) -> Tensor:
-        """Number of competing references in all tiles, or of their groups, that reach the thresholds, int64 `[n]`."""
-        if self.groups is None:
-            return sum(self.reached(columns).sum(dim=1) for columns in tiles)
-        hits = torch.zeros(len(self.rows), self.num_groups, dtype=torch.int32, device=self.query.device)
-        for columns in tiles:
-            hits.index_add_(1, self.groups[columns], self.reached(columns).int())
-        return (hits > 0).sum(dim=1)
-
-    def reached(self, columns: slice) -> Tensor:
-        """Which competing references in `columns` reach the thresholds, bool `[n, columns]`."""
-        here = (self.left_columns >= columns.start) & (self.left_columns < columns.stop)
-        left_out = self.left_rows[here], self.left_columns[here] - columns.start
-        reached = self._all(columns, left_out) if self.precisions else self._exactly(self.rows, columns)
-        reached[left_out] = False
-        return reached
-
-    def _all(self, columns: slice, left_out: tuple[Tensor, Tensor]) -> Tensor:
-        """`reached`, whatever is left out; what most queries are in doubt about, later tiles do not try again."""
-        precision, *better = self.precisions
-        reached, doubtful = self._compare(self.rows, columns, precision)
-        doubtful[left_out] = False
-        crowded = self._resolve(reached, doubtful, self.rows, columns, better)
-        if 2 * crowded > len(self.rows):
-            self.precisions = better
-        return reached
-
-    def _compare(self, rows: Tensor, columns: slice, precision: _Precision) -> tuple[Tensor, Tensor]:
-        """What surely reaches the thresholds of some rows, and what may or may not, two bool `[rows, columns]`."""
-        unit, threshold = self.units[precision.dtype], self.threshold[rows, None]
-        tile = precision.similarities(unit if rows is self.rows else unit[rows], self.reference, columns)
-        error = precision.error(self.query.size) + precision.rounding * threshold.abs()
-        reached = tile > (threshold + error).to(tile.dtype)
-        return reached, (tile >= (threshold - error).to(tile.dtype)) ^ reached
-
-    def _resolve(self, reached: Tensor, doubtful: Tensor, rows: Tensor, columns: slice, better: list) -> int:
-        """Write into `reached` what is doubtful; returns the number of rows that needed a better precision for it."""
-        counts, width = doubtful.sum(dim=1), doubtful.shape[1]
-        crowded = (counts > CROWDED * width).nonzero()[:, 0]
-        if counts[crowded].sum() <= width:  # a product reads, and may convert, all columns: not for a few pairs
-            crowded = crowded[:0]
-        if len(crowded):
-            reached[crowded] = self._again(rows[crowded], columns, better)
-            doubtful[crowded] = False
-        at, places = doubtful.nonzero(as_tuple=True)
-        exact = pair_similarities(self.query, self.first + rows[at], self.reference, columns.start + places)
-        reached[at, places] = exact >= self.threshold[rows[at]]
-        return len(crowded)
-
-    def _again(self, rows: Tensor, columns: slice, better: list) -> Tensor:
-        """`reached` for some rows, with the next precision or in float64."""
-        if not better:
-            return self._exactly(rows, columns)
-        reached, doubtful = self._compare(rows, columns, better[0])
-        self._resolve(reached, doubtful, rows, columns, better[1:])
-        return reached
-
-    def _exactly(self, rows: Tensor, columns: slice) -> Tensor:
-        """`reached` for some rows in float64; in parts, because that takes twice the memory."""
-        parts = rows.split(max(1, len(self.rows) // 4))
-        return torch.cat([self._exact_part(part, columns) for part in parts])
-
-    def _exact_part(self, rows: Tensor, columns: slice) -> Tensor:
-        exact = exact_similarities(self.query, self.first + rows, self.reference, columns)
-        return exact >= self.threshold[rows, None]
 
 
 def _working_device(query: Tensor | np.ndarray, device: torch.device | str | None) -> torch.device:

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geodtr_plugin.utils import NonFiniteEmbeddingsError, Truth, rank_queries, ranking
+from geodtr_plugin.utils import NonFiniteEmbeddingsError, Truth, query_block, rank_queries
 from geodtr_plugin.utils.ranking import EVEN, TALL, tile_shape
 
 
@@ -20,7 +20,7 @@ from geodtr_plugin.utils.ranking import EVEN, TALL, tile_shape
 def first_precision(request):
     """Tiles begin in bfloat16, or in float32, whatever this processor is good at."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranking, "bfloat16_pays", lambda device: request.param == "bfloat16")
+        patch.setattr(query_block, "bfloat16_pays", lambda device: request.param == "bfloat16")
         yield request.param
 
 
@@ -112,9 +112,9 @@ def test_every_precision_has_its_part_and_ranks_are_those_of_float64(monkeypatch
     """Queries of all kinds in one block: easy ones, hard ones in the bulk of all similarities, near and exact ties."""
     again, in_float64 = [], []
     for name, seen in (("_again", again), ("_exactly", in_float64)):
-        plain = getattr(ranking._Block, name)
+        plain = getattr(query_block.QueryBlock, name)
         monkeypatch.setattr(
-            ranking._Block, name, lambda self, rows, *rest, plain=plain, seen=seen: (
+            query_block.QueryBlock, name, lambda self, rows, *rest, plain=plain, seen=seen: (
                 seen.append(len(rows)), plain(self, rows, *rest))[1]
         )  # fmt: skip
     reference = torch.nn.functional.normalize(torch.randn(3000, 64))
