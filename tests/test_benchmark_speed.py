@@ -42,7 +42,7 @@ LINES = {  # component -> how many rows
     "micro-batch: loss in fp32, relative difference": 1,
     "micro-batch: gradient in float64, relative difference": 1,
     "micro-batch: gradient in fp32, relative difference": 1,
-    "micro-batch: gradient in fp32, worst entry by the norm": 1,
+    "micro-batch: gradient in fp32, worst entry / norm": 1,
     "micro-batch: gradient in fp32, from float64": 1,
     "micro-batch: peak memory, against a plain batch": 1,
     "epoch: share of the time that the device computes": 2,

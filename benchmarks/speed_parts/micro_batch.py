@@ -45,7 +45,7 @@ def equality(bench: Bench, pairs: int, piece: int) -> Iterator[Row]:
         floor = None if name == "gradient in fp32" else EQUAL  # a convolution's own rounding is more than that
         yield Row(f"micro-batch: {name}, relative difference", size, off, unit="", floor=floor, rule="below")
     largest = float((gradient[0] - gradient[1]).abs().max() / gradient[1].norm())
-    yield Row("micro-batch: gradient in fp32, worst entry by the norm", size, largest, unit="", floor=EQUAL,
+    yield Row("micro-batch: gradient in fp32, worst entry / norm", size, largest, unit="", floor=EQUAL,
               rule="below")  # fmt: skip
     rounding = [apart(own, exact[1]) for own in gradient]
     yield Row("micro-batch: gradient in fp32, from float64", size, *rounding, unit="", floor=1, rule="within")
