@@ -27,17 +27,18 @@ from pathlib import Path
 # before numpy and torch start
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout runs without being installed
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # and so does an import of this script
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
+from speed_parts.authors import authors_colours  # noqa: E402
 from torch import Tensor  # noqa: E402
 from torch.utils.data import Dataset, default_collate  # noqa: E402
 from torchvision import transforms  # noqa: E402
 
 from geodtr_plugin import CHSG  # noqa: E402
 from geodtr_plugin.augmentations import BatchTransform, ViewTransform  # noqa: E402
-from geodtr_plugin.augmentations.pipeline import IMAGENET_MEAN, IMAGENET_STD  # noqa: E402
 from geodtr_plugin.datasets import ImageFiles, Index, PairDataset  # noqa: E402
 from geodtr_plugin.datasets.cache import cached  # noqa: E402
 from geodtr_plugin.utils.memory import keep_freed_memory  # noqa: E402
@@ -114,15 +115,7 @@ class AuthorsDataset(Dataset):
 
     @staticmethod
     def _transform(size: tuple[int, int]) -> transforms.Compose:
-        return transforms.Compose([
-            transforms.Resize(size),
-            transforms.ColorJitter(0.3, 0.3, 0.3),
-            transforms.RandomGrayscale(0.2),
-            transforms.RandomPosterize(bits=4, p=0.2),
-            transforms.GaussianBlur(kernel_size=(1, 5), sigma=(0.1, 5)),
-            transforms.ToTensor(),
-            transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD),
-        ])  # fmt: skip
+        return transforms.Compose([transforms.Resize(size), authors_colours()])
 
     def __len__(self) -> int:
         return len(self.index.pairs)

@@ -8,15 +8,14 @@ from collections.abc import Callable, Iterator
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision import transforms
 from torchvision.transforms import functional as tv
 
 from geodtr_plugin import CHSG, LayoutSimulation, SemanticAugmentation
 from geodtr_plugin.augmentations import BatchTransform, ViewTransform
-from geodtr_plugin.augmentations.pipeline import IMAGENET_MEAN, IMAGENET_STD
 from geodtr_plugin.augmentations.semantic import Draws
 from geodtr_plugin.utils.memory import keep_freed_memory
 
+from .authors import authors_colours
 from .measure import Bench
 from .pictures import random_images
 from .rows import Row
@@ -61,14 +60,7 @@ def our_way(images: list[Tensor], device: torch.device) -> Callable[[], object]:
 def authors_way(images: list[Tensor], device: torch.device) -> Callable[[], object]:
     """From images of PIL to normalised input on the device, one at a time."""
     ground, aerial = ([tv.to_pil_image(image) for image in part] for part in images)
-    colours = transforms.Compose([
-        transforms.ColorJitter(0.3, 0.3, 0.3),
-        transforms.RandomGrayscale(0.2),
-        transforms.RandomPosterize(bits=4, p=0.2),
-        transforms.GaussianBlur(kernel_size=(1, 5), sigma=(0.1, 5)),
-        transforms.ToTensor(),
-        transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD),
-    ])  # fmt: skip
+    colours = authors_colours()
 
     def sample(one: Image.Image, other: Image.Image, layout: int) -> tuple[Tensor, Tensor]:
         panorama, tile = colours(one), colours(other)

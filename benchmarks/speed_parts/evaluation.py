@@ -21,7 +21,6 @@ PRODUCT_FLOOR, MEMORY_FLOOR = 1.25, 64 * 2**20  # times the product's time; byte
 RULE_FLOOR, CALCULATOR_FLOOR, CALCULATOR_MEMORY = 8, 1, 0.1  # times as fast, twice; share of memory
 BLOCK = 4096  # columns of the bare product that are made at once, as many as fit any machine
 RULE_KS = (1, 5)  # the values of K that are timed, of all up to one percent
-KS = (1, 5, 10)
 
 
 def measure(bench: Bench) -> Iterator[Row]:

@@ -20,7 +20,7 @@ from ..methods._base import TwoTower
 from ..methods._weights import load_weights
 from ..miners import EmbeddingBank
 from ..trainers import CrossViewTrainer
-from ..utils.distributed import is_first, launched, local_rank, share_of, world_size
+from ..utils.distributed import is_first, share_of, world_size
 from ..utils.errors import UserError
 from . import choices
 from .compiling import compile_network
@@ -28,20 +28,6 @@ from .config import RunConfig
 from .log import log
 
 ROLES = ("query", "reference")
-
-
-def choose_device(name: str) -> torch.device:
-    """The device by name; "auto" takes a GPU where there is one."""
-    if name in ("auto", "cuda") and launched() and torch.cuda.is_available():
-        name = f"cuda:{local_rank()}"
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise UserError(f"The device {name!r} cannot be used: {reason}. Try --device cpu.") from error
-    return torch.device(name)
 
 
 def choose_workers(workers: int | None, device: torch.device) -> int:

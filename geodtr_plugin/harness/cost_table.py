@@ -38,7 +38,7 @@ def cost_command(argv: Sequence[str]) -> int:
     """`benchmarks/ablations.py table7`."""
     options = _parser().parse_args(list(argv))
     methods = [name for word in options.methods for name in word.split(",") if name] or list_methods()
-    from .build import choose_device
+    from ..utils.devices import choose_device
 
     device = None if options.device == "none" else choose_device(options.device)
     batch, repeats = ON_CPU if device is None or device.type == "cpu" else ON_GPU

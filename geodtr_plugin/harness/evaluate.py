@@ -101,7 +101,7 @@ class Evaluator:
         """Each process embeds its part of the images, and gets all embeddings: in memory, or over one file."""
         count, part = len(images), shard(len(images))
         if self.folder is None:
-            return gathered(self._embed_part(images, part, role), count)
+            return gather_shards(self._embed_part(images, part, role), count)
         path = self.folder.embeddings(index.name, role, index.split)
         with shared_file(path, (count, self.model.embedding_size)) as partial:
             self._embed_part(images, part, role, open_rows(partial)[part.start : part.stop])
@@ -175,22 +175,6 @@ def shared_file(path: Path, shape: tuple[int, int]) -> Iterator[Path]:
         if is_first():
             partial.unlink(missing_ok=True)
     wait_for_all()
-
-
-def gathered(rows: Tensor, count: int) -> Tensor:
-    """The rows of `shard` of all processes together, [count, D]; block by block, or everything would be there twice."""
-    if world_size() == 1:
-        return rows
-    parts = [shard(count, of=number) for number in range(world_size())]
-    height = min(max(map(len, parts)), max(1, block_height(rows) // len(parts)))
-    whole = rows.new_empty(count, rows.shape[1])
-    for start in range(0, max(map(len, parts)), height):
-        block, own = rows.new_zeros(height, rows.shape[1]), rows[start : start + height]
-        block[: len(own)] = own
-        for part, some in zip(parts, gather_shards(block, height * len(parts)).split(height)):
-            place = whole[part.start + start : min(part.start + start + height, part.stop)]
-            place.copy_(some[: len(place)])
-    return whole
 
 
 def joined(parts: list[Ranks]) -> Ranks:

@@ -14,11 +14,12 @@ import torch
 from ..trainers import CrossViewTrainer
 from ..utils import distributed
 from ..utils.checkpoint import load_training_state, save_training_state
+from ..utils.devices import choose_device
 from ..utils.errors import UserError
 from ..utils.files import write_json, write_safetensors
 from ..utils.memory import keep_freed_memory
 from ..utils.seed import seed_everything
-from .build import build_model, build_trainer, build_views, choose_device
+from .build import build_model, build_trainer, build_views
 from .config import RunConfig
 from .data import load_indexes
 from .evaluate import Evaluator

@@ -18,6 +18,7 @@ from torch import Tensor
 from ..augmentations import RoleTransform, ViewTransform
 from ..methods._base import TwoTower
 from ..methods._weights import find_weights, load_model
+from ..utils.devices import choose_device
 from ..utils.errors import UserError
 from ..utils.similarity import NonFiniteEmbeddingsError
 
@@ -117,18 +118,6 @@ class Embedder:
                 "weights."
             )
         return vectors
-
-
-def choose_device(name: str) -> torch.device:
-    """The device by name; "auto" takes a GPU where there is one."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise UserError(f"The device {name!r} cannot be used: {reason}. Try --device cpu.") from error
-    return torch.device(name)
 
 
 def sha256(file: Path) -> str:

@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from .errors import UserError
+from .row_files import block_height
 
 TIMEOUT = timedelta(minutes=30)  # the first process may render a world or read a data set for so long
 
@@ -100,15 +101,25 @@ def gather_objects(value: Any) -> list[Any]:
 
 
 def gather_shards(rows: Tensor, count: int) -> Tensor:
-    """The rows of `shard` of all processes put together again, [count, ...], without gradient."""
+    """The rows of `shard` of all processes put together again, [count, D], without gradient.
+
+    Block by block: all at once, everything would be in memory twice.
+    """
     if world_size() == 1:
         return rows
-    most = -(-count // world_size())
-    padded = rows.new_zeros(most, *rows.shape[1:])
-    padded[: len(rows)] = rows
-    parts = [torch.empty_like(padded) for _ in range(world_size())]
-    dist.all_gather(parts, padded)
-    return torch.cat([part[: len(shard(count, i))] for i, part in enumerate(parts)])
+    parts = [shard(count, of=number) for number in range(world_size())]
+    most = max(map(len, parts))
+    height = min(most, max(1, block_height(rows) // len(parts)))
+    whole = rows.new_empty(count, rows.shape[1])
+    for start in range(0, most, height):
+        block, own = rows.new_zeros(height, rows.shape[1]), rows[start : start + height]
+        block[: len(own)] = own
+        blocks = [torch.empty_like(block) for _ in parts]
+        dist.all_gather(blocks, block)
+        for part, some in zip(parts, blocks):
+            place = whole[part.start + start : min(part.start + start + height, part.stop)]
+            place.copy_(some[: len(place)])
+    return whole
 
 
 def shard(count: int, of: int | None = None) -> range:

@@ -18,7 +18,7 @@ from geodtr_plugin.datasets.base import Subset
 from geodtr_plugin.harness import settings
 from geodtr_plugin.harness.build import build_model, build_views
 from geodtr_plugin.harness.data import load_indexes
-from geodtr_plugin.harness.evaluate import Evaluator, gathered
+from geodtr_plugin.harness.evaluate import Evaluator
 from geodtr_plugin.harness.run_folder import RunFolder
 from geodtr_plugin.utils import distributed, row_files
 
@@ -47,8 +47,9 @@ def work(number: int, folder: str) -> None:
     dist.init_process_group("gloo", f"file://{folder}/meeting", timedelta(minutes=2), rank=number, world_size=2)
     found = {kind: vars(measured(RunFolder(folder), kind)) for kind in ("memory", "file")}
     mine = distributed.shard(7)
-    found["seven"] = gathered(torch.arange(7.0)[mine.start : mine.stop, None].expand(-1, SIZE).contiguous(), 7)
-    found["one"] = gathered(torch.ones(len(distributed.shard(1)), SIZE), 1)
+    rows = torch.arange(7.0)[mine.start : mine.stop, None].expand(-1, SIZE).contiguous()
+    found["seven"] = distributed.gather_shards(rows, 7)
+    found["one"] = distributed.gather_shards(torch.ones(len(distributed.shard(1)), SIZE), 1)
     torch.save(found, f"{folder}/{number}.pt")
     distributed.leave()
 

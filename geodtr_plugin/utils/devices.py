@@ -1,0 +1,22 @@
+"""Which device to work on."""
+
+from __future__ import annotations
+
+import torch
+
+from .distributed import launched, local_rank
+from .errors import UserError
+
+
+def choose_device(name: str) -> torch.device:
+    """The device by name; "auto" takes a GPU where there is one."""
+    if name in ("auto", "cuda") and launched() and torch.cuda.is_available():
+        name = f"cuda:{local_rank()}"
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise UserError(f"The device {name!r} cannot be used: {reason}. Try --device cpu.") from error
+    return torch.device(name)
