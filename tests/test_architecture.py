@@ -18,7 +18,7 @@ FORBIDDEN = {
     "worlds": {"methods", "layers", "harness", "trainers", "testers", "losses", "miners", "datasets", "augmentations"},
     **{
         part: {"methods", "datasets", "worlds", "harness", "trainers", "testers", "layers"}
-        for part in ("losses", "miners", "augmentations", "distances", "utils", "layers")
+        for part in ("losses", "miners", "augmentations", "utils", "layers")
     },
     "trainers": {"methods", "datasets", "worlds", "harness"},
     "testers": {"methods", "datasets", "worlds", "harness", "trainers"},

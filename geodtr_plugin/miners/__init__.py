@@ -2,7 +2,6 @@
 
 from .chsg import CHSG, CHSG_VARIANTS
 from .memory_bank import EmbeddingBank
-from .tuple_cache import TupleCacheMiner, Tuples
 from .twin import TwinMiner
 
-__all__ = ["CHSG", "CHSG_VARIANTS", "EmbeddingBank", "TupleCacheMiner", "Tuples", "TwinMiner"]
+__all__ = ["CHSG", "CHSG_VARIANTS", "EmbeddingBank", "TwinMiner"]
