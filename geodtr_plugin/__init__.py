@@ -5,41 +5,22 @@ Names are imported when they are first used, so that `import geodtr_plugin` cost
 
 from __future__ import annotations
 
-import importlib
+from typing import TYPE_CHECKING
 
 from ._version import __version__
+from .utils.lazy import lazy_imports
 
-_PUBLIC = {
-    "CHSG": "miners",
-    "CounterfactualLoss": "losses",
-    "CrossViewAccuracyCalculator": "utils",
-    "CrossViewTester": "testers",
-    "CrossViewTrainer": "trainers",
-    "LayoutSimulation": "augmentations",
-    "Locator": "search",
-    "PolarTransform": "augmentations",
-    "SemanticAugmentation": "augmentations",
-    "SoftMarginTripletLoss": "losses",
-    "Truth": "utils",
-    "TwinMiner": "miners",
-    "create_model": "methods",
-    "list_datasets": "datasets",
-    "list_methods": "methods",
-    "load_author_weights": "methods._weights",
-    "load_index": "datasets",
-    "load_model": "methods._weights",
-    "recall": "utils",
-    "register_method": "methods",
-}
+if TYPE_CHECKING:
+    from .augmentations import LayoutSimulation, PolarTransform, SemanticAugmentation
+    from .datasets import list_datasets, load_index
+    from .evaluation import CrossViewAccuracyCalculator, Truth, recall
+    from .losses import CounterfactualLoss, SoftMarginTripletLoss
+    from .methods import create_model, list_methods, register_method
+    from .methods._weights import load_author_weights, load_model
+    from .miners import CHSG, TwinMiner
+    from .search import Locator
+    from .testers import CrossViewTester
+    from .trainers import CrossViewTrainer
 
-__all__ = ["__version__", *sorted(_PUBLIC)]
-
-
-def __getattr__(name: str):
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_imports(__name__)
+__all__ = ["__version__", *__all__]

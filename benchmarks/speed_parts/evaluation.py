@@ -10,7 +10,7 @@ from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from geodtr_plugin.utils import Truth, recall
+from geodtr_plugin.evaluation import Truth, recall
 
 from .measure import Bench
 from .rows import Row

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from geodtr_plugin.datasets import Index
-from geodtr_plugin.utils import Truth
+from geodtr_plugin.evaluation import Truth
 
 
 def random_images(count: int, height: int, width: int) -> Tensor:

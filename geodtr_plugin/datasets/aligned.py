@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ..evaluation.truth import Truth
 from ..utils.errors import DatasetCorruptError, DatasetNotFoundError
-from ..utils.truth import Truth
 from .base import Index
 from .images import CoordinateKind, ImageFiles
 from .registry import title

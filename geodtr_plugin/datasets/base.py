@@ -11,9 +11,9 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..utils.metrics import KS
+from ..evaluation.metrics import KS
+from ..evaluation.truth import Truth
 from ..utils.ragged import as_int64
-from ..utils.truth import Truth
 from .images import ImageArray, ImageFiles, Images
 from .registry import SPLITS, title
 from .subset import Subset

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..evaluation.truth import Truth
 from ..utils.errors import DatasetCorruptError, UnknownNameError
-from ..utils.truth import Truth
 from .act_mat import ActMat, find_act_mat, read_act_mat
 from .aligned import Listing, Role, aligned_index
 from .base import Index

@@ -10,9 +10,9 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from ..evaluation.truth import Truth
 from ..utils.errors import DatasetNotFoundError, UserError
 from ..utils.ragged import Ragged
-from ..utils.truth import Truth
 from .aligned import Listing
 from .folder_csv import Row, Table
 from .near import nearest, within

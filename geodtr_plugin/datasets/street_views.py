@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..evaluation.truth import Truth
 from ..utils.errors import DatasetCorruptError, DatasetNotFoundError, UserError
 from ..utils.ragged import Ragged
-from ..utils.truth import Truth
 from .base import Index
 from .near import distances, within
 from .photos import Photos, tell_missing

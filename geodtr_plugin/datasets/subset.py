@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..evaluation.truth import Truth
 from ..utils.ragged import as_int64
-from ..utils.truth import Truth
 
 
 @dataclass(frozen=True, eq=False)

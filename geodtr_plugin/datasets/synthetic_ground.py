@@ -6,8 +6,8 @@ import os
 
 import numpy as np
 
+from ..evaluation.truth import Truth
 from ..utils.errors import UnknownNameError
-from ..utils.truth import Truth
 from ..worlds import Drives, list_worlds, load_drives
 from .base import Index
 from .images import ImageArray

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from ..evaluation.truth import Truth
 from ..utils.errors import DatasetNotFoundError
-from ..utils.truth import Truth
 from .aligned import Listing
 from .base import Index
 from .buildings import Buildings

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..evaluation.truth import Truth
 from ..utils.errors import DatasetNotFoundError
 from ..utils.ragged import Ragged
-from ..utils.truth import Truth
 from .aligned import Listing
 from .base import Index
 from .images import ImageFiles

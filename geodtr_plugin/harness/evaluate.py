@@ -15,13 +15,13 @@ from torch.utils.data import Subset as TorchSubset
 
 from ..augmentations import ViewTransform
 from ..datasets.base import Index, Subset, ViewDataset
+from ..evaluation import Truth
+from ..evaluation.metrics import summarise
+from ..evaluation.ranking import Ranks, rank_queries
 from ..methods._base import TwoTower
 from ..testers import CrossViewTester
-from ..utils import Truth
 from ..utils.distributed import gather_objects, gather_shards, is_first, shard, wait_for_all, world_size
 from ..utils.errors import UserError
-from ..utils.metrics import summarise
-from ..utils.ranking import Ranks, rank_queries
 from ..utils.row_files import block_height, new_rows, open_rows, take_rows
 from .build import ROLES, build_role_transforms, check_polar, choose_workers
 from .config import RunConfig

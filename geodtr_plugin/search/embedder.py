@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from ..augmentations import RoleTransform, ViewTransform
+from ..evaluation.similarity import NonFiniteEmbeddingsError
 from ..methods._base import TwoTower
 from ..methods._weights import find_weights, load_model
 from ..utils.devices import choose_device
 from ..utils.errors import UserError
-from ..utils.similarity import NonFiniteEmbeddingsError
 
 Role = Literal["query", "reference"]
 ROLES: tuple[Role, ...] = ("query", "reference")

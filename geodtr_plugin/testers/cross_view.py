@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from ..utils.accuracy_calculator import CrossViewAccuracyCalculator
+from ..evaluation.calculator import CrossViewAccuracyCalculator
+from ..evaluation.truth import Truth
 from ..utils.files import atomic_path
 from ..utils.row_files import new_rows, open_rows
-from ..utils.truth import Truth
 
 ROLES = ("query", "reference")
 PRECISIONS = ("fp32", "bf16")

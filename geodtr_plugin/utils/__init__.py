@@ -1,33 +1,17 @@
-"""Helpers that stand on their own: exact retrieval metrics, truths, errors, checkpoints."""
+"""Small helpers without opinions: errors, files, devices, processes, tables.
+
+`recall` and `CrossViewAccuracyCalculator` live in `evaluation`; they are importable from here too, where PML keeps
+its calculator.
+"""
 
 from __future__ import annotations
 
-from importlib import import_module
+from typing import TYPE_CHECKING
 
-# imported on first use: the calculator brings torch, faiss and scikit-learn, which `utils.errors` must not wait for
-_HOMES = {
-    "CrossViewAccuracyCalculator": "accuracy_calculator",
-    "NonFiniteEmbeddingsError": "similarity",
-    "Ragged": "ragged",
-    "Ranks": "ranking",
-    "Truth": "truth",
-    "rank_queries": "ranking",
-    "recall": "metrics",
-    "summarise": "metrics",
-}
-__all__ = [
-    "CrossViewAccuracyCalculator",
-    "NonFiniteEmbeddingsError",
-    "Ragged",
-    "Ranks",
-    "Truth",
-    "rank_queries",
-    "recall",
-    "summarise",
-]
+from .lazy import lazy_imports
 
+if TYPE_CHECKING:
+    from ..evaluation.calculator import CrossViewAccuracyCalculator
+    from ..evaluation.metrics import recall
 
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, __dir__, __all__ = lazy_imports(__name__)

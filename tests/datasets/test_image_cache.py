@@ -19,8 +19,8 @@ from trees import save_jpeg, smooth_noise
 from geodtr_plugin.augmentations import ViewTransform
 from geodtr_plugin.datasets import ImageFiles, Index, PairDataset, cache
 from geodtr_plugin.datasets.cache import CachedImages, cached
+from geodtr_plugin.evaluation.truth import Truth
 from geodtr_plugin.utils.errors import DatasetCorruptError, DatasetNotFoundError, UserError
-from geodtr_plugin.utils.truth import Truth
 
 VIEWS = ViewTransform(12, 34), ViewTransform(16, 16)
 COUNT = 20

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from geodtr_plugin.datasets import ImageArray, Index, PairDataset, ViewDataset
 from geodtr_plugin.datasets.base import Subset
-from geodtr_plugin.utils.truth import Truth
+from geodtr_plugin.evaluation.truth import Truth
 
 
 def make_index(queries=(10, 11, 12, 10), references=(10, 11, 12, 10), pairs=None, split="train", **fields) -> Index:

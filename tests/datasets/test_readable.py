@@ -10,8 +10,8 @@ from trees import save_jpeg, smooth_noise
 from geodtr_plugin.datasets import ImageFiles, Index
 from geodtr_plugin.datasets.readable import readable
 from geodtr_plugin.datasets.subset import Subset
+from geodtr_plugin.evaluation.truth import Truth
 from geodtr_plugin.utils.errors import DatasetCorruptError, DatasetNotFoundError
-from geodtr_plugin.utils.truth import Truth
 
 
 @pytest.fixture

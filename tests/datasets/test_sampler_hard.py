@@ -23,10 +23,10 @@ from geodtr_plugin.datasets.samplers import (
     choose_sampler,
 )
 from geodtr_plugin.datasets.samplers.filling import Apart
+from geodtr_plugin.evaluation.nearest import most_similar
+from geodtr_plugin.evaluation.truth import Truth
 from geodtr_plugin.utils.errors import UserError
-from geodtr_plugin.utils.neighbours import most_similar
 from geodtr_plugin.utils.ragged import Ragged
-from geodtr_plugin.utils.truth import Truth
 
 
 def embeddings(num, seed=0, size=8):
@@ -66,8 +66,8 @@ def slow_table(places, query, reference, count, left_out):
 
 @pytest.mark.parametrize("tile", [(1024, 16_384), (7, 5), (64, 3)])
 def test_the_search_finds_the_most_similar_whatever_the_tiles(monkeypatch, tile):
-    monkeypatch.setattr("geodtr_plugin.utils.neighbours.ROWS", tile[0])
-    monkeypatch.setattr("geodtr_plugin.utils.neighbours.COLUMNS", tile[1])
+    monkeypatch.setattr("geodtr_plugin.evaluation.nearest.ROWS", tile[0])
+    monkeypatch.setattr("geodtr_plugin.evaluation.nearest.COLUMNS", tile[1])
     query, reference = embeddings(50)
     query, reference = 3 * query, reference * torch.rand(50, 1)  # cosine: lengths do not count
     query[4], query[30, 2], reference[11], reference[12, 0] = torch.nan, torch.inf, torch.nan, torch.nan

@@ -24,10 +24,10 @@ from geodtr_plugin.datasets.samplers import (
 from geodtr_plugin.datasets.samplers.choice import tiles_of_pairs
 from geodtr_plugin.datasets.samplers.disjoint import spread_evenly
 from geodtr_plugin.datasets.samplers.neighbours import nearest_others
+from geodtr_plugin.evaluation.truth import Ragged, Truth
 from geodtr_plugin.trainers import CrossViewTrainer
 from geodtr_plugin.utils.errors import UserError
 from geodtr_plugin.utils.geo import to_metres
-from geodtr_plugin.utils.truth import Ragged, Truth
 
 labels = st.lists(st.integers(0, 7).map(lambda place: 3 * place - 2**40), min_size=2, max_size=60)
 tile_lists = st.lists(st.lists(st.integers(0, 30), max_size=4, unique=True), min_size=2, max_size=60)

@@ -9,7 +9,7 @@ from trees_places import draw_tokyo, write_dbstruct, write_named, write_tokyo_li
 
 from geodtr_plugin.datasets import load_index, tokyo247
 from geodtr_plugin.datasets.check import check_dataset
-from geodtr_plugin.utils import recall
+from geodtr_plugin.evaluation import recall
 from geodtr_plugin.utils.errors import DatasetCorruptError, DatasetNotFoundError, UserError
 
 

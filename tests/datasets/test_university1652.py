@@ -11,7 +11,7 @@ from trees_university import write_university1652
 
 from geodtr_plugin.datasets import load_index
 from geodtr_plugin.datasets.university1652 import RELEASED
-from geodtr_plugin.utils import recall
+from geodtr_plugin.evaluation import recall
 from geodtr_plugin.utils.errors import DatasetCorruptError, DatasetNotFoundError
 
 TO_SATELLITE, TO_DRONE = "university1652-drone-satellite", "university1652-satellite-drone"

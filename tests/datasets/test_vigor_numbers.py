@@ -11,7 +11,7 @@ from trees_vigor import CITIES, label_line, write_vigor
 
 from geodtr_plugin.datasets import load_index
 from geodtr_plugin.datasets.vigor import RELEASED
-from geodtr_plugin.utils import recall
+from geodtr_plugin.evaluation import recall
 
 LISTS = ("satellite_list", "same_area_balanced_test")
 

@@ -14,6 +14,7 @@ import torch
 
 from geodtr_plugin import Truth, recall
 from geodtr_plugin.datasets.base import Subset
+from geodtr_plugin.evaluation.ranking import rank_queries
 from geodtr_plugin.harness import evaluate, settings
 from geodtr_plugin.harness.build import build_model, build_views
 from geodtr_plugin.harness.cli import run_command
@@ -22,7 +23,6 @@ from geodtr_plugin.harness.evaluate import Evaluator, most_similar, shared_file
 from geodtr_plugin.harness.run_folder import RunFolder
 from geodtr_plugin.utils import row_files
 from geodtr_plugin.utils.errors import UserError
-from geodtr_plugin.utils.ranking import rank_queries
 from geodtr_plugin.utils.row_files import open_rows, take_rows
 
 CPU = torch.device("cpu")

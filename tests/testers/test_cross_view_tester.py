@@ -16,9 +16,9 @@ from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from torch import nn
 from torch.utils.data import Dataset
 
+from geodtr_plugin.evaluation import CrossViewAccuracyCalculator, Truth, recall
 from geodtr_plugin.losses import SoftMarginTripletLoss
 from geodtr_plugin.testers import CrossViewTester
-from geodtr_plugin.utils import CrossViewAccuracyCalculator, Truth, recall
 from geodtr_plugin.utils.errors import UserError
 
 N = 13

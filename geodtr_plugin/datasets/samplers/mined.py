@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...utils.neighbours import finite_rows, most_similar
+from ...evaluation.nearest import finite_rows, most_similar
 from ...utils.ragged import Ragged
 from .base import EpochBatchSampler
 from .filling import Apart, Tray

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..utils.ragged import group
 from .query_block import QueryBlock
-from .ragged import group
 from .similarity import Vectors, pair_similarities, plain_float32
 from .truth import Truth
 

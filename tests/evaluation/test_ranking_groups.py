@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from geodtr_plugin.datasets.base import Index
 from geodtr_plugin.datasets.images import ImageArray
-from geodtr_plugin.utils import Truth, rank_queries, recall
+from geodtr_plugin.evaluation import Truth, rank_queries, recall
 
 
 def suppressed_rank(similarities: np.ndarray, positives: set[int], groups: list[int], ties: str) -> tuple[bool, int]:

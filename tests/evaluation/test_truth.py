@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geodtr_plugin.utils.truth import Ragged, Truth
+from geodtr_plugin.evaluation.truth import Ragged, Truth
 
 few = settings(max_examples=60, deadline=None)
 lists = st.lists(st.lists(st.integers(0, 9), max_size=5), max_size=6)

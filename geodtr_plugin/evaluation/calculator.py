@@ -10,8 +10,8 @@ import torch
 from pytorch_metric_learning.utils.accuracy_calculator import EQUALITY, AccuracyCalculator
 from torch import Tensor
 
+from ..utils.ragged import as_int64, group
 from .metrics import DRAWS, KS, metric_functions
-from .ragged import as_int64, group
 from .ranking import TIES, Ranks, rank_queries
 from .truth import Truth
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .ragged import Ragged, as_int64
+from ..utils.ragged import Ragged, as_int64
 from .similarity import plain_float32
 
 ROWS, COLUMNS = 1024, 16_384  # of a tile: 64 MiB of similarities; narrower tiles cost more sorting

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import UserError
+from ..utils.errors import UserError
 
 NO_DIRECTION = 1e-12  # a vector shorter than this has no direction: its similarity to everything is 0
 TOO_LONG = 1e30  # squares of longer ones leave float32

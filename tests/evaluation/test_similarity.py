@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from geodtr_plugin.utils import similarity
-from geodtr_plugin.utils.ranking import TIE
-from geodtr_plugin.utils.similarity import (
+from geodtr_plugin.evaluation import similarity
+from geodtr_plugin.evaluation.ranking import TIE
+from geodtr_plugin.evaluation.similarity import (
     BFLOAT16_UNIT,
     Vectors,
     bfloat16_error,

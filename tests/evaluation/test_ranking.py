@@ -12,8 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geodtr_plugin.utils import NonFiniteEmbeddingsError, Truth, query_block, rank_queries
-from geodtr_plugin.utils.ranking import EVEN, TALL, tile_shape
+from geodtr_plugin.evaluation import NonFiniteEmbeddingsError, Truth, query_block, rank_queries
+from geodtr_plugin.evaluation.ranking import EVEN, TALL, tile_shape
 
 
 @pytest.fixture(scope="module", params=["bfloat16", "float32"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .ragged import Ragged, as_int64, group
+from ..utils.ragged import Ragged, as_int64, group
 
 __all__ = ["Ragged", "Truth"]
 

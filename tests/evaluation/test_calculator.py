@@ -10,7 +10,7 @@ import pytest
 import torch
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 
-from geodtr_plugin.utils import CrossViewAccuracyCalculator, NonFiniteEmbeddingsError, Truth, recall
+from geodtr_plugin.evaluation import CrossViewAccuracyCalculator, NonFiniteEmbeddingsError, Truth, recall
 
 OURS = {
     "recall_at_1", "recall_at_5", "recall_at_10", "recall_at_1_percent", "hit_rate", "median_rank",

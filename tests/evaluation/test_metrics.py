@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from geodtr_plugin.utils import Ranks, Truth, recall, summarise
-from geodtr_plugin.utils.metrics import one_percent
+from geodtr_plugin.evaluation import Ranks, Truth, recall, summarise
+from geodtr_plugin.evaluation.metrics import one_percent
 
 
 def ranks_of(plain, without=None, found=None, num_references=1000):
