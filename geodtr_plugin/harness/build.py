@@ -13,12 +13,11 @@ from torch.utils.data import BatchSampler
 from ..augmentations import BatchTransform, RoleTransform, ViewTransform
 from ..augmentations.field_of_view import narrow_width
 from ..datasets.base import Index, PairDataset
-from ..datasets.samplers import choose_sampler
 from ..losses import CounterfactualLoss, NearbyPlaces
 from ..methods import Recipe, create_model
 from ..methods._base import TwoTower
 from ..methods._weights import load_weights
-from ..miners import EmbeddingBank
+from ..samplers import EmbeddingBank, choose_sampler
 from ..trainers import CrossViewTrainer
 from ..utils.distributed import is_first, share_of, world_size
 from ..utils.errors import UserError

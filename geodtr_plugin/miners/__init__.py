@@ -1,7 +1,6 @@
-"""CHSG, the generator of hard samples, miners for its batches, and memories of embeddings to mine from."""
+"""CHSG, the generator of hard pairs, and a miner for its batches."""
 
 from .chsg import CHSG, CHSG_VARIANTS
-from .memory_bank import EmbeddingBank
 from .twin import TwinMiner
 
-__all__ = ["CHSG", "CHSG_VARIANTS", "EmbeddingBank", "TwinMiner"]
+__all__ = ["CHSG", "CHSG_VARIANTS", "TwinMiner"]

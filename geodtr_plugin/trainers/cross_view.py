@@ -17,7 +17,7 @@ from .epoch_loop import EpochLoop
 from .micro_batches import MicroBatches
 
 if TYPE_CHECKING:
-    from ..miners import EmbeddingBank
+    from ..samplers import EmbeddingBank
 
 PRECISIONS = {None: None, "fp32": None, "bf16": torch.bfloat16}  # what the trunk is autocast to
 VIEWS = ("query", "reference")

@@ -12,9 +12,9 @@ from pytorch_metric_learning.trainers import TwoStreamMetricLoss
 from torch.utils.data import BatchSampler, DataLoader
 from tqdm import tqdm
 
+from ..samplers.seeded_loading import EpochSampler, SeededBatches, SeededItems
 from ..utils.distributed import share_of, world_size
 from ..utils.errors import UserError
-from ..utils.sampling import EpochSampler, SeededBatches, SeededItems
 from ..utils.seed import one_thread_worker
 from .errors import NonFiniteLossError
 from .step_meter import StepMeter

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from geodtr_plugin import SoftMarginTripletLoss
-from geodtr_plugin.miners import EmbeddingBank
+from geodtr_plugin.samplers import EmbeddingBank
 from geodtr_plugin.utils.asam import ASAM
 
 RHO = 2.5  # TransGeo's

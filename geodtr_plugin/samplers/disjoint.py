@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...utils.ragged import Ragged, as_int64
+from ..utils.ragged import Ragged, as_int64
 from .base import EpochBatchSampler
 
 

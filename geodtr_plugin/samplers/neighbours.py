@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
-from ...utils.geo import to_metres
-from ...utils.ragged import Ragged
+from ..utils.geo import to_metres
+from ..utils.ragged import Ragged
 from .filling import Apart, Tray
 from .mined import MinedBatchSampler
 

@@ -7,7 +7,7 @@ import pickle
 import pytest
 import torch
 
-from geodtr_plugin.miners import EmbeddingBank
+from geodtr_plugin.samplers import EmbeddingBank
 
 
 def test_the_bank_keeps_what_was_written_last():

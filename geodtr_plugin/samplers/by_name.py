@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from torch.utils.data import BatchSampler
 
-from ...utils.errors import UnknownNameError, UserError
-from ...utils.ragged import Ragged
-from ..base import Index
+from ..datasets.base import Index
+from ..utils.errors import UnknownNameError, UserError
+from ..utils.ragged import Ragged
 from .disjoint import DisjointTilesBatchSampler, PlaceBatchSampler
 from .hard import HardBatchSampler
 from .neighbours import GeoNeighbourBatchSampler

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from torch.utils.data import BatchSampler
 
-from ...utils.errors import UserError
+from ..utils.errors import UserError
 
 _ATTEMPTS = 4  # draws of an epoch that may come out shorter than the first before that one is used again
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...evaluation.nearest import finite_rows, most_similar
-from ...utils.ragged import Ragged
+from ..evaluation.nearest import finite_rows, most_similar
+from ..utils.ragged import Ragged
 from .base import EpochBatchSampler
 from .filling import Apart, Tray
 

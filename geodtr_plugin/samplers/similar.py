@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...utils.ragged import Ragged
+from ..utils.ragged import Ragged
 from .mined import FollowsEmbeddings
 from .neighbours import NeighbourBatchSampler, near_places
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from geodtr_plugin.datasets.samplers import GeoNeighbourBatchSampler, NeighbourBatchSampler, SimilarBatchSampler
+from geodtr_plugin.samplers import GeoNeighbourBatchSampler, NeighbourBatchSampler, SimilarBatchSampler
 
 
 def epoch_of(sampler, epoch):

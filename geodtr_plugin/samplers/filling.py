@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from ...utils.ragged import Ragged, as_int64, group
+from ..utils.ragged import Ragged, as_int64, group
 from .disjoint import first_fit, spread_evenly, too_few_places, too_few_tiles
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler
 
-from geodtr_plugin.utils.sampling import EpochSampler, SeededBatches, SeededItems
+from geodtr_plugin.samplers.seeded_loading import EpochSampler, SeededBatches, SeededItems
 from geodtr_plugin.utils.seed import one_thread_worker
 
 

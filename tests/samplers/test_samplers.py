@@ -15,16 +15,16 @@ from pytorch_metric_learning.trainers import TwoStreamMetricLoss
 from torch.utils.data import BatchSampler
 
 from geodtr_plugin.datasets import ImageArray, Index
-from geodtr_plugin.datasets.samplers import (
+from geodtr_plugin.evaluation.truth import Ragged, Truth
+from geodtr_plugin.samplers import (
     DisjointTilesBatchSampler,
     GeoNeighbourBatchSampler,
     PlaceBatchSampler,
     default_sampler,
 )
-from geodtr_plugin.datasets.samplers.choice import tiles_of_pairs
-from geodtr_plugin.datasets.samplers.disjoint import spread_evenly
-from geodtr_plugin.datasets.samplers.neighbours import nearest_others
-from geodtr_plugin.evaluation.truth import Ragged, Truth
+from geodtr_plugin.samplers.by_name import tiles_of_pairs
+from geodtr_plugin.samplers.disjoint import spread_evenly
+from geodtr_plugin.samplers.neighbours import nearest_others
 from geodtr_plugin.trainers import CrossViewTrainer
 from geodtr_plugin.utils.errors import UserError
 from geodtr_plugin.utils.geo import to_metres

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...utils.ragged import Ragged
+from ..utils.ragged import Ragged
 from .filling import Tray
 from .mined import FollowsEmbeddings, MinedBatchSampler
 

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
 from geodtr_plugin.datasets import ImageArray, Index
-from geodtr_plugin.datasets.samplers import (
+from geodtr_plugin.evaluation.nearest import most_similar
+from geodtr_plugin.evaluation.truth import Truth
+from geodtr_plugin.samplers import (
     DisjointTilesBatchSampler,
     GeoNeighbourBatchSampler,
     HardBatchSampler,
@@ -22,9 +24,7 @@ from geodtr_plugin.datasets.samplers import (
     SimilarBatchSampler,
     choose_sampler,
 )
-from geodtr_plugin.datasets.samplers.filling import Apart
-from geodtr_plugin.evaluation.nearest import most_similar
-from geodtr_plugin.evaluation.truth import Truth
+from geodtr_plugin.samplers.filling import Apart
 from geodtr_plugin.utils.errors import UserError
 from geodtr_plugin.utils.ragged import Ragged
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset, Sampler, get_worker_info
 
-from .distributed import shard
-from .seed import isolated_rng, seed_cpu
+from ..utils.distributed import shard
+from ..utils.seed import isolated_rng, seed_cpu
 
 
 class EpochSampler(Sampler[int]):
