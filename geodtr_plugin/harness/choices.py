@@ -16,9 +16,9 @@ from ..augmentations import CutoutAugmentation, LayoutSimulation, SemanticAugmen
 from ..losses import InfoNCELoss, NearbyPlaces, SARELoss, SoftMarginTripletLoss, TupleHingeLoss
 from ..methods import Augment, Loss, Optim
 from ..miners import CHSG, TwinMiner
-from ..utils.asam import ASAM
+from ..trainers.asam import ASAM
+from ..trainers.schedules import SCHEDULES
 from ..utils.errors import UnknownNameError, UserError
-from ..utils.schedule import SCHEDULES
 from .log import log
 
 # losses of pytorch-metric-learning with its own settings, on cosine similarity

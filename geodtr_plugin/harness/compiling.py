@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..trainers import CrossViewTrainer
-from ..utils.checkpoint import unwrapped
+from ..trainers.checkpoint import unwrapped
 from ..utils.seed import rng_state, set_rng_state
 from .log import log
 

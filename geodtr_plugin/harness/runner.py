@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from ..trainers import CrossViewTrainer
+from ..trainers.checkpoint import load_training_state, save_training_state
 from ..utils import distributed
-from ..utils.checkpoint import load_training_state, save_training_state
 from ..utils.devices import choose_device
 from ..utils.errors import UserError
 from ..utils.files import write_json, write_safetensors

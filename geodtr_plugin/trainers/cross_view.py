@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from pytorch_metric_learning.utils import common_functions as c_f
 
-from ..utils.checkpoint import unwrapped
 from ..utils.distributed import average_gradients, gather_objects, gather_rows, world_size
+from .checkpoint import unwrapped
 from .epoch_loop import EpochLoop
 from .micro_batches import MicroBatches
 

@@ -9,7 +9,7 @@ import torch
 from pytorch_metric_learning.losses import TripletMarginLoss
 
 from geodtr_plugin.trainers import CrossViewTrainer
-from geodtr_plugin.utils.schedule import warmup_cosine
+from geodtr_plugin.trainers.schedules import warmup_cosine
 
 Embeddings = namedtuple("Embeddings", "query reference query_cf reference_cf")
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from pytorch_metric_learning.losses import ProxyAnchorLoss
 
-from geodtr_plugin.utils.checkpoint import CheckpointError, load_training_state, save_training_state
+from geodtr_plugin.trainers.checkpoint import CheckpointError, load_training_state, save_training_state
 from geodtr_plugin.utils.seed import seed_everything
 
 

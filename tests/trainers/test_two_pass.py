@@ -7,7 +7,7 @@ import torch
 
 from geodtr_plugin import SoftMarginTripletLoss
 from geodtr_plugin.samplers import EmbeddingBank
-from geodtr_plugin.utils.asam import ASAM
+from geodtr_plugin.trainers.asam import ASAM
 
 RHO = 2.5  # TransGeo's
 

@@ -12,10 +12,10 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-from .distributed import gather_objects, is_first, rank, world_size
-from .errors import UserError
-from .files import write_torch
-from .seed import rng_state, set_rng_state
+from ..utils.distributed import gather_objects, is_first, rank, world_size
+from ..utils.errors import UserError
+from ..utils.files import write_torch
+from ..utils.seed import rng_state, set_rng_state
 
 FORMAT = 2  # raised when an older reader would misread the file
 GROUPS = ("models", "optimizers", "lr_schedulers", "loss_funcs", "mining_funcs")  # the trainer's dicts with state

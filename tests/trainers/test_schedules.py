@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from geodtr_plugin.utils.schedule import warmup_constant, warmup_cosine, warmup_halving
+from geodtr_plugin.trainers.schedules import warmup_constant, warmup_cosine, warmup_halving
 
 
 def rates(epochs, trained, base=1e-4, shape=warmup_cosine, **kwargs):

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from geodtr_plugin.utils.asam import ASAM
-from geodtr_plugin.utils.schedule import warmup_cosine
+from geodtr_plugin.trainers.asam import ASAM
+from geodtr_plugin.trainers.schedules import warmup_cosine
 
 RHO = 0.5
 BASES = {

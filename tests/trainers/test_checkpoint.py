@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from geodtr_plugin.utils.checkpoint import (
+from geodtr_plugin.trainers.checkpoint import (
     CheckpointError,
     load_training_state,
     read_training_state,
