@@ -42,7 +42,7 @@ from geodtr_plugin.augmentations import BatchTransform, ViewTransform  # noqa: E
 from geodtr_plugin.datasets import ImageFiles, Index, PairDataset  # noqa: E402
 from geodtr_plugin.datasets.cache import cached  # noqa: E402
 from geodtr_plugin.evaluation.truth import Truth  # noqa: E402
-from geodtr_plugin.utils.memory import keep_freed_memory  # noqa: E402
+from geodtr_plugin.utils.malloc import keep_freed_memory  # noqa: E402
 
 GROUND_STORED, AERIAL_STORED = (224, 1232), (750, 750)  # height, width
 GROUND_VIEW, AERIAL_VIEW = (122, 671), (256, 256)

@@ -13,7 +13,7 @@ from torchvision.transforms import functional as tv
 from geodtr_plugin import CHSG, LayoutSimulation, SemanticAugmentation
 from geodtr_plugin.augmentations import BatchTransform, ViewTransform
 from geodtr_plugin.augmentations.semantic import Draws
-from geodtr_plugin.utils.memory import keep_freed_memory
+from geodtr_plugin.utils.malloc import keep_freed_memory
 
 from .authors import authors_colours
 from .measure import Bench

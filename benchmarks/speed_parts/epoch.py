@@ -23,7 +23,7 @@ from geodtr_plugin.datasets import Index
 from geodtr_plugin.harness.build import build_model, build_trainer, build_views, choose_workers
 from geodtr_plugin.harness.config import RunConfig
 from geodtr_plugin.methods import method_class
-from geodtr_plugin.utils.memory import keep_freed_memory
+from geodtr_plugin.utils.malloc import keep_freed_memory
 
 from .measure import Bench
 from .pictures import stored_pairs

@@ -6,12 +6,12 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from ..datasets.registry import same_area
+from ..utils.console import guarded
 from ..utils.errors import UnknownNameError
 from .cli import parse_run
 from .compare import compare, compare_parser, parse_compare, parse_seeds
 from .compare_jobs import Entry
 from .config import RunConfig
-from .console import guarded
 
 DESCRIPTION = """The ablations of the GeoDTR+ paper (Zhang et al., TPAMI 2024), through compare.py.
 

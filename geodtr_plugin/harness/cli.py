@@ -15,9 +15,9 @@ from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 from ..datasets import list_datasets
 from ..datasets.registry import facts_of
 from ..methods import PARTS, Recipe, list_methods
+from ..utils.console import complain, guarded, make_parser, parse
 from ..utils.errors import UnknownNameError, UserError
 from .config import RunConfig
-from .console import complain, guarded, make_parser, parse
 
 RUN_DESCRIPTION = """Train a method on one data set and test it on others.
 

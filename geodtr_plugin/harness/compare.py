@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..methods import list_methods
+from ..utils.console import complain, guarded
 from ..utils.errors import UserError
 from .compare_jobs import Entry, Job, check_settings, do, plan
-from .console import complain, guarded
 
 DESCRIPTION = """Train and test several methods, or variants of one, over several seeds, and compare them.
 

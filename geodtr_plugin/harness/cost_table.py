@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..methods import Recipe, create_model, list_methods, method_class
+from ..utils.tables import text_table
 from .compare import Parser
-from .report_format import text_table
 
 if TYPE_CHECKING:
     import torch

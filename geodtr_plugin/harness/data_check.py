@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ArgumentParser
 
 from ..datasets.registry import list_datasets, loader_of
+from ..utils.console import complain, guarded, make_parser, parse
 from ..utils.errors import UnknownNameError, UserError
-from .console import complain, guarded, make_parser, parse
 
 if TYPE_CHECKING:
     from ..datasets.check import Checked

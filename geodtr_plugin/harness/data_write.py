@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import ArgumentParser
 
+from ..utils.console import guarded, make_parser, parse
 from ..utils.errors import UserError
-from .console import guarded, make_parser, parse
 
 if TYPE_CHECKING:
     from ..datasets.base import Index

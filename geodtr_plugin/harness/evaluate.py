@@ -22,7 +22,7 @@ from ..methods._base import TwoTower
 from ..testers import CrossViewTester
 from ..utils.distributed import gather_objects, gather_shards, is_first, shard, wait_for_all, world_size
 from ..utils.errors import UserError
-from ..utils.row_files import block_height, new_rows, open_rows, take_rows
+from ..utils.npy_rows import block_height, new_rows, open_rows, take_rows
 from .build import ROLES, build_role_transforms, check_polar, choose_workers
 from .config import RunConfig
 from .run_folder import RunFolder

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from jsonargparse import ArgumentParser, Namespace
 
 from .._version import __version__
+from ..utils.console import guarded, make_parser, parse
 from ..utils.errors import UserError
-from .console import guarded, make_parser, parse
 
 if TYPE_CHECKING:
     from ..methods import TwoTower

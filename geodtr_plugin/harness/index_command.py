@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import ArgumentParser
 
+from ..utils.console import complain, guarded, make_parser, parse
 from ..utils.errors import UnknownNameError
-from .console import complain, guarded, make_parser, parse
 
 if TYPE_CHECKING:
     from ..search.building import Summary
@@ -90,7 +90,7 @@ def prepare(threads: int | None) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     import torch
 
-    from ..utils.memory import keep_freed_memory
+    from ..utils.malloc import keep_freed_memory
 
     keep_freed_memory()
     if threads:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
+from ..utils.console import guarded, make_parser, parse
 from ..utils.errors import UserError
-from .console import guarded, make_parser, parse
 from .index_command import prepare, tell_left_out
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..methods import method_class
-from .report_format import markdown_table
+from ..utils.tables import markdown_table
 from .results import columns_of
 
 CARD = """---

@@ -10,9 +10,9 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from ..methods import Recipe, create_model, list_methods, method_class
+from ..utils.console import guarded, make_parser, parse
 from ..utils.errors import UserError
-from .console import guarded, make_parser, parse
-from .report_format import text_table
+from ..utils.tables import text_table
 
 DESCRIPTION = """The methods of this package: paper, size, licence of the authors' code, published numbers.
 

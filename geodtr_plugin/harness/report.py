@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..utils.files import write_text
+from ..utils.tables import duration, markdown_table, text_table
 from . import report_numbers
-from .report_format import duration, markdown_table, text_table
 from .report_notes import Failure, notes_on
 from .report_numbers import Row, Summary, chance_at, columns_of, kind_of, paired_difference, read_row, tests_of
 from .results import COLUMNS

@@ -17,7 +17,7 @@ from ..utils import distributed
 from ..utils.devices import choose_device
 from ..utils.errors import UserError
 from ..utils.files import write_json, write_safetensors
-from ..utils.memory import keep_freed_memory
+from ..utils.malloc import keep_freed_memory
 from ..utils.seed import seed_everything
 from .build import build_model, build_trainer, build_views
 from .config import RunConfig

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ..evaluation.calculator import CrossViewAccuracyCalculator
 from ..evaluation.truth import Truth
 from ..utils.files import atomic_path
-from ..utils.row_files import new_rows, open_rows
+from ..utils.npy_rows import new_rows, open_rows
 
 ROLES = ("query", "reference")
 PRECISIONS = ("fp32", "bf16")

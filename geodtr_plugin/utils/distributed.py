@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from .errors import UserError
-from .row_files import block_height
+from .npy_rows import block_height
 
 TIMEOUT = timedelta(minutes=30)  # the first process may render a world or read a data set for so long
 

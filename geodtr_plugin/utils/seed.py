@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .memory import keep_freed_memory
+from .malloc import keep_freed_memory
 
 
 def seed_everything(seed: int) -> None:

@@ -21,9 +21,9 @@ from geodtr_plugin.harness.cli import run_command
 from geodtr_plugin.harness.data import load_indexes
 from geodtr_plugin.harness.evaluate import Evaluator, most_similar, shared_file
 from geodtr_plugin.harness.run_folder import RunFolder
-from geodtr_plugin.utils import row_files
+from geodtr_plugin.utils import npy_rows as row_files
 from geodtr_plugin.utils.errors import UserError
-from geodtr_plugin.utils.row_files import open_rows, take_rows
+from geodtr_plugin.utils.npy_rows import open_rows, take_rows
 
 CPU = torch.device("cpu")
 WORDS = "--method simple --train synth-suburb --data.count 32 --workers 0 --device cpu"

@@ -20,7 +20,7 @@ import torch
 from geodtr_plugin import CrossViewTester, Truth
 from geodtr_plugin.harness.evaluate import most_similar
 from geodtr_plugin.evaluation.ranking import rank_queries
-from geodtr_plugin.utils.row_files import take_rows
+from geodtr_plugin.utils.npy_rows import take_rows
 
 folder, count, size, asked = Path(sys.argv[1]), *map(int, sys.argv[2:])
 torch.set_num_threads(1)

@@ -20,7 +20,8 @@ from geodtr_plugin.harness.build import build_model, build_views
 from geodtr_plugin.harness.data import load_indexes
 from geodtr_plugin.harness.evaluate import Evaluator
 from geodtr_plugin.harness.run_folder import RunFolder
-from geodtr_plugin.utils import distributed, row_files
+from geodtr_plugin.utils import distributed
+from geodtr_plugin.utils import npy_rows as row_files
 
 NAME, SIZE = "synth-suburb", 3
 BLOCK = 4 * 1000  # bytes that are copied at once: several blocks, the last of them not full

@@ -14,7 +14,6 @@ from PIL import Image
 
 from geodtr_plugin.harness.compare_jobs import Entry
 from geodtr_plugin.harness.report import as_csv, as_markdown, as_text
-from geodtr_plugin.harness.report_format import duration, markdown_table, text_table
 from geodtr_plugin.harness.report_numbers import (
     Row,
     Summary,
@@ -27,6 +26,7 @@ from geodtr_plugin.harness.report_numbers import (
 )  # fmt: skip
 from geodtr_plugin.harness.report_pictures import comparison_plot, looks, mean_recall
 from geodtr_plugin.harness.run_folder import RunFolder
+from geodtr_plugin.utils.tables import duration, markdown_table, text_table
 
 TESTS = {"home": "same area", "away": "cross area"}
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from jsonargparse import ArgumentParser, Namespace
 
-from ..utils.errors import UserError
+from .errors import UserError
 
 
 def guarded(command: Callable[[], int], argv: Sequence[str]) -> int:
