@@ -80,7 +80,7 @@ def _size(name: str, settings: dict[str, Any]) -> dict[str, Any]:
     """A model that is built without numbers in its tensors."""
     import torch
 
-    from ..utils.complexity import count_parameters
+    from ..comparison.complexity import count_parameters
 
     with torch.device("meta"):
         model = create_model(name, **{**settings, "pretrained": False})

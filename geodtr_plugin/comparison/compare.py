@@ -13,7 +13,7 @@ from typing import NoReturn
 from ..methods import list_methods
 from ..utils.console import complain, guarded
 from ..utils.errors import UserError
-from .compare_jobs import Entry, Job, check_settings, do, plan
+from .jobs import Entry, Job, check_settings, do, plan
 
 DESCRIPTION = """Train and test several methods, or variants of one, over several seeds, and compare them.
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..harness.cli import parse_run
+from ..harness.config import RunConfig
 from ..utils.errors import UserError
-from .cli import parse_run
-from .config import RunConfig
 
 if TYPE_CHECKING:  # its writing of files imports torch, for which --help should not wait
-    from .run_folder import RunFolder
+    from ..harness.run_folder import RunFolder
 
 # what may differ between a stored run and the one asked for: it changes where and how fast, not what is computed
 ELSEWHERE = ("out", "device", "workers", "threads", "data_root", "cache")
@@ -71,7 +71,7 @@ class Job(NamedTuple):
 
 def plan(entry: Entry, seed: int, shared: Sequence[str], root: Path) -> Job:
     """The run of an entry with a seed; an option that means nothing is told before anything is trained."""
-    from .run_folder import RunFolder
+    from ..harness.run_folder import RunFolder
 
     folder = RunFolder(root / entry.folder / f"seed-{seed}")
     words = ["--method", entry.method, *shared, *entry.words, "--seed", str(seed), "--out", str(folder.path)]
@@ -134,7 +134,7 @@ def do(job: Job) -> None:
 
     In this process, as the start of another one (torch, data sets) takes longer than a run on miniature data.
     """
-    from . import runner
+    from ..harness import runner
 
     config = job.config
     try:

@@ -6,12 +6,12 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from ..datasets.registry import same_area
+from ..harness.cli import parse_run
+from ..harness.config import RunConfig
 from ..utils.console import guarded
 from ..utils.errors import UnknownNameError
-from .cli import parse_run
 from .compare import compare, compare_parser, parse_compare, parse_seeds
-from .compare_jobs import Entry
-from .config import RunConfig
+from .jobs import Entry
 
 DESCRIPTION = """The ablations of the GeoDTR+ paper (Zhang et al., TPAMI 2024), through compare.py.
 
@@ -82,7 +82,7 @@ def ablations_command(argv: Sequence[str] | None = None) -> int:
 
 def _ablate(name: str, argv: Sequence[str]) -> int:
     if name == "table7":
-        from .cost_table import cost_command
+        from .costs import cost_command
 
         return cost_command(argv)
     if name not in TABLES:

@@ -8,16 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..harness.results import COLUMNS
 from ..utils.files import write_text
 from ..utils.tables import duration, markdown_table, text_table
-from . import report_numbers
-from .report_notes import Failure, notes_on
-from .report_numbers import Row, Summary, chance_at, columns_of, kind_of, paired_difference, read_row, tests_of
-from .results import COLUMNS
+from . import statistics as report_numbers
+from .notes import Failure, notes_on
+from .statistics import Row, Summary, chance_at, columns_of, kind_of, paired_difference, read_row, tests_of
 
 if TYPE_CHECKING:
-    from .compare_jobs import Entry
-    from .run_folder import RunFolder
+    from ..harness.run_folder import RunFolder
+    from .jobs import Entry
 
 NONE = "-"
 CSV_COLUMNS = (
@@ -67,7 +67,7 @@ class Report:
         rows = self.rows()
         if not rows:
             return "No run has finished: there is nothing to compare."
-        from .report_pictures import comparison_plot
+        from .plot import comparison_plot
 
         self.write_tables()
         comparison_plot(rows, self.root / "plot.png")

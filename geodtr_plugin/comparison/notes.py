@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .report_numbers import Row, differing_settings, unequal_data, variant_pairs
+from .statistics import Row, differing_settings, unequal_data, variant_pairs
 
 Failure = tuple[str, int, str]  # label, seed, sentence
 

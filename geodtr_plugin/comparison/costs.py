@@ -73,7 +73,7 @@ def cost_line(method: str, device: torch.device | None, batch: int, repeats: int
 
 def _counts(method: str, model: TwoTower) -> list[str]:
     """Parameters and MACs of the whole and of the trunks; only parameters where the trunks cannot be told apart."""
-    from ..utils.complexity import complexity, count_parameters
+    from .complexity import complexity, count_parameters
 
     try:
         whole, trunks, *_ = complexity(model)
@@ -95,7 +95,7 @@ def paper_model(method: str) -> TwoTower:
 def _seconds(method: str, device: torch.device, batch: int, repeats: int) -> float:
     import torch
 
-    from ..utils.complexity import inference_time
+    from .complexity import inference_time
 
     try:
         with torch.device(device):

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
+from geodtr_plugin.comparison.ablations import TABLES, ablations_command, entries_for, published_on
+from geodtr_plugin.comparison.costs import cost_line, paper_model
+from geodtr_plugin.comparison.jobs import Entry
 from geodtr_plugin.harness import settings
-from geodtr_plugin.harness.ablations import TABLES, ablations_command, entries_for, published_on
-from geodtr_plugin.harness.compare_jobs import Entry
-from geodtr_plugin.harness.cost_table import cost_line, paper_model
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "ablations.py"
 SMALL = "--data.count 32 --batch-size 8 --epochs 1 --workers 0 --threads 1 --device cpu".split()
@@ -83,7 +83,7 @@ def test_the_table_of_costs(capsys):
 def test_time_is_measured_where_a_device_is_given(monkeypatch):
     import torch
 
-    from geodtr_plugin.harness import cost_table
+    from geodtr_plugin.comparison import costs as cost_table
 
     def small(method):
         return cost_table.create_model(method, backbone="tiny", pretrained=False, query_size=(32, 88))
@@ -97,7 +97,7 @@ def test_a_method_whose_trunks_cannot_be_told_apart_keeps_its_line(monkeypatch, 
     def refuse(model):
         raise ValueError("The query tower of X does not call its `trunk` as a module.")
 
-    monkeypatch.setattr("geodtr_plugin.utils.complexity.complexity", refuse)
+    monkeypatch.setattr("geodtr_plugin.comparison.complexity.complexity", refuse)
     assert cost_line("geodtr_plus", None, 1, 1)[:5] == ["geodtr_plus", "30,192,336", "-", "-", "-"]
     assert "geodtr_plus: The query tower" in capsys.readouterr().err
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
+from geodtr_plugin.comparison.compare import compare_command, parse_entries, parse_seeds
+from geodtr_plugin.comparison.jobs import Entry, settings_of
 from geodtr_plugin.harness import runner, settings
-from geodtr_plugin.harness.compare import compare_command, parse_entries, parse_seeds
-from geodtr_plugin.harness.compare_jobs import Entry, settings_of
 from geodtr_plugin.harness.run_folder import RunFolder
 from geodtr_plugin.utils.errors import UserError
 
@@ -183,8 +183,8 @@ def test_without_entries_the_methods_are_named(capsys):
 
 def test_help_comes_without_torch():
     code = (
-        "import sys\nfrom geodtr_plugin.harness.compare import compare_command\n"
-        "from geodtr_plugin.harness.ablations import ablations_command\n"
+        "import sys\nfrom geodtr_plugin.comparison.compare import compare_command\n"
+        "from geodtr_plugin.comparison.ablations import ablations_command\n"
         "assert ablations_command(['--help']) == 0\n"
         "try:\n    compare_command(['--help'])\nexcept SystemExit as e:\n    assert not e.code\n"
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules, 'too much was imported'"

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import results
-from .compare_jobs import flatten
+from ..harness import results
+from .jobs import flatten
 
 if TYPE_CHECKING:
-    from .compare_jobs import Entry
-    from .run_folder import RunFolder
+    from ..harness.run_folder import RunFolder
+    from .jobs import Entry
 
 OWN_NUMBERS = ("--polar", "--no-polar")  # options for which papers have a row of their own
 

@@ -12,9 +12,10 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from geodtr_plugin.harness.compare_jobs import Entry
-from geodtr_plugin.harness.report import as_csv, as_markdown, as_text
-from geodtr_plugin.harness.report_numbers import (
+from geodtr_plugin.comparison.jobs import Entry
+from geodtr_plugin.comparison.plot import comparison_plot, looks, mean_recall
+from geodtr_plugin.comparison.report import as_csv, as_markdown, as_text
+from geodtr_plugin.comparison.statistics import (
     Row,
     Summary,
     columns_of,
@@ -24,7 +25,6 @@ from geodtr_plugin.harness.report_numbers import (
     summarise,
     variant_pairs,
 )  # fmt: skip
-from geodtr_plugin.harness.report_pictures import comparison_plot, looks, mean_recall
 from geodtr_plugin.harness.run_folder import RunFolder
 from geodtr_plugin.utils.tables import duration, markdown_table, text_table
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .pictures import _figure
-from .report_numbers import Row, Summary, chance_at, kind_of, summarise, tests_of
+from ..harness.pictures import _figure
+from .statistics import Row, Summary, chance_at, kind_of, summarise, tests_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

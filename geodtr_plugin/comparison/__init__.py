@@ -1,0 +1,1 @@
+"""Many runs: compare methods over seeds, the paper's ablations, and what each method costs."""
