@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from geodtr_plugin.datasets import load_index
-from geodtr_plugin.harness.cli import main
+from geodtr_plugin.harness.settings import main
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
 DATA = "--train synth-suburb-ground --test synth-suburb-ground --data.count 16".split()

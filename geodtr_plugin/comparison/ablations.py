@@ -6,8 +6,8 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from ..datasets.registry import same_area
-from ..harness.cli import parse_run
 from ..harness.config import RunConfig
+from ..harness.settings import parse_run
 from ..utils.console import guarded
 from ..utils.errors import UnknownNameError
 from .compare import compare, compare_parser, parse_compare, parse_seeds

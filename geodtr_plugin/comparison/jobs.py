@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..harness.cli import parse_run
 from ..harness.config import RunConfig
+from ..harness.settings import parse_run
 from ..utils.errors import UserError
 
 if TYPE_CHECKING:  # its writing of files imports torch, for which --help should not wait

@@ -14,7 +14,7 @@ def settings(words: str) -> RunConfig:
     """What `benchmarks/run.py` would do if it were called with these words."""
     import shlex
 
-    from .cli import parse_run
+    from .settings import parse_run
 
     return parse_run(shlex.split(words))[0]
 

@@ -24,8 +24,8 @@ from .config import RunConfig
 from .data import load_indexes
 from .evaluate import Evaluator
 from .log import log, start_log, stop_log
-from .look_ahead import initialise, whiten
 from .pictures import learning_curve, retrieval_examples
+from .pretraining import initialise, whiten
 from .results import chance_of, describe, table, test_entry
 from .run_folder import RunFolder
 from .scalars import Scalars, open_scalars

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from geodtr_plugin.harness import settings
-from geodtr_plugin.harness.cli import run_command
 from geodtr_plugin.harness.runner import Run
+from geodtr_plugin.harness.settings import run_command
 from geodtr_plugin.methods import list_methods, method_class
 
 DATA = "--train synth-suburb --test synth-suburb --data.count 16".split()

@@ -17,10 +17,10 @@ from geodtr_plugin.datasets.base import Subset
 from geodtr_plugin.evaluation.ranking import rank_queries
 from geodtr_plugin.harness import evaluate, settings
 from geodtr_plugin.harness.build import build_model, build_views
-from geodtr_plugin.harness.cli import run_command
 from geodtr_plugin.harness.data import load_indexes
 from geodtr_plugin.harness.evaluate import Evaluator, most_similar, shared_file
 from geodtr_plugin.harness.run_folder import RunFolder
+from geodtr_plugin.harness.settings import run_command
 from geodtr_plugin.utils import npy_rows as row_files
 from geodtr_plugin.utils.errors import UserError
 from geodtr_plugin.utils.npy_rows import open_rows, take_rows

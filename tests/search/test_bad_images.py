@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image, TiffImagePlugin
 
-from geodtr_plugin.harness.index_command import index_command
-from geodtr_plugin.harness.locate_command import locate_command
+from geodtr_plugin.commands.index import index_command
+from geodtr_plugin.commands.locate import locate_command
 from geodtr_plugin.search import photos
 from geodtr_plugin.search.listing import list_images, list_photos
 from geodtr_plugin.search.photos import BadImageError, decode_photo, read_photo, shown

@@ -8,8 +8,8 @@ import shutil
 import numpy as np
 import pytest
 
-from geodtr_plugin.harness.index_command import index_command
-from geodtr_plugin.harness.locate_command import locate_command
+from geodtr_plugin.commands.index import index_command
+from geodtr_plugin.commands.locate import locate_command
 from geodtr_plugin.search import JoinedIndex, Locator, VectorIndex, build_index, learn_cells, read_cells
 from geodtr_plugin.utils.errors import UserError
 

@@ -27,7 +27,7 @@ def picture_of_pairs(index: Index, file: Path, pairs: int = PAIRS, seed: int = 0
         pairs: how many.
         seed: chooses them.
     """
-    from .pictures import _figure
+    from ..harness.pictures import _figure
 
     chosen = np.sort(np.random.default_rng(seed).permutation(len(index.pairs))[:pairs])
     figure = _figure(11, 2.6 * len(chosen) + 0.4)

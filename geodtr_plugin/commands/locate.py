@@ -11,7 +11,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from ..utils.console import guarded, make_parser, parse
 from ..utils.errors import UserError
-from .index_command import prepare, tell_left_out
+from .index import prepare, tell_left_out
 
 if TYPE_CHECKING:
     from ..search.errors_in_metres import Judged

@@ -192,7 +192,7 @@ def _word(value: Any) -> str:
 
 
 def _table(published: list[dict[str, Any]]) -> str:
-    from .results import columns_of
+    from ..harness.results import columns_of
 
     columns = columns_of(published)
     scores = [[f"{row[key]:.2f}" if key in row else "-" for key in columns.values()] for row in published]

@@ -16,8 +16,8 @@ from ..utils.console import guarded, make_parser, parse
 from ..utils.errors import UserError
 
 if TYPE_CHECKING:
+    from ..harness.run_folder import RunFolder
     from ..methods import TwoTower
-    from .run_folder import RunFolder
 
 DESCRIPTION = """Write the model of a run into a folder that loads without the run.
 
@@ -57,7 +57,7 @@ def _export(argv: Sequence[str]) -> int:
     out = Path(options.out or Path(options.run) / "export").expanduser()
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(f"{out} is there already. Remove it, or name another folder with -o.")
-    from .run_folder import RunFolder
+    from ..harness.run_folder import RunFolder
 
     files = export_run(RunFolder.existing(Path(options.run).expanduser()), out, options)
     print(f"{out}: {', '.join(files)}")
@@ -109,7 +109,7 @@ def _write_model(folder: Path, model: TwoTower, config: dict[str, Any], options:
 
 def exported_config(run: RunFolder, views: dict[str, Any], model: TwoTower, weights: str) -> dict[str, Any]:
     """The run's config.json without what concerns one machine alone, and what the training came to."""
-    from .config import RunConfig
+    from ..harness.config import RunConfig
 
     asked = run.config()
     kept = RunConfig(  # no folders of this machine

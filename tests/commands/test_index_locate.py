@@ -9,12 +9,12 @@ import sys
 import numpy as np
 import pytest
 
+from geodtr_plugin.commands.data_write import Blocks, to_latlon, write_command
+from geodtr_plugin.commands.index import index_command
+from geodtr_plugin.commands.locate import locate_command
 from geodtr_plugin.datasets import load_index
 from geodtr_plugin.harness import run as run_harness
 from geodtr_plugin.harness import settings
-from geodtr_plugin.harness.data_write import Blocks, to_latlon, write_command
-from geodtr_plugin.harness.index_command import index_command
-from geodtr_plugin.harness.locate_command import locate_command
 from geodtr_plugin.utils.geo import to_metres
 
 WORLD = "--train synth-suburb --data.count 32 --limit 32 --workers 0 --threads 1"
@@ -94,9 +94,9 @@ def test_mistakes_are_answered_with_one_sentence(command, words, sentence, capsy
 
 def test_help_needs_no_torch():
     code = (
-        "import sys\nfrom geodtr_plugin.harness.index_command import index_command\n"
-        "from geodtr_plugin.harness.locate_command import locate_command\n"
-        "from geodtr_plugin.harness.data_write import write_command\n"
+        "import sys\nfrom geodtr_plugin.commands.index import index_command\n"
+        "from geodtr_plugin.commands.locate import locate_command\n"
+        "from geodtr_plugin.commands.data_write import write_command\n"
         "for command, words in ((index_command, ['build']), (locate_command, []), (write_command, [])):\n"
         "    try:\n        command([*words, '--help'])\n    except SystemExit as e:\n        assert not e.code\n"
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules, 'too much was imported'"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..harness.results import columns_of
 from ..methods import method_class
 from ..utils.tables import markdown_table
-from .results import columns_of
 
 CARD = """---
 library_name: geodtr_plugin

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from geodtr_plugin import create_model, load_index, load_model
+from geodtr_plugin.commands.export import export_command
+from geodtr_plugin.commands.models import models_command
 from geodtr_plugin.harness import run as run_harness
 from geodtr_plugin.harness import settings
-from geodtr_plugin.harness.export_command import export_command
-from geodtr_plugin.harness.models_command import models_command
 from geodtr_plugin.methods import views_of
 from geodtr_plugin.search.embedder import Embedder, RunFacts
 
@@ -198,7 +198,7 @@ def test_one_method_in_full_and_all_in_short(capsys, monkeypatch):
     for said in ("TPAMI 2024", "descriptors", "Table IV", "Recipe laptop, where it differs from paper", "67.41",
                  "optim.lr 0.001", "30,192,336 parameters", "95.40", "arxiv.org/abs/2308.09624"):  # fmt: skip
         assert said in told, said
-    monkeypatch.setattr("geodtr_plugin.harness.models_command.list_methods", lambda: ["safa", "netvlad"])
+    monkeypatch.setattr("geodtr_plugin.commands.models.list_methods", lambda: ["safa", "netvlad"])
     assert models_command([]) == 0
     told = capsys.readouterr().out
     assert told.count("parameters, embedding of") == 3, "SAFA with and without polar transform, NetVLAD without"
@@ -210,8 +210,8 @@ def test_one_method_in_full_and_all_in_short(capsys, monkeypatch):
 def test_help_needs_no_torch():
     code = (
         "import sys\n"
-        "from geodtr_plugin.harness.export_command import export_command\n"
-        "from geodtr_plugin.harness.models_command import models_command\n"
+        "from geodtr_plugin.commands.export import export_command\n"
+        "from geodtr_plugin.commands.models import models_command\n"
         "for command in (export_command, models_command):\n"
         "    try:\n        command(['--help'])\n    except SystemExit as e:\n        assert not e.code\n"
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules, 'too much was imported'"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from geodtr_plugin.harness import settings
-from geodtr_plugin.harness.cli import main, parse_run, recipe_for, run_command
 from geodtr_plugin.harness.config import RunConfig
+from geodtr_plugin.harness.settings import main, parse_run, recipe_for, run_command
 from geodtr_plugin.methods import method_class
 
 
