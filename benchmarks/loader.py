@@ -38,8 +38,8 @@ from torch.utils.data import Dataset, default_collate  # noqa: E402
 from torchvision import transforms  # noqa: E402
 
 from geodtr_plugin import CHSG  # noqa: E402
-from geodtr_plugin.augmentations import BatchTransform, ViewTransform  # noqa: E402
-from geodtr_plugin.datasets import ImageFiles, Index, PairDataset  # noqa: E402
+from geodtr_plugin.augmentations import BatchTransform, ImageTransform  # noqa: E402
+from geodtr_plugin.datasets import ImageFiles, PairDataset, Split  # noqa: E402
 from geodtr_plugin.datasets.cache import cached  # noqa: E402
 from geodtr_plugin.evaluation.truth import Truth  # noqa: E402
 from geodtr_plugin.utils.malloc import keep_freed_memory  # noqa: E402
@@ -79,7 +79,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def write_pairs(folder: Path, count: int) -> Index:
+def write_pairs(folder: Path, count: int) -> Split:
     """JPEGs of random pictures whose amplitudes fall as 1 / frequency, which is how photographs' do."""
     draw = np.random.default_rng(0)
     names = [f"{number:04d}.jpg" for number in range(count)]
@@ -88,7 +88,7 @@ def write_pairs(folder: Path, count: int) -> Index:
         for name in names:
             Image.fromarray(picture(draw, *size)).save(folder / role / name, quality=90)
     places = np.arange(count)
-    return Index(
+    return Split(
         "loader", "train", ImageFiles(folder / "ground", names), ImageFiles(folder / "aerial", names),
         np.stack([places, places], axis=1), places, places, Truth.diagonal(count),
     )  # fmt: skip
@@ -109,7 +109,7 @@ def picture(draw: np.random.Generator, height: int, width: int) -> np.ndarray:
 class AuthorsDataset(Dataset):
     """The released code's way, written anew from its description: both samples of a pair from the decoded images."""
 
-    def __init__(self, index: Index):
+    def __init__(self, index: Split):
         self.index = index
         self.ground, self.aerial = self._transform(GROUND_VIEW), self._transform(AERIAL_VIEW)
 
@@ -134,9 +134,9 @@ class AuthorsDataset(Dataset):
         return ground.roll(round(turns * ground.shape[2] / 4), 2), aerial.rot90(-turns, (1, 2))
 
 
-def ways(index: Index, folder: Path) -> dict[str, Callable[[list[int]], object]]:
+def ways(index: Split, folder: Path) -> dict[str, Callable[[list[int]], object]]:
     """What makes a batch of the pairs with the given numbers, by the name of the way."""
-    views = ViewTransform(*GROUND_VIEW), ViewTransform(*AERIAL_VIEW)
+    views = ImageTransform(*GROUND_VIEW), ImageTransform(*AERIAL_VIEW)
     authors, files = AuthorsDataset(index), PairDataset(index, *views)
     resized = PairDataset(cached(index, *views, folder=folder), *views)
     augment = BatchTransform(*views, CHSG.variant("l+s"))

@@ -12,11 +12,11 @@ from .utils.lazy import lazy_imports
 
 if TYPE_CHECKING:
     from .augmentations import LayoutSimulation, PolarTransform, SemanticAugmentation
-    from .datasets import list_datasets, load_index
+    from .datasets import list_datasets, load_split
     from .evaluation import CrossViewAccuracyCalculator, Truth, recall
     from .losses import CounterfactualLoss, SoftMarginTripletLoss
     from .methods import create_model, list_methods, register_method
-    from .methods._weights import load_author_weights, load_model
+    from .methods.weights import load_author_weights, load_model
     from .miners import CHSG, TwinMiner
     from .search import Locator
     from .testers import CrossViewTester

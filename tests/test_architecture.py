@@ -57,7 +57,7 @@ def test_the_public_names():
         "__version__", "CHSG", "CounterfactualLoss", "CrossViewAccuracyCalculator", "CrossViewTester",
         "CrossViewTrainer", "LayoutSimulation", "Locator", "PolarTransform", "SemanticAugmentation",
         "SoftMarginTripletLoss", "Truth", "TwinMiner", "create_model", "list_datasets", "list_methods",
-        "load_author_weights", "load_index", "load_model", "recall", "register_method",
+        "load_author_weights", "load_split", "load_model", "recall", "register_method",
     ]  # fmt: skip
     assert all(getattr(geodtr_plugin, name) for name in geodtr_plugin.__all__)
 
@@ -65,7 +65,7 @@ def test_the_public_names():
 def test_names_can_be_listed_and_help_be_read_without_torch():
     code = (
         "import sys, geodtr_plugin as g; g.list_methods(), g.list_datasets()\n"
-        "from geodtr_plugin.harness.settings import run_command\n"
+        "from geodtr_plugin.commands.run import run_command\n"
         "try:\n    run_command(['--help'])\nexcept SystemExit as e:\n    assert not e.code\n"
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules, 'too much was imported'"
     )

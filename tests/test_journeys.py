@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from geodtr_plugin.datasets import load_index
-from geodtr_plugin.harness.settings import main
+from geodtr_plugin.commands.main import main
+from geodtr_plugin.datasets import load_split
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
 DATA = "--train synth-suburb-ground --test synth-suburb-ground --data.count 16".split()
@@ -21,7 +21,7 @@ def home(tmp_path_factory):
     """A folder with a trained run, and photos with a table of their places."""
     folder = tmp_path_factory.mktemp("journeys")
     assert main(["run", "--method", "haf", *DATA, *SMALL, "--out", str(folder / "haf")]) == 0
-    world = load_index("synth-suburb-ground", "test", count=16)
+    world = load_split("synth-suburb-ground", "test", count=16)
     lines = ["file,lat,lon"]
     for role, images in (("queries", world.queries), ("references", world.references)):
         (folder / "photos" / role).mkdir(parents=True)

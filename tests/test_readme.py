@@ -23,7 +23,7 @@ def test_examples_run(code, tmp_path, monkeypatch, capsys):
 def test_there_are_examples_of_all_users():
     text = "\n".join(EXAMPLES)
     assert len(EXAMPLES) >= 5
-    for name in ("run(", "CHSG().as_getter()", "recall(", "load_index(", "register_method"):
+    for name in ("run(", "CHSG().as_getter()", "recall(", "load_split(", "register_method"):
         assert name in text
 
 

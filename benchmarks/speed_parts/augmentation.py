@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms import functional as tv
 
 from geodtr_plugin import CHSG, LayoutSimulation, SemanticAugmentation
-from geodtr_plugin.augmentations import BatchTransform, ViewTransform
+from geodtr_plugin.augmentations import BatchTransform, ImageTransform
 from geodtr_plugin.augmentations.semantic import Draws
 from geodtr_plugin.utils.malloc import keep_freed_memory
 
@@ -51,7 +51,7 @@ def measure(bench: Bench) -> Iterator[Row]:
 def our_way(images: list[Tensor], device: torch.device) -> Callable[[], object]:
     """From uint8 on the device to normalised input."""
     ground, aerial = (part.to(device) for part in images)
-    views = ViewTransform(*ground.shape[2:]), ViewTransform(*aerial.shape[2:])
+    views = ImageTransform(*ground.shape[2:]), ImageTransform(*aerial.shape[2:])
     augment = BatchTransform(*views, CHSG.variant("l+s")).to(device)
     labels = torch.arange(len(ground))
     return lambda: augment(ground, aerial, labels)

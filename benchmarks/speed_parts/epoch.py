@@ -19,10 +19,10 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from geodtr_plugin import CrossViewTrainer
-from geodtr_plugin.datasets import Index
+from geodtr_plugin.datasets import Split
 from geodtr_plugin.harness.build import build_model, build_trainer, build_views, choose_workers
 from geodtr_plugin.harness.config import RunConfig
-from geodtr_plugin.methods import method_class
+from geodtr_plugin.methods import METHODS
 from geodtr_plugin.utils.malloc import keep_freed_memory
 
 from .measure import Bench
@@ -87,11 +87,11 @@ def settings(sizes: Sizes, polar: bool, workers: int) -> RunConfig:
     """A run with the paper's recipe: CHSG, counterfactual loss, bf16; from random weights."""
     shape = {"query_size": sizes.query, "polar": polar, "backbone": sizes.backbone, "pretrained": False}
     shape |= {} if polar else {"reference_size": sizes.reference}
-    recipe = method_class("geodtr_plus").recipes["paper"].but(model=shape, optim={"batch_size": sizes.pairs})
+    recipe = METHODS["geodtr_plus"].recipes["paper"].replace(model=shape, optim={"batch_size": sizes.pairs})
     return RunConfig("geodtr_plus", recipe, train="jpeg", test=(), workers=workers)
 
 
-def a_trainer(index: Index, config: RunConfig, device: torch.device) -> CrossViewTrainer:
+def a_trainer(index: Split, config: RunConfig, device: torch.device) -> CrossViewTrainer:
     """As a run builds it."""
     torch.manual_seed(0)
     model = build_model(config).to(device, memory_format=torch.channels_last)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from geodtr_plugin import CounterfactualLoss, SoftMarginTripletLoss, create_model
-from geodtr_plugin.augmentations import BatchTransform, ViewTransform
+from geodtr_plugin.augmentations import BatchTransform, ImageTransform
 
 from .measure import Bench
 from .rows import Row
@@ -96,7 +96,7 @@ def one_step(
 def build(trunk: nn.Module, sizes: tuple, pairs: int, piece: int | None, **settings) -> Step:
     """A step without random draws, so that pieces and the whole see the same."""
     device = next(trunk.parameters()).device
-    transform = BatchTransform(*(ViewTransform(*size) for size in sizes))
+    transform = BatchTransform(*(ImageTransform(*size) for size in sizes))
     losses = {"metric_loss": SoftMarginTripletLoss()}
     if getattr(trunk, "has_counterfactual", False):
         losses["counterfactual_loss"] = CounterfactualLoss()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from geodtr_plugin.datasets import Index
+from geodtr_plugin.datasets import Split
 from geodtr_plugin.evaluation import Truth
 
 
@@ -21,7 +21,7 @@ def random_images(count: int, height: int, width: int) -> Tensor:
     return (255 * fine).byte()
 
 
-def stored_pairs(folder: Path, distinct: int, count: int) -> Index:
+def stored_pairs(folder: Path, distinct: int, count: int) -> Split:
     """`count` training pairs of places of their own, in `distinct` pairs of JPEG files as large as CVUSA's.
 
     Files that serve several pairs are decoded for each of them: what an epoch loads does not depend on `distinct`, as

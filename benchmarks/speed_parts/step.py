@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from geodtr_plugin import CHSG, CounterfactualLoss, CrossViewTrainer, SoftMarginTripletLoss, create_model
-from geodtr_plugin.augmentations import BatchTransform, ViewTransform
+from geodtr_plugin.augmentations import BatchTransform, ImageTransform
 
 from .measure import Bench
 from .pictures import random_images
@@ -126,7 +126,7 @@ def a_step(
     ).to(bench.device)  # fmt: skip
     model = model.to(memory_format=torch.channels_last) if channels_last else model
     trunk = torch.compile(model) if compiled else model
-    views = ViewTransform(*sizes.query), ViewTransform(*sizes.reference)
+    views = ImageTransform(*sizes.query), ImageTransform(*sizes.reference)
     return Step(
         make_trainer(trunk, BatchTransform(*views, CHSG.variant("l+s")), bench.device, sizes.pairs, precision),
         images(sizes.pairs, sizes.query, sizes.reference, bench.device),

@@ -1,25 +1,22 @@
 """Batched augmentations on the device: polar transform, layout simulation, semantic augmentation."""
 
+from functools import partial
+
 from .cutout import CutoutAugmentation
+from .image_transform import ImageTransform
 from .layout import LayoutSimulation, compose_layouts, inverse_layout, turn_panoramas, turn_tiles
-from .pipeline import IMAGENET_MEAN, IMAGENET_STD, BatchTransform, PairAugmentation, RoleTransform
+from .pipeline import IMAGENET_MEAN, IMAGENET_STD, BatchTransform, RoleTransform
 from .polar import PolarTransform
 from .semantic import SemanticAugmentation
-from .view import ViewTransform
+
+# by the names that recipes give them
+SEMANTIC = {
+    **{strength: partial(SemanticAugmentation, strength) for strength in ("strong", "weak", "none")},
+    "cutout": CutoutAugmentation,
+}
 
 __all__ = [
-    "IMAGENET_MEAN",
-    "IMAGENET_STD",
-    "BatchTransform",
-    "CutoutAugmentation",
-    "LayoutSimulation",
-    "PairAugmentation",
-    "PolarTransform",
-    "RoleTransform",
-    "SemanticAugmentation",
-    "ViewTransform",
-    "compose_layouts",
-    "inverse_layout",
-    "turn_panoramas",
-    "turn_tiles",
-]
+    "IMAGENET_MEAN", "IMAGENET_STD", "SEMANTIC", "BatchTransform", "CutoutAugmentation", "ImageTransform",
+    "LayoutSimulation", "PolarTransform", "RoleTransform", "SemanticAugmentation", "compose_layouts",
+    "inverse_layout", "turn_panoramas", "turn_tiles",
+]  # fmt: skip

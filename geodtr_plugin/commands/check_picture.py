@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from ..datasets.base import Index
+    from ..datasets.base import Split
 
 PAIRS = 4
 _POLAR = (122, 671)  # height and width of the polar transform, as in the paper
 _MARK = {"color": "yellow", "fontsize": 11, "fontweight": "bold", "ha": "center", "va": "top"}
 
 
-def picture_of_pairs(index: Index, file: Path, pairs: int = PAIRS, seed: int = 0) -> None:
+def picture_of_pairs(index: Split, file: Path, pairs: int = PAIRS, seed: int = 0) -> None:
     """Some pairs of a split, one below the other, as an image file.
 
     On the left the aerial with N at its top edge; beside it the panorama with a line where north must be, and below it
@@ -38,7 +38,7 @@ def picture_of_pairs(index: Index, file: Path, pairs: int = PAIRS, seed: int = 0
     figure.savefig(file, dpi=110)
 
 
-def _draw_pair(part, index: Index, query: int, reference: int) -> None:
+def _draw_pair(part, index: Split, query: int, reference: int) -> None:
     panorama, aerial = index.queries.read(query), index.references.read(reference)
     square, wide = ("aerial", "panorama")
     grid = part.add_gridspec(2 if index.centred else 1, 2, width_ratios=[1, 3.2])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser
 
 from ..datasets.registry import list_datasets, loader_of
-from ..utils.console import complain, guarded, make_parser, parse
+from ..utils.console import guarded, make_parser, parse
 from ..utils.errors import UnknownNameError, UserError
 
 if TYPE_CHECKING:
@@ -24,25 +24,7 @@ DESCRIPTION = """Check a data set on disk: lists, counts, missing files, image s
 
 Prints one line a thing, faults first, and at the end the first thing to do. Exit code 0 if all is sound, else 1.
 """
-VERBS = """usage: geodtr data VERB ...
-
-verbs:
-  check    check a data set on disk (geodtr data check --help)
-  write    write a synthetic city to a folder (geodtr data write --help)"""
 DECODED = 64  # images of each role and split; enough to meet damage that is at all common
-
-
-def data_command(argv: Sequence[str]) -> int:
-    """What follows `geodtr data`; the exit code."""
-    from .data_write import write_command
-
-    verbs: dict[str, Callable[[Sequence[str]], int]] = {"check": check_command, "write": write_command}
-    if not argv or argv[0] in ("-h", "--help"):
-        print(VERBS)
-        return 0 if argv else 2
-    if argv[0] not in verbs:
-        return complain(UnknownNameError("verb of 'data'", argv[0], verbs))
-    return verbs[argv[0]](argv[1:])
 
 
 def check_command(argv: Sequence[str]) -> int:

@@ -12,7 +12,7 @@ from ..utils.console import guarded, make_parser, parse
 from ..utils.errors import UserError
 
 if TYPE_CHECKING:
-    from ..datasets.base import Index
+    from ..datasets.base import Split
 
 DESCRIPTION = """Write a synthetic world as image files and a table of their places.
 
@@ -65,7 +65,7 @@ def _write_and_tell(argv: Sequence[str]) -> int:
     return 0
 
 
-def write_city(index: Index, folder: Path) -> None:
+def write_city(index: Split, folder: Path) -> None:
     """The images of a world in metres, and places.csv last, so that a table never names what is not there."""
     from tqdm import tqdm
 

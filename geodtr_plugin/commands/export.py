@@ -66,7 +66,7 @@ def _export(argv: Sequence[str]) -> int:
 
 def export_run(run: RunFolder, out: Path, options: Namespace) -> list[str]:
     """Write the folder, whole or not at all; the names of its files."""
-    from ..methods._weights import find_weights, load_model, read_config
+    from ..methods.weights import find_weights, load_model, read_config
     from .model_card import model_card
 
     known = read_config(run.path)
@@ -98,7 +98,7 @@ def _write_model(folder: Path, model: TwoTower, config: dict[str, Any], options:
         return ["model.safetensors"]
     import torch
 
-    from ..methods._export import export_tower
+    from ..methods.export import export_tower
 
     roles = ["query", "reference"] if options.tower == "both" else [options.tower]
     for role in roles:  # the file alone says how its images are prepared

@@ -14,7 +14,7 @@ from ..utils.errors import UserError
 from .index import prepare, tell_left_out
 
 if TYPE_CHECKING:
-    from ..search.errors_in_metres import Judged
+    from ..search.errors_in_metres import LocationErrors
     from ..search.locator import Answer, Locator
 
 DESCRIPTION = """Find the references that show the places of photos.
@@ -88,7 +88,7 @@ def _locate_and_tell(argv: Sequence[str]) -> int:
 
 
 def _write(
-    options: Namespace, answers: list[Answer], locator: Locator, judged: Judged | None, located: int
+    options: Namespace, answers: list[Answer], locator: Locator, judged: LocationErrors | None, located: int
 ) -> None:  # fmt: skip
     """The results, and the picture and the map where they are asked for."""
     from ..search.answers import as_text

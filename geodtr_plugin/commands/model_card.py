@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..harness.results import columns_of
-from ..methods import method_class
+from ..methods import METHODS
 from ..utils.tables import markdown_table
 
 CARD = """---
@@ -77,7 +77,7 @@ def model_card(config: dict[str, Any], files: Sequence[str]) -> str:
 
 
 def _paper(method: str) -> str:
-    facts = method_class(method).facts
+    facts = METHODS[method].paper
     return f"Method: [{facts.title}]({facts.url}), {facts.venue}. The authors' code: {facts.code}."
 
 
@@ -135,7 +135,7 @@ def _published(scores: dict[str, float]) -> str:
 
 
 def _licence(config: dict[str, Any]) -> str:
-    facts, trained = method_class(config["model"]["method"]).facts, config["training"]["train"]
+    facts, trained = METHODS[config["model"]["method"]].paper, config["training"]["train"]
     theirs = "none is given" if facts.licence == "none" else facts.licence
     rendered = trained.startswith("synth-")
     images = "were rendered by geodtr_plugin" if rendered else "have terms of their own"

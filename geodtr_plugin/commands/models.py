@@ -9,7 +9,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from ..methods import Recipe, create_model, list_methods, method_class
+from ..methods import METHODS, Recipe, create_model, list_methods
 from ..utils.console import guarded, make_parser, parse
 from ..utils.errors import UserError
 from ..utils.tables import text_table
@@ -47,8 +47,8 @@ def _models(argv: Sequence[str]) -> int:
 
 def describe(name: str) -> dict[str, Any]:
     """All that is known about a method, without its weights: plain values."""
-    cls = method_class(name)
-    facts, recipes = cls.facts, cls.recipes
+    cls = METHODS[name]
+    facts, recipes = cls.paper, cls.recipes
     paper = recipes.get("paper") or next(iter(recipes.values()))
     published = [
         {"train": train, "test": test, "polar": polar, **row} for (train, test, polar), row in facts.published.items()
@@ -80,7 +80,7 @@ def _size(name: str, settings: dict[str, Any]) -> dict[str, Any]:
     """A model that is built without numbers in its tensors."""
     import torch
 
-    from ..comparison.complexity import count_parameters
+    from ..methods.base import count_parameters
 
     with torch.device("meta"):
         model = create_model(name, **{**settings, "pretrained": False})

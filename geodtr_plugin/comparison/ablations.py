@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 
 from ..datasets.registry import same_area
 from ..harness.config import RunConfig
-from ..harness.settings import parse_run
+from ..harness.options import parse_run
 from ..utils.console import guarded
 from ..utils.errors import UnknownNameError
 from .compare import compare, compare_parser, parse_compare, parse_seeds
-from .jobs import Entry
+from .jobs import Variant
 
 DESCRIPTION = """The ablations of the GeoDTR+ paper (Zhang et al., TPAMI 2024), through compare.py.
 
@@ -92,7 +92,7 @@ def _ablate(name: str, argv: Sequence[str]) -> int:
         shared = [*WORLDS, *shared]
     base, _ = parse_run(["--method", METHOD, *shared])
     numbers = entries_for(TABLES[name], base, any(word.split("=")[0] == "--backbone" for word in shared))
-    entries = [Entry.parse(label) for label in numbers]
+    entries = [Variant.parse(label) for label in numbers]
     published = {label: published_on(paper, base) for label, paper in numbers.items()}
     return compare(entries, parse_seeds(options.seeds), shared, options.out, published, stem=name)
 

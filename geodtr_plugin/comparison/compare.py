@@ -13,7 +13,7 @@ from typing import NoReturn
 from ..methods import list_methods
 from ..utils.console import complain, guarded
 from ..utils.errors import UserError
-from .jobs import Entry, Job, check_settings, do, plan
+from .jobs import Job, Variant, check_settings, plan, run_job
 
 DESCRIPTION = """Train and test several methods, or variants of one, over several seeds, and compare them.
 
@@ -77,10 +77,10 @@ def parse_compare(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple
     return options, shared
 
 
-def parse_entries(words: Sequence[str]) -> list[Entry]:
+def parse_entries(words: Sequence[str]) -> list[Variant]:
     """Entries, separated by words or by commas; commas within brackets belong to a value."""
     texts = [text for word in words for text in re.split(r",(?![^\[]*\])", word) if text]
-    return [Entry.parse(text) for text in dict.fromkeys(texts)]
+    return [Variant.parse(text) for text in dict.fromkeys(texts)]
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -95,7 +95,7 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def compare(
-    entries: Sequence[Entry], seeds: Sequence[int], shared: Sequence[str], out: str | None = None,
+    entries: Sequence[Variant], seeds: Sequence[int], shared: Sequence[str], out: str | None = None,
     published: Mapping[str, Mapping[str, Mapping[str, float]]] | None = None, stem: str = "compare",
 ) -> int:  # fmt: skip
     """Do what is left of the matrix and report on all of it; the exit code.
@@ -130,7 +130,7 @@ def _work(jobs: Sequence[Job], root: Path, published: Mapping | None) -> int:
         if job.done:
             continue
         try:
-            do(job)
+            run_job(job)
         except UserError as error:
             complain(error)
             report.failures.append((job.entry.label, job.seed, str(error)))
@@ -149,6 +149,6 @@ def _remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def _default_folder(entry: Entry, shared: Sequence[str], stem: str) -> Path:
+def _default_folder(entry: Variant, shared: Sequence[str], stem: str) -> Path:
     trained = plan(entry, 0, shared, Path("runs")).config.train
     return Path("runs") / f"{stem}-{re.sub('[^A-Za-z0-9_.-]+', '-', trained or 'evaluate')[-60:]}"

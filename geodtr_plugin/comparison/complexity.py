@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-ROLES = ("query", "reference")
+from ..methods.base import count_parameters
+from ..utils.roles import ROLES
 
 
 class Cost(NamedTuple):
@@ -62,12 +63,6 @@ def complexity(model: nn.Module) -> Complexity:
         Cost(count_parameters(trunks[0]), *query_trunk),
         Cost(count_parameters(trunks[1]), *reference_trunk),
     )
-
-
-def count_parameters(*modules: nn.Module) -> int:
-    """Numbers in the parameters of some modules, each parameter once."""
-    unique = {id(parameter): parameter.numel() for module in modules for parameter in module.parameters()}
-    return sum(unique.values())
 
 
 @torch.no_grad()

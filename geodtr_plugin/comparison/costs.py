@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..methods import Recipe, create_model, list_methods, method_class
+from ..methods import METHODS, Recipe, create_model, list_methods
 from ..utils.tables import text_table
 from .compare import Parser
 
@@ -73,7 +73,8 @@ def cost_line(method: str, device: torch.device | None, batch: int, repeats: int
 
 def _counts(method: str, model: TwoTower) -> list[str]:
     """Parameters and MACs of the whole and of the trunks; only parameters where the trunks cannot be told apart."""
-    from .complexity import complexity, count_parameters
+    from ..methods.base import count_parameters
+    from .complexity import complexity
 
     try:
         whole, trunks, *_ = complexity(model)
@@ -85,10 +86,10 @@ def _counts(method: str, model: TwoTower) -> list[str]:
 
 def paper_model(method: str) -> TwoTower:
     """A method's model at the sizes of its recipe for the real data sets, without ImageNet weights."""
-    recipes = method_class(method).recipes
+    recipes = METHODS[method].recipes
     recipe = recipes.get("paper", Recipe())
-    while recipe.then:
-        recipe = recipes[recipe.then]
+    while recipe.next_stage:
+        recipe = recipes[recipe.next_stage]
     return create_model(method, **{**recipe.model, "pretrained": False})
 
 

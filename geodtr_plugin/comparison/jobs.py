@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..harness.config import RunConfig
-from ..harness.settings import parse_run
+from ..harness.options import parse_run
 from ..utils.errors import UserError
 
 if TYPE_CHECKING:  # its writing of files imports torch, for which --help should not wait
@@ -23,7 +23,7 @@ SHOWN = 6  # differing settings that a message names
 
 
 @dataclass(frozen=True)
-class Entry:
+class Variant:
     """One line of the comparison: a method and the options that it alone gets.
 
     Args:
@@ -37,7 +37,7 @@ class Entry:
     words: tuple[str, ...] = ()
 
     @classmethod
-    def parse(cls, text: str) -> Entry:
+    def parse(cls, text: str) -> Variant:
         """`method`, or `method:option=value:switch`."""
         method, *options = text.split(":")
         if not all(options):
@@ -53,7 +53,7 @@ class Entry:
 class Job(NamedTuple):
     """One run of the matrix."""
 
-    entry: Entry
+    entry: Variant
     seed: int
     config: RunConfig
     settings: str  # the same as YAML
@@ -66,10 +66,10 @@ class Job(NamedTuple):
 
     @property
     def begun(self) -> bool:
-        return not self.done and asked_of(self.folder) is not None
+        return not self.done and stored_config(self.folder) is not None
 
 
-def plan(entry: Entry, seed: int, shared: Sequence[str], root: Path) -> Job:
+def plan(entry: Variant, seed: int, shared: Sequence[str], root: Path) -> Job:
     """The run of an entry with a seed; an option that means nothing is told before anything is trained."""
     from ..harness.run_folder import RunFolder
 
@@ -90,7 +90,7 @@ def check_settings(job: Job) -> None:
     """
     remedy = f"Choose another --out, or remove {job.folder.path} to train it anew."
     try:
-        stored = asked_of(job.folder)
+        stored = stored_config(job.folder)
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise UserError(f"{job.folder.path} holds a run of another version of geodtr_plugin. {remedy}") from error
     if stored is None:
@@ -106,7 +106,7 @@ def check_settings(job: Job) -> None:
         raise UserError(f"{job.folder.path} holds a run with other settings: {said}. {remedy}")
 
 
-def asked_of(folder: RunFolder) -> RunConfig | None:
+def stored_config(folder: RunFolder) -> RunConfig | None:
     """What the run in a folder was asked to do; None where there is no run."""
     if folder.stages_file.is_file():
         return RunConfig.from_dict(json.loads(folder.stages_file.read_text()))
@@ -117,7 +117,7 @@ def settings_of(config: RunConfig) -> dict[str, Any]:
     """What decides the results of a run, flat: `optim.lr`, `train`, ..."""
     plain = json.loads(json.dumps(config.to_dict()))
     kept = {name: value for name, value in plain.items() if name not in (*ELSEWHERE, "recipe")}
-    kept["later"] = dict(plain["later"])  # the stages that follow, by name
+    kept["later_stages"] = dict(plain["later_stages"])  # the stages that follow, by name
     return flatten({**plain["recipe"], **kept, "data": {**plain["recipe"].get("data", {}), **plain["data"]}})
 
 
@@ -129,7 +129,7 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def do(job: Job) -> None:
+def run_job(job: Job) -> None:
     """One run, from where it stands to its results.
 
     In this process, as the start of another one (torch, data sets) takes longer than a run on miniature data.

@@ -17,7 +17,7 @@ from .statistics import Row, Summary, chance_at, columns_of, kind_of, paired_dif
 
 if TYPE_CHECKING:
     from ..harness.run_folder import RunFolder
-    from .jobs import Entry
+    from .jobs import Variant
 
 NONE = "-"
 CSV_COLUMNS = (
@@ -26,7 +26,7 @@ CSV_COLUMNS = (
 )  # fmt: skip
 
 
-class Block(NamedTuple):
+class TableColumns(NamedTuple):
     """Columns that belong together: a heading for all, one for each, and a line of cells for each entry."""
 
     title: str
@@ -44,7 +44,7 @@ class Report:
     """
 
     def __init__(
-        self, root: Path, runs: Mapping[Entry, Mapping[int, RunFolder]],
+        self, root: Path, runs: Mapping[Variant, Mapping[int, RunFolder]],
         published: Mapping[str, Mapping[str, Mapping[str, float]]] | None = None,
     ):  # fmt: skip
         self.root, self.runs, self.published = root, runs, published
@@ -133,12 +133,12 @@ def _numbers(summary: Summary) -> dict[str, Any]:
     return {"mean": summary.mean, "sd": "" if summary.sd is None else summary.sd, "n": summary.n}
 
 
-def labels_block(rows: Sequence[Row]) -> Block:
+def labels_block(rows: Sequence[Row]) -> TableColumns:
     """The first column."""
-    return Block("entry", [""], [*([row.label] for row in rows), ["chance"]])
+    return TableColumns("entry", [""], [*([row.label] for row in rows), ["chance"]])
 
 
-def test_block(rows: Sequence[Row], test: str, emphasise: Callable[[str], str]) -> Block:
+def test_block(rows: Sequence[Row], test: str, emphasise: Callable[[str], str]) -> TableColumns:
     """Measured and published numbers on one test set; the best mean of a column is emphasised."""
     columns = columns_of(rows, test)
     summaries = [[row.summary(test, metric) for metric in columns.values()] for row in rows]
@@ -149,7 +149,7 @@ def test_block(rows: Sequence[Row], test: str, emphasise: Callable[[str], str]) 
                  for summary, top in zip(found, best)]  # fmt: skip
         lines.append([*cells, _published(row.published.get(test, {}), columns)])
     chance = [f"{chance_at(rows, test):.2f}", *[NONE] * (len(columns) - 1), NONE]
-    return Block(f"{test}, {kind_of(rows, test)}", [*columns, "published"], [*lines, chance])
+    return TableColumns(f"{test}, {kind_of(rows, test)}", [*columns, "published"], [*lines, chance])
 
 
 def _cell(summary: Summary, is_best: bool, emphasise: Callable[[str], str]) -> str:
@@ -164,24 +164,24 @@ def _published(paper: Mapping[str, float], columns: Mapping[str, str]) -> str:
     return " / ".join(numbers) or NONE
 
 
-def facts_block(rows: Sequence[Row]) -> Block:
+def facts_block(rows: Sequence[Row]) -> TableColumns:
     """Seeds, size and cost of each entry."""
     lines = [
         [str(len(row.results)), f"{row.any['parameters']:,}", f"{row.any['embedding_size']:,}",
          duration(_mean(row.train_seconds.values()))]
         for row in rows
     ]  # fmt: skip
-    return Block("size and cost", ["seeds", "parameters", "embedding", "training"], [*lines, [NONE] * 4])
+    return TableColumns("size and cost", ["seeds", "parameters", "embedding", "training"], [*lines, [NONE] * 4])
 
 
-def differences_block(rows: Sequence[Row]) -> Block | None:
+def differences_block(rows: Sequence[Row]) -> TableColumns | None:
     """R@1 of every two variants of a method, compared seed by seed; None without variants."""
     tests, lines = tests_of(rows), []
     for later, earlier in report_numbers.variant_pairs(rows):
         cells = [_difference(later.values(test, "recall_at_1"), earlier.values(test, "recall_at_1")) for test in tests]
         lines.append([f"{later.label} minus {earlier.label}", *(cell for found in cells for cell in found)])
     heads = ["entries", *(head for test in tests for head in (f"{test} R@1", "x standard errors"))]
-    return Block("Differences between variants of a method", heads, lines) if lines else None
+    return TableColumns("Differences between variants of a method", heads, lines) if lines else None
 
 
 def _difference(later: Mapping[int, float], earlier: Mapping[int, float]) -> tuple[str, str]:
@@ -197,7 +197,7 @@ def _mean(values) -> float:
     return sum(values) / len(values) if values else 0.0
 
 
-def _beside(labels: Block, block: Block, lines: int | None = None) -> str:
+def _beside(labels: TableColumns, block: TableColumns, lines: int | None = None) -> str:
     """Entries and one block, with the block's title above."""
     cells = [[*label, *line] for label, line in zip(labels.lines, block.lines)]
     return f"{block.title}\n{text_table(['entry', *block.heads], cells[:lines])}"

@@ -15,7 +15,7 @@ from .jobs import flatten
 
 if TYPE_CHECKING:
     from ..harness.run_folder import RunFolder
-    from .jobs import Entry
+    from .jobs import Variant
 
 OWN_NUMBERS = ("--polar", "--no-polar")  # options for which papers have a row of their own
 
@@ -93,7 +93,7 @@ class Row:
 
 
 def read_row(
-    entry: Entry, runs: Mapping[int, RunFolder], published: Mapping[str, Mapping[str, float]] | None = None
+    entry: Variant, runs: Mapping[int, RunFolder], published: Mapping[str, Mapping[str, float]] | None = None
 ) -> Row | None:
     """An entry's finished runs; None where there are none.
 

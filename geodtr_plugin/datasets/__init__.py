@@ -1,4 +1,4 @@
-"""Data sets: an Index of images, places, pairs and truth, and the torch data sets made from it.
+"""Data sets: an Split of images, places, pairs and truth, and the torch data sets made from it.
 
 The names are imported when they are asked for, so that listing the data sets does not import torch.
 """
@@ -8,20 +8,20 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from .registry import DATASETS, SPLITS, DatasetFacts, facts_of, list_datasets, load_index
+from .registry import DATASETS, SPLITS, DatasetFacts, facts_of, list_datasets, load_split
 
 _LAZY = {
     "ImageArray": "images",
     "ImageFiles": "images",
     "Images": "images",
-    "Index": "base",
+    "Split": "base",
     "PairDataset": "base",
     "Subset": "base",
     "View": "base",
-    "ViewDataset": "base",
+    "ImageDataset": "base",
 }
 
-__all__ = ["DATASETS", "SPLITS", "DatasetFacts", "facts_of", "list_datasets", "load_index", *sorted(_LAZY)]
+__all__ = ["DATASETS", "SPLITS", "DatasetFacts", "facts_of", "list_datasets", "load_split", *sorted(_LAZY)]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Data sets in which query i and reference i are a pair: checking that both files are there, then the Index."""
+"""Data sets in which query i and reference i are a pair: checking that both files are there, then the Split."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from ..evaluation.truth import Truth
 from ..utils.errors import DatasetCorruptError, DatasetNotFoundError
-from .base import Index
+from .base import Split
 from .images import CoordinateKind, ImageFiles
 from .registry import title
 
@@ -32,7 +32,7 @@ def collect_absent() -> Iterator[dict[Path, None]]:
         _absent.reset(token)
 
 
-class Listing:
+class DirectoryCache:
     """Which files a folder tree holds, from one listing a folder: asking for each of 185,604 files takes minutes."""
 
     def __init__(self, root: Path):
@@ -115,8 +115,8 @@ def aligned_index(
     allow_partial: bool = False,
     notes: tuple[str, ...] = (),
     **facts: Any,
-) -> Index:
-    """The Index of pairs that share a row, an id and a place.
+) -> Split:
+    """The Split of pairs that share a row, an id and a place.
 
     Args:
         name: the data set.
@@ -129,7 +129,7 @@ def aligned_index(
         kind: what the roles' coordinates are.
         allow_partial: leave out pairs that are not complete on disk, and note it, where it would be an error.
         notes: what is already to be told.
-        facts: layout, provenance and what else Index takes.
+        facts: layout, provenance and what else Split takes.
 
     Raises:
         DatasetNotFoundError: pairs are missing on disk.
@@ -146,7 +146,7 @@ def aligned_index(
             )
         notes = (*notes, told)
     rows = np.arange(len(kept))
-    return Index(
+    return Split(
         name=name,
         split=split,
         queries=queries.images(root, ids, kept, kind),

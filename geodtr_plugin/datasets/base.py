@@ -18,7 +18,7 @@ from .images import ImageArray, ImageFiles, Images
 from .registry import SPLITS, title
 from .subset import Subset
 
-__all__ = ["ImageArray", "ImageFiles", "Images", "Index", "PairDataset", "Subset", "View", "ViewDataset"]
+__all__ = ["ImageArray", "ImageFiles", "Images", "Split", "PairDataset", "Subset", "View", "ImageDataset"]
 
 
 class View(Protocol):
@@ -29,7 +29,7 @@ class View(Protocol):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Index:
+class Split:
     """One split of a data set; no image has been opened.
 
     Args:
@@ -101,15 +101,15 @@ class Index:
         digest = hashlib.sha256()
         for images in (self.queries, self.references):
             digest.update("\n".join(images.ids).encode() + b"\n\n")
-        truth = [self.truth.positives] if self.truth.neutrals is None else [self.truth.positives, self.truth.neutrals]
+        truth = [self.truth.positives] if self.truth.ignored is None else [self.truth.positives, self.truth.ignored]
         arrays = [self.query_places, self.reference_places, self.pairs]
         arrays += [] if self.truth.groups is None else [self.truth.groups]
         for array in arrays + [half for part in truth for half in (part.values, part.offsets)]:
             digest.update(array.astype("<i8").tobytes() + b"\n\n")
         return digest.hexdigest()[:12]
 
-    def limit(self, n: int) -> Index:
-        """The first n pairs, their images, and the neutrals of their queries; distractors and empty subsets go."""
+    def limit(self, n: int) -> Split:
+        """The first n pairs, their images, and the ignored of their queries; distractors and empty subsets go."""
         if n < 1:
             raise ValueError(f"a data set cannot be limited to {n} pairs")
         if n >= len(self.pairs):
@@ -117,12 +117,12 @@ class Index:
         pairs = self.pairs[:n]
         queries = np.unique(pairs[:, 0])
         truth = self.truth.take(queries)
-        neutrals = [] if truth.neutrals is None else truth.neutrals.values
-        references = np.unique(np.concatenate([pairs[:, 1], as_int64(neutrals)]))
+        ignored = [] if truth.ignored is None else truth.ignored.values
+        references = np.unique(np.concatenate([pairs[:, 1], as_int64(ignored)]))
         note = f"limited to the first {n:,} of {len(self.pairs):,} pairs"
         return replace(replace(self, pairs=pairs).keep(queries, references), notes=(*self.notes, note))
 
-    def keep(self, queries: np.ndarray, references: np.ndarray) -> Index:
+    def keep(self, queries: np.ndarray, references: np.ndarray) -> Split:
         """These queries and references alone, the pairs between them, and what is left of the subsets.
 
         Args:
@@ -161,7 +161,7 @@ class PairDataset(Dataset):
         reference_view: the same for references.
     """
 
-    def __init__(self, index: Index, query_view: View | None = None, reference_view: View | None = None):
+    def __init__(self, index: Split, query_view: View | None = None, reference_view: View | None = None):
         self.index = index
         self.query_view = query_view
         self.reference_view = reference_view
@@ -183,7 +183,7 @@ class PairDataset(Dataset):
         )
 
 
-class ViewDataset(Dataset):
+class ImageDataset(Dataset):
     """Images of one role for inference and testing.
 
     Item i is (image uint8 `[3, h, w]`, label).

@@ -20,8 +20,9 @@ from tqdm import tqdm
 
 from ..utils.cache_folder import cache_root, discard, new_folder, publish, sweep
 from ..utils.errors import DatasetCorruptError, DatasetNotFoundError, UserError
+from ..utils.roles import ROLE_FOLDERS
 from ..utils.seed import one_thread_worker
-from .base import Index, View
+from .base import Split, View
 from .images import Images
 
 log = logging.getLogger("geodtr_plugin")
@@ -62,12 +63,12 @@ class CachedImages(Images):
 
 
 def cached(
-    index: Index,
+    index: Split,
     query_view: View,
     reference_view: View,
     folder: str | os.PathLike[str] | None = None,
     workers: int = 0,
-) -> Index:
+) -> Split:
     """The same index with the images of both roles as they come from their views, read from a cache on disk.
 
     A role that is not there yet is made: in a folder of another name, which is renamed when it is complete, so that an
@@ -86,20 +87,19 @@ def cached(
         DatasetCorruptError: an image is damaged.
     """
     root = cache_root(folder) / "images"
-    requests = [_Request(index, role, view, root) for role, view in zip(_ROLES, (query_view, reference_view))]
+    requests = [_Request(index, role, view, root) for role, view in zip(ROLE_FOLDERS, (query_view, reference_view))]
     missing = [request for request in requests if not request.is_complete()]
     if missing:
         _announce(missing, root)
     return replace(index, **{request.role: request.cached_images(workers) for request in requests})
 
 
-_ROLES = ("queries", "references")
 
 
 class _Request:
     """The images of one role under one view, and the folder where their cache is or will be."""
 
-    def __init__(self, index: Index, role: str, view: View, root: Path):
+    def __init__(self, index: Split, role: str, view: View, root: Path):
         self.role, self.view, self.images = role, view, getattr(index, role)
         self.title = f"{index.name} {index.split} {role}"
         probes = np.unique(np.linspace(0, len(self.images) - 1, PROBES, dtype=np.int64)) if len(self.images) else []

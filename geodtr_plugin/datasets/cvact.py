@@ -17,8 +17,8 @@ import numpy as np
 from ..evaluation.truth import Truth
 from ..utils.errors import DatasetCorruptError, UnknownNameError
 from .act_mat import ActMat, find_act_mat, read_act_mat
-from .aligned import Listing, Role, aligned_index
-from .base import Index
+from .aligned import DirectoryCache, Role, aligned_index
+from .base import Split
 from .locate import data_root, find_folder
 from .near import within
 from .places import label_places
@@ -51,7 +51,7 @@ def load_cvact(
     crop: bool = True,
     allow_partial: bool = False,
     rule: str = "5m",
-) -> Index:
+) -> Split:
     """Reads CVACT's train split, its val split or its test split.
 
     Args:
@@ -76,7 +76,7 @@ def load_cvact(
     mat_path = find_act_mat(looked_in, folder, act_mat)
     mat = read_act_mat(mat_path)
     rows = _rows(mat, name, split)
-    files = Listing(folder)
+    files = DirectoryCache(folder)
     ids, notes = mat.ids[rows].tolist(), ()
     if _NEVER_RELEASED in ids and not files.first(_paths(_PANORAMAS, _NEVER_RELEASED))[1]:
         rows = rows[mat.ids[rows] != _NEVER_RELEASED]
@@ -108,7 +108,7 @@ def _rows(mat: ActMat, name: str, split: str) -> np.ndarray:
     return mat.val_all if name == "cvact-test" else mat.val
 
 
-def _by_rule(index: Index, rule: str) -> Index:
+def _by_rule(index: Split, rule: str) -> Split:
     """The test set with the truth of the rule, which stands in its provenance and its notes."""
     provenance = f"{index.provenance}, {rule} rule"
     if rule == "identity":
@@ -139,7 +139,7 @@ def _role(
     noun: str,
     patterns: Sequence[str],
     ids: Sequence[str],
-    files: Listing,
+    files: DirectoryCache,
     utm: np.ndarray,
     rows: tuple[float, float],
 ) -> Role:

@@ -10,8 +10,8 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from .aligned import Listing, Role, aligned_index
-from .base import Index
+from .aligned import DirectoryCache, Role, aligned_index
+from .base import Split
 from .cvusa_leaks import tell_leaks
 from .cvusa_lists import LISTS, split_list
 from .cvusa_map import PlaceMap, are_numbers, own_places
@@ -23,10 +23,10 @@ _FOLDERS = frozenset({"dataset", "cvpr_subset"})
 
 def load_cvusa(
     name: str, split: str, root: str | os.PathLike[str] | None = None, allow_partial: bool = False
-) -> Index:
+) -> Split:
     """Reads the lists of CVUSA; the truth is by place, because CVUSA holds 1,187 places twice.
 
-    A test split says, as subsets of the Index, which of its queries training has not seen and which the authors'
+    A test split says, as subsets of the Split, which of its queries training has not seen and which the authors'
     cleaned list keeps.
 
     Args:
@@ -43,7 +43,7 @@ def load_cvusa(
     if not are_numbers(ids):
         on_map = None
     at_aerial, at_panorama = (None, None) if on_map is None else on_map.coordinates(ids)
-    files = Listing(folder)
+    files = DirectoryCache(folder)
     found = "unknown" if on_map is None else f"from {on_map.path.relative_to(folder)}"
     index = aligned_index(
         name,

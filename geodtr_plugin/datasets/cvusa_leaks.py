@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from ..utils.errors import DatasetNotFoundError
-from .base import Index
+from .base import Split
 from .cvusa_lists import LISTS, first_of_each, split_list
 from .cvusa_map import LOCATIONS_FROM, PlaceMap, are_numbers
 from .subset import Subset
 
 
 def tell_leaks(
-    index: Index, folder: Path, cleaned: bool, on_map: PlaceMap | None
+    index: Split, folder: Path, cleaned: bool, on_map: PlaceMap | None
 ) -> tuple[tuple[Subset, ...], tuple[str, ...]]:
     """Subsets of a test split without leaks, and notes on what cannot be told.
 
@@ -33,7 +33,7 @@ def tell_leaks(
 
 
 def _not_in_training(
-    index: Index, folder: Path, cleaned: bool, on_map: PlaceMap
+    index: Split, folder: Path, cleaned: bool, on_map: PlaceMap
 ) -> tuple[tuple[Subset, ...], tuple[str, ...]]:
     if not cleaned and not (folder / LISTS["train"]).is_file():
         return (), (f"without {LISTS['train']} nobody can tell which test places training has seen",)
@@ -53,7 +53,7 @@ def _not_in_training(
     return (Subset("not_in_training", what, rows),), ()
 
 
-def _without_later_copies(index: Index) -> Subset:
+def _without_later_copies(index: Split) -> Subset:
     rows = first_of_each(index.query_places)
     what = (
         f"{len(rows):,} of {len(index.queries):,} pairs, queries and references: the cleaned list of the GeoDTR "

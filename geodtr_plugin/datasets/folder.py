@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from ..utils.errors import DatasetNotFoundError, UserError
-from .base import Index
+from .base import Split
 from .folder_csv import Table, read_table
-from .folder_truth import Material, material_of
+from .folder_truth import FolderContents, material_of
 from .images import ImageFiles
 from .registry import FOLDER
 
@@ -31,7 +31,7 @@ def load_folder(
     *,
     radius: float = 25.0,  # metres; what place recognition counts as found, and what GPS in a street is good for
     test_share: float = 0.2,
-) -> Index:
+) -> Split:
     """Reads own data.
 
     Rows `file,lat,lon` name queries and references alike (`queries/a.jpg`, or `a.jpg` for the files of that name in
@@ -94,7 +94,7 @@ def _table_path(folder: Path, split: str) -> tuple[Path, bool]:
     return tables[0], True
 
 
-def _part(material: Material, split: str, test_share: float) -> tuple[Material, str]:
+def _part(material: FolderContents, split: str, test_share: float) -> tuple[FolderContents, str]:
     """The queries of a split: the places in the order of the table, the last of them for the test."""
     _, first, place = np.unique(material.query_places, return_index=True, return_inverse=True)
     order = np.empty(len(first), np.int64)
@@ -118,8 +118,8 @@ def _part(material: Material, split: str, test_share: float) -> tuple[Material, 
 
 
 def _index(
-    name: str, split: str, folder: Path, table: Table, material: Material, radius: float, notes: tuple[str, ...]
-) -> Index:
+    name: str, split: str, folder: Path, table: Table, material: FolderContents, radius: float, notes: tuple[str, ...]
+) -> Split:
     if not len(material.pairs):
         raise UserError(f"{table.path} leaves no pair for {split}. Name more places, or write train.csv and test.csv.")
     rule = f"references within {radius:g} m are right" if table.has_positions else "the pairs that it names are right"
@@ -136,7 +136,7 @@ def _index(
             ("references", material.references, material.at_references),
         )
     ]
-    return Index(
+    return Split(
         name=name,
         split=split,
         queries=files[0],

@@ -13,17 +13,16 @@ from scipy.sparse.csgraph import connected_components
 from ..evaluation.truth import Truth
 from ..utils.errors import DatasetNotFoundError, UserError
 from ..utils.ragged import Ragged
-from .aligned import Listing
+from ..utils.roles import ROLE_FOLDERS
+from .aligned import DirectoryCache
 from .folder_csv import Row, Table
 from .near import nearest, within
 from .places import label_places
 
-_ROLES = ("queries", "references")
-
 
 @dataclass(frozen=True, eq=False)
-class Material:
-    """Everything that an Index needs, before it is split.
+class FolderContents:
+    """Everything that an Split needs, before it is split.
 
     Args:
         queries: paths below the folder queries.
@@ -47,11 +46,11 @@ class Material:
     at_references: np.ndarray | None = None
     notes: tuple[str, ...] = ()
 
-    def with_pairs(self, pairs: np.ndarray) -> Material:
+    def with_pairs(self, pairs: np.ndarray) -> FolderContents:
         """The same with other training pairs."""
         return replace(self, pairs=pairs)
 
-    def of_queries(self, rows: np.ndarray) -> Material:
+    def of_queries(self, rows: np.ndarray) -> FolderContents:
         """Some queries (rising rows) and their pairs against the same references."""
         pairs = self.pairs[np.isin(self.pairs[:, 0], rows)]
         return replace(
@@ -63,7 +62,7 @@ class Material:
             at_queries=None if self.at_queries is None else self.at_queries[rows],
         )
 
-    def of_pairs(self) -> Material:
+    def of_pairs(self) -> FolderContents:
         """The queries and references that pairs name, and no others."""
         part = self.of_queries(np.unique(self.pairs[:, 0]))
         rows = np.unique(part.pairs[:, 1])
@@ -77,21 +76,21 @@ class Material:
         )
 
 
-def material_of(table: Table, folder: Path, radius: float) -> Material:
+def material_of(table: Table, folder: Path, radius: float) -> FolderContents:
     """Reads the rows, and checks that every file that they name is there."""
-    listings = tuple(Listing(folder / role) for role in _ROLES)
+    listings = tuple(DirectoryCache(folder / role) for role in ROLE_FOLDERS)
     return _by_position(table, listings, radius) if table.has_positions else _by_pair(table, listings)
 
 
-def _by_position(table: Table, listings: Sequence[Listing], radius: float) -> Material:
+def _by_position(table: Table, listings: Sequence[DirectoryCache], radius: float) -> FolderContents:
     found: tuple[dict, dict] = ({}, {})
     for row in table.rows:
         position = table.position(row)
         for role, path in _files_of(table, row, listings):
             if path in found[role]:
-                raise table.fault(row, f"names {_ROLES[role]}/{path} for the second time; take one of the lines out.")
+                raise table.fault(row, f"names {ROLE_FOLDERS[role]}/{path} for the second time; take one of the lines out.")
             found[role][path] = position
-    for role, paths in zip(_ROLES, found):
+    for role, paths in zip(ROLE_FOLDERS, found):
         if not paths:
             raise UserError(f"{table.path} gives no position of a file in {role}. Both roles need rows file,lat,lon.")
     (queries, references), (at_queries, at_references) = map(list, found), (np.array([*p.values()]) for p in found)
@@ -108,7 +107,7 @@ def _by_position(table: Table, listings: Sequence[Listing], radius: float) -> Ma
     reference_places = label_places(at_references)
     alone = np.arange(len(queries)) + len(references)  # labels of queries that no reference shows
     notes = () if near.all() else (_tell_alone(int((~near).sum()), len(queries), radius),)
-    return Material(
+    return FolderContents(
         queries,
         references,
         pairs=np.stack([np.flatnonzero(near), closest[near]], axis=1),
@@ -125,10 +124,10 @@ def _tell_alone(count: int, total: int, radius: float) -> str:
     return f"{count:,} of {total:,} queries have no reference within {radius:g} m: they do not train, and fail a test"
 
 
-def _files_of(table: Table, row: Row, listings: Sequence[Listing]) -> list[tuple[int, str]]:
+def _files_of(table: Table, row: Row, listings: Sequence[DirectoryCache]) -> list[tuple[int, str]]:
     """The role and the path of the files that a row stands for."""
     path = row.cells[0]
-    for role, folder in enumerate(_ROLES):
+    for role, folder in enumerate(ROLE_FOLDERS):
         if path.startswith(f"{folder}/"):
             inner = path.removeprefix(f"{folder}/")
             _must_hold(listings[role], inner, table, row, role)
@@ -139,11 +138,11 @@ def _files_of(table: Table, row: Row, listings: Sequence[Listing]) -> list[tuple
     return found
 
 
-def _by_pair(table: Table, listings: Sequence[Listing]) -> Material:
+def _by_pair(table: Table, listings: Sequence[DirectoryCache]) -> FolderContents:
     numbers: tuple[dict, dict] = ({}, {})
     pairs = {}  # keeps the order and drops what is named twice
     for row in table.rows:
-        paths = [path.removeprefix(f"{role}/") for path, role in zip(row.cells, _ROLES)]
+        paths = [path.removeprefix(f"{role}/") for path, role in zip(row.cells, ROLE_FOLDERS)]
         if not paths[1]:
             raise table.fault(row, f"names the query {paths[0]} without a reference.")
         rows = []
@@ -159,7 +158,7 @@ def _by_pair(table: Table, listings: Sequence[Listing]) -> Material:
     linked = np.array(list(pairs), np.int64)
     in_order = linked[np.argsort(linked[:, 0], kind="stable")]
     places = _linked_places(linked, len(queries), len(references))
-    return Material(
+    return FolderContents(
         queries,
         references,
         pairs=linked,
@@ -176,9 +175,9 @@ def _linked_places(pairs: np.ndarray, num_queries: int, num_references: int) -> 
     return connected_components(coo_array(links, shape=(size, size)), directed=False)[1].astype(np.int64)
 
 
-def _must_hold(listing: Listing, path: str, table: Table, row: Row, role: int) -> None:
+def _must_hold(listing: DirectoryCache, path: str, table: Table, row: Row, role: int) -> None:
     if not path or path not in listing:
-        raise _missing(table, row, f"{_ROLES[role]}/{path}", "not there")
+        raise _missing(table, row, f"{ROLE_FOLDERS[role]}/{path}", "not there")
 
 
 def _missing(table: Table, row: Row, path: str, where: str) -> DatasetNotFoundError:

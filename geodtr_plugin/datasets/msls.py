@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from ..utils.errors import DatasetCorruptError, DatasetNotFoundError, UnknownNameError
-from .aligned import Listing
-from .base import Index
+from .aligned import DirectoryCache
+from .base import Split
 from .locate import data_root, find_folder, how_to_get
 from .near import within
 from .photos import Photos, check_released, listed_photos
@@ -37,7 +37,7 @@ def load_msls(
     root: str | os.PathLike[str] | None = None,
     queries: str = "auto",
     allow_partial: bool = False,
-) -> Index:
+) -> Split:
     """Reads the tables of the val split, or the names of files that say where they were taken. Panoramas are left out.
 
     Args:
@@ -103,7 +103,7 @@ def _read_cities(name: str, folder: Path, official: bool) -> tuple[Photos, Photo
     if official:
         found = within(at_asked, at, FOUND_WITHIN, "metres").counts() > 0
         asked, at_asked = [path for path, kept in zip(asked, found) if kept], at_asked[found]
-    files = Listing(folder)
+    files = DirectoryCache(folder)
     return listed_photos(files, ("{}",), asked, at_asked), listed_photos(files, ("{}",), paths, at)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..utils.errors import DatasetNotFoundError
-from .aligned import Listing
+from .aligned import DirectoryCache
 from .images import ImageFiles
 from .locate import how_to_get
 from .registry import title
@@ -54,7 +54,7 @@ class Photos:
 
 
 def listed_photos(
-    files: Listing,
+    files: DirectoryCache,
     homes: Sequence[str],
     names: Sequence[str],
     at: np.ndarray,

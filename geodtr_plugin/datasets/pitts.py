@@ -10,8 +10,8 @@ import os
 from pathlib import Path, PurePosixPath
 
 from ..utils.errors import UnknownNameError
-from .aligned import Listing
-from .base import Index
+from .aligned import DirectoryCache
+from .base import Split
 from .dbstruct import read_dbstruct
 from .locate import data_root, find_folder
 from .photos import Photos, check_released, listed_photos
@@ -39,7 +39,7 @@ def load_pitts(
     root: str | os.PathLike[str] | None = None,
     part: str = "test",
     allow_partial: bool = False,
-) -> Index:
+) -> Split:
     """Reads the lists of Pittsburgh, or the names of files that say where they were taken.
 
     Args:
@@ -79,7 +79,7 @@ def load_pitts(
 
 def _listed(folder: Path, path: Path) -> tuple[Photos, Photos]:
     """Queries and references of a list, each where it is found."""
-    struct, files = read_dbstruct(path), Listing(folder)
+    struct, files = read_dbstruct(path), DirectoryCache(folder)
     roles = (_QUERIES, struct.queries, struct.at_queries), (_REFERENCES, struct.references, struct.at_references)
     return tuple(
         listed_photos(

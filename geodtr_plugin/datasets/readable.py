@@ -10,11 +10,11 @@ from tqdm import tqdm
 
 from ..utils.errors import DatasetCorruptError
 from ..utils.seed import one_thread_worker
-from .base import Index
+from .base import Split
 from .images import Images
 
 
-def readable(index: Index, workers: int = 0) -> tuple[Index, list[str]]:
+def readable(index: Split, workers: int = 0) -> tuple[Split, list[str]]:
     """Decodes every image once, and leaves out what cannot be decoded.
 
     Pairs go with either of their images. A query goes too when none of its positives is left, since it could only be
@@ -68,7 +68,7 @@ class _Attempts(Dataset):
         return i, None
 
 
-def _faults(index: Index, role: str, workers: int) -> dict[int, str]:
+def _faults(index: Split, role: str, workers: int) -> dict[int, str]:
     """The damaged images of a role, and what is wrong with each."""
     attempts, faults = _Attempts(getattr(index, role)), {}
     loader = DataLoader(

@@ -10,11 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ..utils.roles import SPLITS
+
 if TYPE_CHECKING:
-    from .base import Index
-
-SPLITS = ("train", "test")
-
+    from .base import Split
 
 @dataclass(frozen=True)
 class DatasetFacts:
@@ -192,7 +191,7 @@ DATASETS: dict[str, DatasetFacts] = {
 
 
 def list_datasets() -> list[str]:
-    """The names that `load_index` knows; `folder:PATH` stands for own data besides."""
+    """The names that `load_split` knows; `folder:PATH` stands for own data besides."""
     return list(DATASETS)
 
 
@@ -221,7 +220,7 @@ def title(name: str) -> str:
     return DATASETS[name].title if name in DATASETS else name
 
 
-def load_index(name: str, split: str, root: str | None = None, **options: Any) -> Index:
+def load_split(name: str, split: str, root: str | None = None, **options: Any) -> Split:
     """Finds a data set on disk (or renders it) and reads its lists.
 
     Args:
@@ -241,7 +240,7 @@ def load_index(name: str, split: str, root: str | None = None, **options: Any) -
     return loader(name, split, root=root, **options)
 
 
-def loader_of(name: str) -> Callable[..., Index]:
+def loader_of(name: str) -> Callable[..., Split]:
     """The function behind a name; its further parameters are the data set's options.
 
     Raises:

@@ -10,7 +10,7 @@ import numpy as np
 from ..evaluation.truth import Truth
 from ..utils.errors import DatasetCorruptError, DatasetNotFoundError, UserError
 from ..utils.ragged import Ragged
-from .base import Index
+from .base import Split
 from .near import distances, within
 from .photos import Photos, tell_missing
 from .places import label_places
@@ -34,8 +34,8 @@ def street_index(
     nms: bool = False,
     notes: tuple[str, ...] = (),
     **facts: Any,
-) -> Index:
-    """The Index of a place recognition set.
+) -> Split:
+    """The Split of a place recognition set.
 
     In training, right are the references within 10 m, and a pair is a query and the nearest of them; queries without
     one do not train. In testing, right are those within 25 m, and a query without one stays, as a miss.
@@ -49,7 +49,7 @@ def street_index(
         allow_partial: leave out photos that are not on disk, and note it, where it would be an error.
         nms: rank panoramas in place of views: of each only the most similar view stands in a ranking.
         notes: what is already to be told.
-        facts: layout, provenance and what else Index takes.
+        facts: layout, provenance and what else Split takes.
 
     Raises:
         DatasetNotFoundError: photos are missing on disk.
@@ -77,7 +77,7 @@ def street_index(
     if nms:
         groups = _panoramas(references, folder)
         notes = (*notes, _tell_nms(groups))
-    return Index(
+    return Split(
         name=name,
         split=split,
         queries=queries.files(folder),

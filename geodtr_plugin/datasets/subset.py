@@ -12,7 +12,7 @@ from ..utils.ragged import as_int64
 
 @dataclass(frozen=True, eq=False)
 class Subset:
-    """Some queries of an Index, asked against its whole gallery or a part of it.
+    """Some queries of an Split, asked against its whole gallery or a part of it.
 
     Args:
         name: how results call it, such as "not_in_training".

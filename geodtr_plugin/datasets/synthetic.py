@@ -9,7 +9,7 @@ import numpy as np
 from ..evaluation.truth import Truth
 from ..utils.errors import UnknownNameError
 from ..worlds import World, list_worlds, load_world
-from .base import Index
+from .base import Split
 from .images import ImageArray
 
 COUNTS = {"train": 1500, "test": 500}  # panoramas of each split: a laptop renders a thousand in about five seconds
@@ -28,7 +28,7 @@ def load_synthetic(
     seed: int = 0,
     realism: float = 1.0,
     cache_dir: str | os.PathLike | None = None,
-) -> Index:
+) -> Split:
     """One split of a synthetic world, rendered on first use.
 
     Args:
@@ -53,12 +53,12 @@ def load_synthetic(
     return _to_index(name, split, world)
 
 
-def _to_index(name: str, split: str, world: World) -> Index:
+def _to_index(name: str, split: str, world: World) -> Split:
     """Every tile is a place of its own; a panorama belongs to the place of its positive tile."""
     positive = np.array(world.truth[:, 0])
     offset = world.spec.offset
-    neutrals = np.array(world.truth[:, 1:]) if offset else None
-    return Index(
+    ignored = np.array(world.truth[:, 1:]) if offset else None
+    return Split(
         name=name,
         split=split,
         queries=ImageArray(world.panoramas, world.query_names, world.query_positions, "metres"),
@@ -66,7 +66,7 @@ def _to_index(name: str, split: str, world: World) -> Index:
         pairs=np.stack([np.arange(len(positive)), positive], axis=1),
         query_places=positive,
         reference_places=np.arange(len(world.aerials)),
-        truth=Truth.from_lists(positive[:, None], neutrals),
+        truth=Truth.from_lists(positive[:, None], ignored),
         layout="rendered",
         percent_rounding="floor_plus_one" if offset else "floor",
         centred=not offset,

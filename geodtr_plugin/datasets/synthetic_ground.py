@@ -9,7 +9,7 @@ import numpy as np
 from ..evaluation.truth import Truth
 from ..utils.errors import UnknownNameError
 from ..worlds import Drives, list_worlds, load_drives
-from .base import Index
+from .base import Split
 from .images import ImageArray
 from .near import within
 from .street_views import KS
@@ -33,7 +33,7 @@ def load_ground(
     seed: int = 0,
     realism: float = 1.0,
     cache_dir: str | os.PathLike | None = None,
-) -> Index:
+) -> Split:
     """One split of two drives through a synthetic world, rendered on first use.
 
     Six references show every place, each 90 degrees wide. A query shows it at another hour, from 1 to 8 m away, looking
@@ -58,7 +58,7 @@ def load_ground(
     )  # fmt: skip
     pairs = alike(drives)
     places = np.repeat(np.arange(len(pairs)), len(drives.reference_views) // len(pairs))
-    return Index(
+    return Split(
         name=name,
         split=split,
         queries=ImageArray(drives.query_views, drives.names("query"), drives.query_positions, "metres"),

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .aligned import Listing
-from .base import Index
+from .aligned import DirectoryCache
+from .base import Split
 from .dbstruct import read_dbstruct
 from .locate import data_root, find_folder
 from .photos import Photos, check_released, listed_photos
@@ -29,7 +29,7 @@ _REMEDY = "The list is not with the photos, but in netvlad_v100_datasets.tar.gz.
 
 def load_tokyo247(
     name: str, split: str, root: str | os.PathLike[str] | None = None, nms: bool = True, allow_partial: bool = False
-) -> Index:
+) -> Split:
     """Reads the list of Tokyo 24/7, or the names of files that say where they were taken.
 
     A panorama is released as twelve views. As the authors count, the twelve stand in a ranking once, at the place of
@@ -68,7 +68,7 @@ def load_tokyo247(
 
 def _listed(folder: Path, path: Path) -> tuple[Photos, Photos]:
     """Queries and references of the list; it names .jpg where the references were released as .png."""
-    struct, files = read_dbstruct(path), Listing(folder)
+    struct, files = read_dbstruct(path), DirectoryCache(folder)
     panoramas = [name.rpartition("/")[0] for name in struct.references]  # a folder each
     return (
         listed_photos(files, _QUERIES, struct.queries, struct.at_queries),

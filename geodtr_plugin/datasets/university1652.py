@@ -17,8 +17,8 @@ import numpy as np
 
 from ..evaluation.truth import Truth
 from ..utils.errors import DatasetNotFoundError
-from .aligned import Listing
-from .base import Index
+from .aligned import DirectoryCache
+from .base import Split
 from .buildings import Buildings
 from .locate import data_root, find_folder
 from .registry import title
@@ -39,7 +39,7 @@ _NEARLY_ALL = 0.9
 
 def load_university1652(
     name: str, split: str, root: str | os.PathLike[str] | None = None, allow_partial: bool = False
-) -> Index:
+) -> Split:
     """Lists the folders of University-1652; a place is a building, and every image of it in the gallery is right.
 
     Args:
@@ -82,9 +82,9 @@ def load_university1652(
     return replace(index, total_pairs=len(index.pairs) + without_partner + len(lost))
 
 
-def _index(name: str, split: str, folder: Path, queries: Buildings, references: Buildings, **facts: Any) -> Index:
+def _index(name: str, split: str, folder: Path, queries: Buildings, references: Buildings, **facts: Any) -> Split:
     truth = Truth.from_labels(queries.labels(), references.labels())
-    return Index(
+    return Split(
         name=name,
         split=split,
         queries=queries.files(folder),
@@ -116,7 +116,7 @@ def _pairs(truth: Truth, queries: Buildings, references: Buildings, every: bool)
 def _missing(folder: Path, role: Buildings, others: Iterable[str]) -> list[str]:
     """The files that are not on disk, as far as the other buildings, and the other role's, show it."""
     paths = role.usual(others)
-    return [path for path, there in zip(paths, Listing(folder).holds(paths)) if not there]
+    return [path for path, there in zip(paths, DirectoryCache(folder).holds(paths)) if not there]
 
 
 def _shortages(*roles: Buildings) -> list[str]:

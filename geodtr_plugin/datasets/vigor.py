@@ -16,8 +16,8 @@ import numpy as np
 from ..evaluation.truth import Truth
 from ..utils.errors import DatasetNotFoundError
 from ..utils.ragged import Ragged
-from .aligned import Listing
-from .base import Index
+from .aligned import DirectoryCache
+from .base import Split
 from .images import ImageFiles
 from .locate import data_root, find_folder
 from .registry import title
@@ -60,7 +60,7 @@ def load_vigor(
     root: str | os.PathLike[str] | None = None,
     labels: str = "auto",
     allow_partial: bool = False,
-) -> Index:
+) -> Split:
     """Reads the lists of VIGOR. A place is a tile: two panoramas with the same positive tile are one place.
 
     The gallery is every tile of the split's cities, also in training, where the pairs use a part of them.
@@ -95,7 +95,7 @@ def _count(lists: Sequence[CityLists], label_list: str) -> tuple[str, ...]:
 
 def _index(
     name: str, split: str, folder: Path, lists: Sequence[CityLists], notes: tuple[str, ...], allow_partial: bool
-) -> Index:
+) -> Split:
     """One gallery out of the cities' tiles, in the order of the cities and of their lists."""
     panoramas = _Role(folder, _PANORAMAS, ".jpg", {one.city: one.panoramas for one in lists})
     tiles = _Role(folder, _TILES, ".png", {one.city: one.tiles for one in lists})
@@ -110,7 +110,7 @@ def _index(
         raise DatasetNotFoundError(f"{missing} Extract or copy the rest, or add --allow-partial to go on without them.")
     truth = Truth(_same_length(shown_by[:, :1]), _same_length(shown_by[:, 1:]))
     truth = truth.take(queries).keep_references(references, len(tiles.paths))
-    return Index(
+    return Split(
         name=name,
         split=split,
         queries=panoramas.images(folder, queries, np.concatenate([one.positions for one in lists])),
@@ -143,7 +143,7 @@ class _Role:
         self.paths: list[str] = []
         present: list[bool] = []
         for city in names:
-            files = Listing(folder)
+            files = DirectoryCache(folder)
             starts = [f"{home.format(city=city)}/" for home in homes]
             # A file that is nowhere is told as missing from the first of them, which must be one that is there.
             starts.sort(key=lambda start: not (folder / start).is_dir())

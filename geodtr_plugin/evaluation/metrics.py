@@ -62,7 +62,7 @@ def summarise(
         bootstrap: samples for `recall_at_1_low` and `recall_at_1_high`; 0 leaves these two out.
 
     Returns:
-        `recall_at_K` for every K, `recall_at_1_percent`, `hit_rate` (neutrals taken out of the gallery; equals
+        `recall_at_K` for every K, `recall_at_1_percent`, `hit_rate` (ignored taken out of the gallery; equals
         `recall_at_1` if there are none), `median_rank` (1 is the top), `mean_reciprocal_rank`, the 95 % interval, and
         the counts `num_queries`, `num_references`, `k_at_1_percent`.
     """
@@ -105,8 +105,8 @@ def recall_at_one_percent(ranks: Ranks, rounding: str) -> float:
 
 
 def hit_rate(ranks: Ranks) -> float:
-    """Share of queries whose first reference, neutrals aside, is right (VIGOR's hit rate as its code counts it)."""
-    return float(np.mean(ranks.found & (ranks.without_neutrals < 1)))
+    """Share of queries whose first reference, ignored aside, is right (VIGOR's hit rate as its code counts it)."""
+    return float(np.mean(ranks.found & (ranks.without_ignored < 1)))
 
 
 def median_rank(ranks: Ranks) -> float:

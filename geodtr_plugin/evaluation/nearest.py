@@ -1,6 +1,8 @@
-"""The most similar references of every query, found tile by tile in bounded memory."""
+"""The most similar references of every query by brute force, tile by tile in bounded memory."""
 
 from __future__ import annotations
+
+import warnings
 
 import numpy as np
 import torch
@@ -18,77 +20,109 @@ def most_similar(
     query: Tensor | np.ndarray,
     reference: Tensor | np.ndarray,
     count: int,
+    *,
     candidates: np.ndarray | None = None,
     left_out: Ragged | None = None,
-) -> np.ndarray:
-    """The references of highest cosine similarity to each query, computed in float32 where `query` is.
+    normalised: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the references of highest cosine similarity to each query, in float32, computed where `query` is.
 
     Args:
         query: `[N, D]`, any floating type, any norm. A row with NaN or infinity has no neighbours.
-        reference: `[M, D]`, likewise. A row with NaN or infinity is nobody's neighbour.
+        reference: `[M, D]`, likewise; may be a memory map. A row with NaN or infinity is nobody's neighbour.
         count: neighbours to find.
         candidates: the references to choose from, distinct rows `[C]`; None: all.
         left_out: per query, references that it must not find.
+        normalised: a promise that all rows are finite and of unit norm, which saves a pass over them.
 
     Returns:
-        int32 `[N, count]`, rows of `reference`, most similar first; -1 where there are no more.
+        Similarities float32 `[N, count]`, most similar first and equals by their row, and rows of `reference`
+        int64 `[N, count]`. Where there are no more: -infinity and -1.
+
+    Raises:
+        ValueError: the embeddings are not of one space.
     """
-    query, reference = torch.as_tensor(query).detach(), torch.as_tensor(reference).detach()
+    query, reference = _tensor(query), _tensor(reference)
     if query.ndim != 2 or reference.ndim != 2 or query.shape[1] != reference.shape[1]:
         shapes = f"{list(query.shape)} and {list(reference.shape)}"
         raise ValueError(f"embeddings of one space are [N, D] and [M, D], not {shapes}")
-    asking, found = finite_rows(query), finite_rows(reference)
+    asking, known = (np.arange(len(x)) if normalised else finite_rows(x) for x in (query, reference))
     if candidates is not None:
-        found = np.intersect1d(found, as_int64(candidates))
+        known = np.intersect1d(known, as_int64(candidates))
     if left_out is not None:
-        left_out = left_out.take(asking).renumbered(_positions(found, len(reference)))
+        left_out = left_out.take(asking).renumbered(_positions(known, len(reference)))
     best = _Best(len(asking), count, query.device)
     with plain_float32(query.device):
-        for left in range(0, len(found), COLUMNS):
-            columns = slice(left, min(left + COLUMNS, len(found)))
-            units = _units(reference, found[columns], query.device)
+        for left in range(0, len(known), COLUMNS):
+            columns = slice(left, min(left + COLUMNS, len(known)))
+            units = _units(reference, known[columns], query.device, normalised)
             for top in range(0, len(asking), ROWS):
                 rows = slice(top, min(top + ROWS, len(asking)))
-                tile = _units(query, asking[rows], query.device) @ units.T
+                tile = _units(query, asking[rows], query.device, normalised) @ units.T
                 if left_out is not None:
                     _leave_out(tile, left_out.take(rows), columns)
                 best.add(rows, tile, columns.start)
-    table = np.full((len(query), count), -1, np.int32)
-    table[asking] = best.mapped(found)
-    return table
+    similarities = np.full((len(query), count), -np.inf, np.float32)
+    table = np.full((len(query), count), -1, np.int64)
+    similarities[asking] = best.values.cpu().numpy()
+    table[asking] = np.append(known, -1)[best.columns.cpu().numpy()]  # column -1 is the last
+    return similarities, table
 
 
 def finite_rows(embeddings: Tensor) -> np.ndarray:
-    """The rows of `[N, D]` that hold neither NaN nor infinity, int64, rising."""
+    """Return the rows of `[N, D]` that hold neither NaN nor infinity, int64, rising."""
     blocks = [embeddings[top : top + ROWS].isfinite().all(dim=1) for top in range(0, len(embeddings), ROWS)]
     return torch.cat(blocks).nonzero()[:, 0].cpu().numpy() if blocks else np.empty(0, np.int64)
 
 
 class _Best:
-    """The highest similarities of every row so far, and their columns."""
+    """The highest similarities `[n, count]` of every row so far, and their columns; -infinity and -1 where none is."""
 
     def __init__(self, rows: int, count: int, device: torch.device):
         self.values = torch.full((rows, count), -torch.inf, device=device)
-        self.columns = torch.full((rows, count), -1, dtype=torch.int32, device=device)
+        self.columns = torch.full((rows, count), -1, dtype=torch.int64, device=device)
 
     def add(self, rows: slice, tile: Tensor, first: int) -> None:
-        """Takes in the similarities `[n, c]` of some rows to the columns from `first` on."""
+        """Take in the similarities `[n, c]` of some rows to the columns from `first` on."""
         count = self.values.shape[1]
-        values, at = tile.topk(min(count, tile.shape[1]), dim=1)
+        values, at = _top(tile, min(count, tile.shape[1]))
+        columns = torch.where(values == -torch.inf, -1, at + first)
         values = torch.cat([self.values[rows], values], dim=1)
-        columns = torch.cat([self.columns[rows], at.int() + first], dim=1)
-        self.values[rows], order = values.topk(count, dim=1)
-        self.columns[rows] = columns.gather(1, order)
-
-    def mapped(self, names: np.ndarray) -> np.ndarray:
-        """Names of the columns, `[rows, count]`, -1 for those that were left out."""
-        columns = torch.where(self.values == -torch.inf, -1, self.columns).cpu().numpy()
-        return np.append(names, -1)[columns]  # column -1 is the last
+        columns = torch.cat([self.columns[rows], columns], dim=1)
+        # equals stay in the order of their columns: earlier tiles come first
+        values, order = values.sort(dim=1, descending=True, stable=True)
+        self.values[rows], self.columns[rows] = values[:, :count], columns.gather(1, order)[:, :count]
 
 
-def _units(embeddings: Tensor, rows: np.ndarray, device: torch.device) -> Tensor:
-    picked = embeddings[torch.from_numpy(rows).to(embeddings.device)]
-    return normalize(picked.to(device, torch.float32), dim=1)
+def _top(tile: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the `count` highest of each row, highest first, and their columns; among equals the lower column."""
+    values, at = tile.topk(count, dim=1)
+    lowest = values[:, -1:]
+    # topk takes any of the equals at its lower end
+    passed_over = (tile == lowest).sum(dim=1) > (values == lowest).sum(dim=1)
+    tied = (passed_over & (lowest[:, 0] > -torch.inf)).nonzero()[:, 0]
+    if len(tied):
+        ordered = tile[tied].sort(dim=1, descending=True, stable=True)
+        values[tied], at[tied] = ordered.values[:, :count], ordered.indices[:, :count]
+    at, order = at.sort(dim=1)
+    values, order = values.gather(1, order).sort(dim=1, descending=True, stable=True)
+    return values, at.gather(1, order)
+
+
+def _tensor(embeddings: Tensor | np.ndarray) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of memory maps that cannot be written to; nothing is
+        return torch.as_tensor(embeddings).detach()
+
+
+def _units(embeddings: Tensor, rows: np.ndarray, device: torch.device, normalised: bool) -> Tensor:
+    """Return rows `[n]`, rising, as unit vectors on the device; consecutive ones without a copy if they are that."""
+    if len(rows) and rows[-1] - rows[0] + 1 == len(rows):
+        picked = embeddings[int(rows[0]) : int(rows[-1]) + 1]
+    else:
+        picked = embeddings[torch.from_numpy(rows).to(embeddings.device)]
+    picked = picked.to(device, torch.float32)
+    return picked if normalised else normalize(picked, dim=1)
 
 
 def _leave_out(tile: Tensor, left_out: Ragged, columns: slice) -> None:
@@ -98,7 +132,7 @@ def _leave_out(tile: Tensor, left_out: Ragged, columns: slice) -> None:
 
 
 def _positions(rows: np.ndarray, num: int) -> np.ndarray:
-    """Where each of 0 ... num - 1 stands in `rows`, -1 for those that do not."""
+    """Return where each of 0 ... num - 1 stands in `rows`, -1 for those that do not."""
     positions = np.full(num, -1, np.int64)
     positions[rows] = np.arange(len(rows))
     return positions

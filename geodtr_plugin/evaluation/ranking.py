@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -28,22 +29,33 @@ class Ranks:
 
     Args:
         plain: int64 `[N]`, references that beat the best positive; positives do not compete with each other.
-        without_neutrals: int64 `[N]`, the same with the query's neutrals taken out of the gallery.
+        without_ignored: int64 `[N]`, the same with the query's ignored taken out of the gallery.
         found: bool `[N]`, whether the gallery holds a positive at all; where not, both ranks are `num_references`.
+        similarity: float64 `[N]`, cosine of the best positive; infinite where there is none.
         num_references: size of the gallery; where the truth has groups, the number of groups, which are what is ranked.
     """
 
     plain: np.ndarray
-    without_neutrals: np.ndarray
+    without_ignored: np.ndarray
     found: np.ndarray
+    similarity: np.ndarray
     num_references: int
 
     def __len__(self) -> int:
         return len(self.plain)
 
+    @classmethod
+    def joined(cls, parts: Sequence[Ranks]) -> Ranks:
+        """Return the ranks of consecutive parts of the queries."""
+        names = ("plain", "without_ignored", "found", "similarity")
+        columns = (np.concatenate([getattr(part, name) for part in parts]) for name in names)
+        return cls(*columns, parts[0].num_references)
+
     def take(self, rows: np.ndarray) -> Ranks:
         """The ranks of some queries (indices or a mask)."""
-        return Ranks(self.plain[rows], self.without_neutrals[rows], self.found[rows], self.num_references)
+        return Ranks(
+            self.plain[rows], self.without_ignored[rows], self.found[rows], self.similarity[rows], self.num_references
+        )
 
 
 @torch.no_grad()
@@ -96,9 +108,10 @@ def rank_queries(
             height = max(1, min(height, CPU_BYTES // (4 * pairs.num_groups)))
         without = _count_all(queries, references, threshold, pairs, (height, width), progress)
         neutral = _count_neutrals(queries, references, threshold, pairs)
-    found = np.isfinite(best.cpu().numpy())
+    similarity = best.cpu().numpy()
+    found = np.isfinite(similarity)
     num = len(references) if pairs.groups is None else pairs.num_groups
-    return Ranks(np.where(found, without + neutral, num), np.where(found, without, num), found, num)
+    return Ranks(np.where(found, without + neutral, num), np.where(found, without, num), found, similarity, num)
 
 
 def tile_shape(size: int, buffer_bytes: int) -> tuple[int, int]:
@@ -114,7 +127,7 @@ def tile_shape(size: int, buffer_bytes: int) -> tuple[int, int]:
 
 
 class _Pairs:
-    """(query, reference) index pairs of a truth, sorted by query: positives, neutrals, and all that do not compete.
+    """(query, reference) index pairs of a truth, sorted by query: positives, ignored, and all that do not compete.
 
     With groups, also `groups` (numbers from 0, `[M]`), their number, and `mates`: references that are not right in
     groups that hold a right one.
@@ -126,10 +139,10 @@ class _Pairs:
 
         themselves = np.arange(len(truth)) * (num_references + 1) if ref_includes_query else np.empty(0, np.int64)
         positives = np.setdiff1d(keys(truth.positives), themselves, assume_unique=True)
-        neutrals = np.empty(0, np.int64)
-        if truth.neutrals is not None:
-            neutrals = np.setdiff1d(keys(truth.neutrals), np.concatenate([positives, themselves]))
-        left_out = np.sort(np.concatenate([positives, neutrals, themselves]))
+        ignored = np.empty(0, np.int64)
+        if truth.ignored is not None:
+            ignored = np.setdiff1d(keys(truth.ignored), np.concatenate([positives, themselves]))
+        left_out = np.sort(np.concatenate([positives, ignored, themselves]))
         self.groups, self.num_groups, mates = None, 0, np.empty(0, np.int64)
         if truth.groups is not None:
             names, numbers = np.unique(truth.groups, return_inverse=True)
@@ -139,9 +152,9 @@ class _Pairs:
             members = group(numbers.reshape(-1), asked[1])
             every = np.repeat(asked[0], members.counts()) * num_references + members.values
             mates = np.setdiff1d(every, left_out)
-        self.positives, self.neutrals, self.left_out, self.mates = (
+        self.positives, self.ignored, self.left_out, self.mates = (
             tuple(map(torch.from_numpy, np.divmod(part, num_references)))
-            for part in (positives, neutrals, left_out, mates)
+            for part in (positives, ignored, left_out, mates)
         )
 
 
@@ -171,8 +184,8 @@ def _best_mates(query: Vectors, reference: Vectors, pairs: _Pairs) -> Tensor:
 
 
 def _count_neutrals(query: Vectors, reference: Vectors, threshold: Tensor, pairs: _Pairs) -> np.ndarray:
-    """Number of each query's neutrals that reach its threshold, int64 `[N]`."""
-    rows, columns = (part.to(query.device) for part in pairs.neutrals)
+    """Number of each query's ignored that reach its threshold, int64 `[N]`."""
+    rows, columns = (part.to(query.device) for part in pairs.ignored)
     reach = pair_similarities(query, rows, reference, columns) >= threshold[rows]
     return np.bincount(rows[reach].cpu().numpy(), minlength=len(query))
 

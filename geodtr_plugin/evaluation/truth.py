@@ -18,23 +18,23 @@ class Truth:
 
     Args:
         positives: per query, indices into the gallery. A query without any can never be answered.
-        neutrals: per query, indices into the gallery that the hit rate leaves out (VIGOR's semi-positives).
+        ignored: per query, indices into the gallery that the hit rate leaves out (VIGOR's semi-positives).
         groups: per reference, an integer `[M]`: references of one group (the views cut from one panorama) stand in a
             ranking once, at the place of the most similar of them, which also decides whether the group is right. In
             Tokyo 24/7 this is called spatial non-maximum suppression. None: every reference stands for itself.
     """
 
     positives: Ragged
-    neutrals: Ragged | None = None
+    ignored: Ragged | None = None
     groups: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.groups is not None:
             object.__setattr__(self, "groups", as_int64(self.groups))
-            if self.neutrals is not None:
-                raise ValueError("a truth has neutrals or groups of references, not both")
-        if self.neutrals is not None and len(self.neutrals) != len(self.positives):
-            raise ValueError(f"{len(self.positives)} queries have positives, {len(self.neutrals)} have neutrals")
+            if self.ignored is not None:
+                raise ValueError("a truth has ignored or groups of references, not both")
+        if self.ignored is not None and len(self.ignored) != len(self.positives):
+            raise ValueError(f"{len(self.positives)} queries have positives, {len(self.ignored)} have ignored")
 
     @classmethod
     def diagonal(cls, n: int) -> Truth:
@@ -43,10 +43,10 @@ class Truth:
 
     @classmethod
     def from_lists(
-        cls, positives: Iterable[Sequence[int]], neutrals: Iterable[Sequence[int]] | None = None
+        cls, positives: Iterable[Sequence[int]], ignored: Iterable[Sequence[int]] | None = None
     ) -> Truth:
         """One sequence of gallery indices a query."""
-        return cls(Ragged.from_lists(positives), None if neutrals is None else Ragged.from_lists(neutrals))
+        return cls(Ragged.from_lists(positives), None if ignored is None else Ragged.from_lists(ignored))
 
     @classmethod
     def from_labels(cls, query_labels: Sequence[int], reference_labels: Sequence[int]) -> Truth:
@@ -54,7 +54,7 @@ class Truth:
 
         Args:
             query_labels: integers `[N]` or `[N, 1 + S]`: the positive label, then semi-positive labels, which become
-                neutrals. -1 stands for none.
+                ignored. -1 stands for none.
             reference_labels: integers `[M]`; -1 is a reference that no query can ask for.
         """
         queries, references = as_int64(query_labels), as_int64(reference_labels)
@@ -74,22 +74,22 @@ class Truth:
 
     def take(self, rows: Sequence[int] | np.ndarray | slice) -> Truth:
         """The truth of a subset of the queries, against the same gallery."""
-        neutrals = None if self.neutrals is None else self.neutrals.take(rows)
-        return Truth(self.positives.take(rows), neutrals, self.groups)
+        ignored = None if self.ignored is None else self.ignored.take(rows)
+        return Truth(self.positives.take(rows), ignored, self.groups)
 
     def keep_references(self, references: Sequence[int], num_references: int) -> Truth:
         """The truth of the same queries against `references` alone (a list of distinct gallery indices)."""
         new_numbers = np.full(num_references, -1, np.int64)
         new_numbers[as_int64(references)] = np.arange(len(references))
-        neutrals = None if self.neutrals is None else self.neutrals.renumbered(new_numbers)
+        ignored = None if self.ignored is None else self.ignored.renumbered(new_numbers)
         groups = None if self.groups is None else self.groups[as_int64(references)]
-        return Truth(self.positives.renumbered(new_numbers), neutrals, groups)
+        return Truth(self.positives.renumbered(new_numbers), ignored, groups)
 
     def check(self, num_references: int) -> None:
         """Raises ValueError unless all indices are in the gallery and no query names a reference twice."""
         if self.groups is not None and self.groups.shape != (num_references,):
             raise ValueError(f"groups must be [{num_references}], one a reference, not {list(self.groups.shape)}")
-        both = [part for part in (self.positives, self.neutrals) if part is not None]
+        both = [part for part in (self.positives, self.ignored) if part is not None]
         rows = np.concatenate([part.rows() for part in both])
         values = np.concatenate([part.values for part in both])
         outside = (values < 0) | (values >= num_references)
@@ -101,7 +101,7 @@ class Truth:
         pairs, counts = np.unique(np.stack([rows, values]), axis=1, return_counts=True)
         if (counts > 1).any():
             row, value = pairs[:, np.argmax(counts > 1)]
-            raise ValueError(f"the truth of query {row} names reference {value} twice, positives and neutrals together")
+            raise ValueError(f"the truth of query {row} names reference {value} twice, positives and ignored together")
 
 
 def _matches(labels: np.ndarray, references: np.ndarray, but: np.ndarray | None = None) -> Ragged:

@@ -1,9 +1,12 @@
-"""From a recipe to a run to results: what `benchmarks/run.py` and the console script call.
+"""One run: from settings to parts to training to results.
 
 `settings` turns the words of a command line into a `RunConfig`, `run` does it, `resume` goes on after an interruption.
 """
 
 from __future__ import annotations
+
+import shlex
+from typing import Any
 
 from .config import RunConfig
 
@@ -11,23 +14,33 @@ __all__ = ["RunConfig", "resume", "run", "settings"]
 
 
 def settings(words: str) -> RunConfig:
-    """What `benchmarks/run.py` would do if it were called with these words."""
-    import shlex
+    """Return what `benchmarks/run.py` would do if it were called with these words.
 
-    from .settings import parse_run
+    Raises:
+        UserError: the words cannot be understood, or do not go together.
+    """
+    from .options import parse_run
 
     return parse_run(shlex.split(words))[0]
 
 
-def run(config: RunConfig) -> dict:
-    """Train and test; returns the content of results.json."""
+def run(config: RunConfig) -> dict[str, Any]:
+    """Train and test; return the content of results.json.
+
+    Raises:
+        UserError: what is asked for is not there, or does not go together.
+    """
     from . import runner
 
     return runner.run(config)
 
 
-def resume(path: str) -> dict:
-    """Go on with the interrupted run in a folder."""
+def resume(path: str) -> dict[str, Any]:
+    """Go on with the interrupted run in a folder; return the content of results.json.
+
+    Raises:
+        UserError: there is no run in it, or nothing to go on from.
+    """
     from . import runner
 
     return runner.resume(path)

@@ -47,7 +47,8 @@ def _try(trainer: CrossViewTrainer, network: torch.nn.Module, pairs: int) -> Non
     trunk, trainer.models["trunk"] = trainer.models["trunk"], network
     try:
         network.train()
-        found = trainer.embed(*trainer.prepare(*batch, torch.arange(pairs))[:2])
-        sum(part.sum() for part in vars(found).values() if part is not None).backward()
+        query, reference, _ = trainer.prepare(*trainer.to_device(*batch, torch.arange(pairs)))
+        outputs = trainer.embed(query, reference)
+        sum(output.sum() for output in outputs if output is not None).backward()
     finally:
         trainer.models["trunk"] = trunk

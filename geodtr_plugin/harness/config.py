@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -18,12 +19,14 @@ class RunConfig:
         train: data set to train on; None evaluates only.
         test: data sets to test on.
         recipe_name: which of the method's recipes `recipe` started from.
-        later: recipes of the stages that follow, with their names; each goes on from the weights of the one before.
+        later_stages: recipes of the stages that follow, with their names; each goes on from the weights of the one
+            before.
+        imports: modules that were imported for methods, losses, samplers and data sets of one's own.
         data: further options of the data sets' loaders, for instance `count` of the synthetic worlds.
         data_root: folder that holds the data sets; None asks the environment variable GEODTR_DATA.
         limit: keep the first pairs of each data set only.
         skip_corrupt: leave out images that cannot be decoded, and name them in the results, instead of stopping.
-        cache: keep the images on disk as the network's views want them, for the epochs and runs to come.
+        cache: keep the images on disk at the network's size, for the epochs and runs to come.
         device: auto, cpu, cuda or mps.
         seed: of everything random.
         workers: processes that load images; None chooses by the machine.
@@ -37,7 +40,8 @@ class RunConfig:
     train: str | None
     test: tuple[str, ...]
     recipe_name: str = "paper"
-    later: tuple[tuple[str, Recipe], ...] = ()
+    later_stages: tuple[tuple[str, Recipe], ...] = ()
+    imports: tuple[str, ...] = ()
     data: dict[str, Any] = field(default_factory=dict)
     data_root: str | None = None
     limit: int | None = None
@@ -51,10 +55,18 @@ class RunConfig:
     out: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain nested dictionaries."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, settings: dict[str, Any]) -> RunConfig:
-        later = tuple((name, Recipe.from_dict(recipe)) for name, recipe in settings.get("later", ()))
-        recipe, test = Recipe.from_dict(settings["recipe"]), tuple(settings["test"])
-        return cls(**{**settings, "recipe": recipe, "test": test, "later": later})
+    def from_dict(cls, settings: Mapping[str, Any]) -> RunConfig:
+        """Return the run that `to_dict` described, also in an earlier version of this package."""
+        settings = dict(settings)
+        later = settings.pop("later", None) or settings.get("later_stages", ())  # `later`: an earlier name
+        return cls(**{
+            **settings,
+            "recipe": Recipe.from_dict(settings["recipe"]),
+            "test": tuple(settings["test"]),
+            "later_stages": tuple((name, Recipe.from_dict(recipe)) for name, recipe in later),
+            "imports": tuple(settings.get("imports", ())),
+        })  # fmt: skip

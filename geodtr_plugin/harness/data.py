@@ -1,12 +1,11 @@
-"""From names of data sets to their indexes, as a run wants them."""
+"""From names of data sets to their splits, as a run wants them."""
 
 from __future__ import annotations
 
 import inspect
 from dataclasses import replace
 
-from ..datasets import load_index
-from ..datasets.base import Index
+from ..datasets import Split, load_split
 from ..datasets.check import quick_check
 from ..datasets.readable import readable
 from ..datasets.registry import loader_of
@@ -15,7 +14,7 @@ from .config import RunConfig
 from .log import log
 
 
-def load_indexes(config: RunConfig) -> tuple[Index | None, dict[str, Index]]:
+def load_splits(config: RunConfig) -> tuple[Split | None, dict[str, Split]]:
     """The training split and the test splits of a run; nothing is read but lists (worlds are rendered on first use)."""
     _check_options(config)
     train = _load(config, config.train, "train") if config.train and config.recipe.optim.epochs else None
@@ -23,10 +22,10 @@ def load_indexes(config: RunConfig) -> tuple[Index | None, dict[str, Index]]:
     return train, tests
 
 
-def _load(config: RunConfig, name: str, split: str) -> Index:
+def _load(config: RunConfig, name: str, split: str) -> Split:
     # the recipe's options are for the data sets that know them, those of the command line go before
     options = {key: value for key, value in {**config.recipe.data, **config.data}.items() if key in _accepted(name)}
-    index = load_index(name, split, root=config.data_root, **options)
+    index = load_split(name, split, root=config.data_root, **options)
     if config.limit is not None:
         index = index.limit(config.limit)
     if config.skip_corrupt:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..datasets.base import Index
+    from ..datasets.base import Split
 
 RIGHT, WRONG, NEUTRAL = "tab:green", "tab:red", "tab:orange"
 
@@ -43,7 +43,7 @@ def learning_curve(metrics: list[dict[str, Any]], chance: dict[str, float], titl
     figure.savefig(file, dpi=120)
 
 
-def retrieval_examples(index: Index, queries: np.ndarray, top: np.ndarray, title: str, file: Path) -> None:
+def retrieval_examples(index: Split, queries: np.ndarray, top: np.ndarray, title: str, file: Path) -> None:
     """Some queries with the references that were found for them, framed by right, wrong and semi-positive, as a PNG.
 
     Args:
@@ -70,10 +70,10 @@ def retrieval_examples(index: Index, queries: np.ndarray, top: np.ndarray, title
     figure.savefig(file, dpi=100)
 
 
-def _verdict(index: Index, query: int, reference: int) -> str:
+def _verdict(index: Split, query: int, reference: int) -> str:
     if reference in index.truth.positives[query]:
         return RIGHT
-    neutral = index.truth.neutrals is not None and reference in index.truth.neutrals[query]
+    neutral = index.truth.ignored is not None and reference in index.truth.ignored[query]
     return NEUTRAL if neutral else WRONG
 
 

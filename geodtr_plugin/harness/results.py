@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..datasets.base import Index
+from ..datasets.base import Split
 from ..datasets.registry import same_area
-from ..methods import method_class
+from ..methods import METHODS
 from .config import RunConfig
 
 COLUMNS = {  # heading -> name of the calculator
@@ -18,17 +18,17 @@ COLUMNS = {  # heading -> name of the calculator
 }  # fmt: skip
 
 
-def chance_of(index: Index) -> float:
+def chance_of(index: Split) -> float:
     """R@1 in percent of a random ranking: the mean share of the gallery that is right."""
     return 100 * float(np.mean(index.truth.positives.counts())) / len(index.references)
 
 
 def published(config: RunConfig, test: str, polar: bool) -> dict[str, float]:
     """The paper's row for this training set, test set and kind of aerial image; empty if it has none."""
-    return dict(method_class(config.method).facts.published.get((config.train, test, polar), {}))
+    return dict(METHODS[config.method].paper.published.get((config.train, test, polar), {}))
 
 
-def describe(index: Index) -> dict[str, Any]:
+def describe(index: Split) -> dict[str, Any]:
     """What a reader must know about a split to trust a number on it."""
     return {
         "queries": len(index.queries), "references": len(index.references), "pairs": len(index.pairs),
@@ -38,7 +38,7 @@ def describe(index: Index) -> dict[str, Any]:
 
 
 def test_entry(
-    config: RunConfig, name: str, index: Index, polar: bool, last: dict[str, Any], best: dict[str, Any] | None
+    config: RunConfig, name: str, index: Split, polar: bool, last: dict[str, Any], best: dict[str, Any] | None
 ) -> dict[str, Any]:
     """One test set's part of results.json: after the last epoch, at the best epoch, chance and the paper."""
     return {

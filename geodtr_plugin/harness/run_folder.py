@@ -23,8 +23,8 @@ class RunFolder:
 
     Files: `config.json` (everything that `load_model` and `--resume` need), `recipe.yaml` (the settings, for --config),
     `command.txt`, `environment.json`, `log.txt`, `metrics.jsonl` (a line an epoch), `last.ckpt` (the training state),
-    `best.safetensors` and `last.safetensors` (weights), `results.json`, `learning_curve.png`, `embeddings/` if they are
-    kept. A run of several stages has `stages.json`, the folders `stage-1` ... for all but the last, which lives in the
+    `best.safetensors` and `last.safetensors` (weights), `results.json`, `ranks-TEST.csv` (a line a query),
+    `learning_curve.png`, `examples-TEST.png`, `embeddings/` if they are kept. A run of several stages has `stages.json`, the folders `stage-1` ... for all but the last, which lives in the
     folder itself.
     """
 
@@ -39,7 +39,7 @@ class RunFolder:
         self.last_weights = self.path / "last.safetensors"
 
     @property
-    def whole_run(self) -> Path:
+    def resume_folder(self) -> Path:
         """What to resume: the folder itself, or for an earlier stage the one that all stages belong to."""
         return self.path.parent if RunFolder(self.path.parent).stages_file.is_file() else self.path
 
@@ -52,8 +52,8 @@ class RunFolder:
                 f"{folder.path} already holds a run. Continue it with --resume {folder.path}, or choose another --out."
             )
         folder.path.mkdir(parents=True, exist_ok=True)
-        (folder.path / "recipe.yaml").write_text(settings)
-        (folder.path / "command.txt").write_text(shlex.join([Path(sys.argv[0]).name, *command]) + "\n")
+        (folder.path / "recipe.yaml").write_text(settings, encoding="utf-8")
+        (folder.path / "command.txt").write_text(shlex.join([Path(sys.argv[0]).name, *command]) + "\n", encoding="utf-8")
         return folder
 
     def discard(self) -> None:
@@ -79,10 +79,14 @@ class RunFolder:
         """A file for a picture; what cannot stand in a file's name (own data are named after a path) is replaced."""
         return self.path / f"{_as_file_name(name)}.png"
 
+    def ranks(self, name: str) -> Path:
+        """Return the file of the ranks of a test set's queries."""
+        return self.path / f"ranks-{_as_file_name(name)}.csv"
+
     def embeddings(self, name: str, role: str, split: str = "test") -> Path:
         """A file for the embeddings of a data set: `embeddings/cvact-query.npy`, of its training part with `train-`.
 
-        The rows are in the order of the index that `load_index(name, split)` gives with the run's options. A name with
+        The rows are in the order of the index that `load_split(name, split)` gives with the run's options. A name with
         what cannot stand in a file's name gets eight digits of its own, so that no two sets share a file.
         """
         plain = _as_file_name(name)
@@ -92,7 +96,7 @@ class RunFolder:
 
     def config(self) -> RunConfig:
         """What the run was asked to do."""
-        return RunConfig.from_dict(json.loads(self.config_file.read_text())["run"])
+        return RunConfig.from_dict(json.loads(self.config_file.read_text(encoding="utf-8"))["run"])
 
     def write_stages(self, config: RunConfig) -> None:
         """Note what a run of several stages was asked to do."""
@@ -100,38 +104,38 @@ class RunFolder:
 
     def stages(self) -> list[tuple[RunFolder, RunConfig]]:
         """Folder and settings of every stage; each starts from the last weights of the one before."""
-        whole = RunConfig.from_dict(json.loads(self.stages_file.read_text()))
-        recipes = [(whole.recipe_name, whole.recipe), *whole.later]
+        whole = RunConfig.from_dict(json.loads(self.stages_file.read_text(encoding="utf-8")))
+        recipes = [(whole.recipe_name, whole.recipe), *whole.later_stages]
         folders = [RunFolder(self.path / f"stage-{i}") for i in range(1, len(recipes))] + [self]
         found, weights = [], whole.init_weights
         for folder, (name, recipe) in zip(folders, recipes):
             config = replace(
-                whole, recipe=recipe, recipe_name=name, later=(), init_weights=weights, out=str(folder.path)
+                whole, recipe=recipe, recipe_name=name, later_stages=(), init_weights=weights, out=str(folder.path)
             )
             found.append((folder, config))
             weights = str(folder.last_weights)
         return found
 
-    def write_config(self, config: RunConfig, model: dict[str, Any], views: dict[str, Any]) -> None:
-        """Everything that building the model, its views and the run again takes."""
-        write_json(self.config_file, {"model": model, "views": views, "run": config.to_dict()})
+    def write_config(self, config: RunConfig, model: dict[str, Any], transforms: dict[str, Any]) -> None:
+        """Write everything that building the model, its image transforms and the run again takes."""
+        write_json(self.config_file, {"model": model, "views": transforms, "run": config.to_dict()})
         write_json(self.path / "environment.json", environment())
 
     def append_metrics(self, record: dict[str, Any]) -> None:
         """Add the record of one epoch."""
-        with self.metrics_file.open("a") as file:
+        with self.metrics_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
         """The records of all epochs so far."""
         if not self.metrics_file.exists():
             return []
-        return [json.loads(line) for line in self.metrics_file.read_text().splitlines()]
+        return [json.loads(line) for line in self.metrics_file.read_text(encoding="utf-8").splitlines()]
 
     def drop_metrics_after(self, epoch: int) -> None:
         """Forget epochs that a resumed run will go through again; a line that was cut off in writing goes too."""
         kept = []
-        for line in self.metrics_file.read_text().splitlines() if self.metrics_file.exists() else []:
+        for line in self.metrics_file.read_text(encoding="utf-8").splitlines() if self.metrics_file.exists() else []:
             try:
                 if json.loads(line)["epoch"] <= epoch:
                     kept.append(line + "\n")

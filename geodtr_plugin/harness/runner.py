@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ..methods.base import count_parameters
 from ..trainers import CrossViewTrainer
 from ..trainers.checkpoint import load_training_state, save_training_state
 from ..utils import distributed
@@ -19,36 +20,40 @@ from ..utils.errors import UserError
 from ..utils.files import write_json, write_safetensors
 from ..utils.malloc import keep_freed_memory
 from ..utils.seed import seed_everything
-from .build import build_model, build_trainer, build_views
+from .build import build_image_transforms, build_model, build_trainer
+from .checks import check_recipe
 from .config import RunConfig
-from .data import load_indexes
-from .evaluate import Evaluator
-from .log import log, start_log, stop_log
+from .data import load_splits
+from .evaluate import Details, Evaluator, write_ranks
+from .log import Scalars, log, open_scalars, start_log, stop_log
 from .pictures import learning_curve, retrieval_examples
-from .pretraining import initialise, whiten
 from .results import chance_of, describe, table, test_entry
 from .run_folder import RunFolder
-from .scalars import Scalars, open_scalars
+from .training_images import TrainingImages
 
 MUCH_WAITING, LONG_EPOCH = 0.2, 30  # share of an epoch, and its seconds: what is worth a word about the loader
 
 
 def run(config: RunConfig, settings: str = "", command: Sequence[str] = ()) -> dict[str, Any]:
-    """Train (unless there are no epochs) and test; returns what results.json holds.
+    """Train (unless there are no epochs) and test; return what results.json holds.
 
     Args:
         config: what to do.
         settings: the same as YAML, kept in the run folder for `--config`.
         command: the words of the command line, kept there too.
+
+    Raises:
+        UserError: what is asked for is not there, or does not go together.
     """
-    distributed.join(choose_device(config.device))
-    if distributed.is_first():
+    check_recipe(config)
+    distributed.init_process_group(choose_device(config.device))
+    if distributed.is_main_process():
         folder = RunFolder.create(config, settings, command)
-        if config.later:
+        if config.later_stages:
             folder.write_stages(config)
-    path = distributed.gather_objects(str(folder.path) if distributed.is_first() else None)[0]
+    path = distributed.gather_objects(str(folder.path) if distributed.is_main_process() else None)[0]
     folder = RunFolder(path)
-    if config.later:
+    if config.later_stages:
         return run_stages(folder)
     return _prepared(config, folder).finish()
 
@@ -59,19 +64,22 @@ def resume(path: str | Path, **changed: Any) -> dict[str, Any]:
     Args:
         path: the run folder.
         **changed: settings of RunConfig that may differ now: data_root, device, workers, threads; None leaves them.
+
+    Raises:
+        UserError: there is no run in the folder, or nothing to go on from.
     """
     given = {name: value for name, value in changed.items() if value is not None}
-    distributed.join(choose_device(changed.get("device") or "auto"))
+    distributed.init_process_group(choose_device(changed.get("device") or "auto"))
     if RunFolder(path).stages_file.is_file():
         return run_stages(RunFolder(path), **given)
     folder = RunFolder.existing(path)
     if folder.config().recipe.optim.epochs and not folder.state_file.is_file():
-        raise UserError(f"{path} holds no training state ({folder.state_file.name}) to go on from. Start a new run.")
+        raise UserError(f"{path} holds no training state ({folder.state_file.name}) to go on from.", "Start a new run.")
     return Run(replace(folder.config(), **given), folder).finish(resumed=True)
 
 
 def run_stages(whole: RunFolder, **changed: Any) -> dict[str, Any]:
-    """Do the stages of a run that are not done yet, one after the other; returns the last one's results."""
+    """Do the stages of a run that are not done yet, one after the other; return the last one's results."""
     for number, (folder, config) in enumerate(stages := whole.stages(), start=1):
         if folder.results_file.is_file():
             continue
@@ -80,22 +88,22 @@ def run_stages(whole: RunFolder, **changed: Any) -> dict[str, Any]:
         try:
             prepared = _prepared(config, folder, keep=begun)
         except BaseException:
-            if number == 1 and not begun and distributed.is_first():
+            if number == 1 and not begun and distributed.is_main_process():
                 whole.discard()
             raise
         log.info(f"stage {number} of {len(stages)}")
         prepared.finish(resumed=begun)
-    return json.loads(whole.results_file.read_text())
+    return json.loads(whole.results_file.read_text(encoding="utf-8"))
 
 
 def _prepared(config: RunConfig, folder: RunFolder, keep: bool = False) -> Run:
-    """The parts of a run; if that fails (wrong names, missing data), a new folder is not worth keeping."""
+    """Return the parts of a run; if that fails (wrong names, missing data), a new folder is not worth keeping."""
     folder.path.mkdir(parents=True, exist_ok=True)
     try:
         return Run(config, folder)
     except BaseException:
         stop_log()
-        if not keep and distributed.is_first():
+        if not keep and distributed.is_main_process():
             folder.discard()
         raise
 
@@ -106,36 +114,37 @@ class Run:
     def __init__(self, config: RunConfig, folder: RunFolder):
         self.config, self.folder = config, folder
         self.begun = time.perf_counter()
-        self.told_of_waiting = False
-        start_log(folder.path / "log.txt" if distributed.is_first() else None)
+        self.warned_of_waiting = False
+        self.details: dict[str, Details] | None = None  # of the evaluation after the last epoch
+        start_log(folder.path / "log.txt" if distributed.is_main_process() else None)
         if config.threads:
             torch.set_num_threads(config.threads)
         seed_everything(config.seed)
         self.device = choose_device(config.device)
         keep_freed_memory()
-        with distributed.first_alone():  # a world is rendered once
-            self.train_index, self.tests = load_indexes(config)
+        with distributed.main_process_first():  # a world is rendered once
+            self.train, self.tests = load_splits(config)
         # channels last: a fifth less time for a step on the CPU, and the layout that tensor cores want
         self.model = build_model(config).to(self.device, memory_format=torch.channels_last)
-        self.views = build_views(config, self.model)
+        self.transforms = build_image_transforms(config, self.model)
         if config.cache:
-            with distributed.first_alone():
+            with distributed.main_process_first():
                 self._cache_images()
-        self.evaluate = Evaluator(config, self.model, self.views, self.tests, self.device, folder)
+        self.evaluate = Evaluator(config, self.model, self.transforms, self.tests, self.device, folder)
         self.trainer = self._build_trainer() if config.recipe.optim.epochs else None
-        views = {role: view.to_config() for role, view in self.views.items()}
-        if distributed.is_first():
-            folder.write_config(config, self.model.config, views)
-        self.scalars = open_scalars(folder.path) if distributed.is_first() else Scalars()
+        if distributed.is_main_process():
+            transforms = {role: transform.to_config() for role, transform in self.transforms.items()}
+            folder.write_config(config, self.model.config, transforms)
+        self.scalars = open_scalars(folder.path) if distributed.is_main_process() else Scalars()
         if distributed.world_size() > 1:  # from here on, each process augments its own part of a batch
             seed_everything(config.seed + 1_000_003 * distributed.rank())
 
     def finish(self, resumed: bool = False) -> dict[str, Any]:
-        """Do what is left to do, write the results, print the table."""
+        """Do what is left to do, write the results, print the table, and return the results."""
         try:
             self._announce()
             if self.trainer is not None:
-                self._train(resumed)
+                self._run_training(resumed)
             results = self._report()
             self.scalars.close()  # not after Ctrl-C: the thread that it waits for may have been interrupted for good
             return results
@@ -147,56 +156,59 @@ class Run:
         epochs, every = self.config.recipe.optim.epochs, self.config.recipe.evaluation.every
         record = {"epoch": trainer.epoch, "losses": trainer.epoch_losses, **trainer.epoch_stats}
         if trainer.epoch % every == 0 or trainer.epoch == epochs:
-            record["tests"] = self.evaluate()
+            record["tests"], self.details = self._measure(details=trainer.epoch == epochs)
             self._keep_best(trainer, record["tests"])
             shown = ", ".join(f"{name} {scores['recall_at_1']:.2f}" for name, scores in record["tests"].items())
             log.info(
                 f"epoch {trainer.epoch}/{epochs}: loss {trainer.epoch_losses['total_loss']:.4f}, R@1 {shown}, "
                 f"data wait {trainer.epoch_stats['data_wait_share']:.0%}"
             )
-        self._tell_of_waiting(trainer)
+        self._warn_of_waiting(trainer)
         self.scalars.add(record)
-        if distributed.is_first():
+        if distributed.is_main_process():
             self.folder.append_metrics(record)
         self._refresh_sampler(trainer)
         save_training_state(self.folder.state_file, trainer, trainer.epoch)
 
-    def _tell_of_waiting(self, trainer: CrossViewTrainer) -> None:
+    def _measure(self, details: bool) -> tuple[dict[str, dict[str, Any]], dict[str, Details] | None]:
+        return self.evaluate.with_details() if details else (self.evaluate(), None)
+
+    def _warn_of_waiting(self, trainer: CrossViewTrainer) -> None:
         """Say once what helps, where much of an epoch was waiting for data; short ones wait for workers to start."""
         share, seconds = trainer.epoch_stats["data_wait_share"], trainer.epoch_stats["seconds"]
-        if self.told_of_waiting or share <= MUCH_WAITING or seconds < LONG_EPOCH:
+        if self.warned_of_waiting or share <= MUCH_WAITING or seconds < LONG_EPOCH:
             return
-        self.told_of_waiting = True
+        self.warned_of_waiting = True
         workers = trainer.dataloader_num_workers
         more = f"--workers {2 * workers or 2} (now {workers}), where cores are free"
         remedy = more if self.config.cache else f"--cache (decodes every image once), or {more}"
         log.warning(f"Training waited for data in {share:.0%} of the epoch. What helps: {remedy}.")
 
     def _refresh_sampler(self, trainer: CrossViewTrainer) -> None:
-        """Tell a sampler that goes by similarity what the network makes of the training pairs now."""
-        sampling = self.config.recipe.sampling
-        if trainer.bank is not None:
+        """Hand a sampler that follows the embeddings what the network makes of the training pairs now."""
+        follows = getattr(trainer.sampler, "follows", None)
+        if follows == "training":
             trainer.sampler.update(trainer.bank.query, trainer.bank.reference)
-        elif "similar" in sampling.name and trainer.epoch % sampling.every == 0:
-            trainer.sampler.update(*self.evaluate.embed_pairs(self.train_index))
+        elif follows == "measurement" and trainer.epoch % self.config.recipe.sampling.every == 0:
+            trainer.sampler.update(*self.evaluate.embed_pairs(self.train))
 
     def _cache_images(self) -> None:
-        """Read all images from disk as the views want them, which is done once and kept."""
+        """Read all images from disk at the network's size, which is done once and kept."""
         from ..datasets.cache import cached
 
-        views, workers = (self.views["query"], self.views["reference"]), self.config.workers or 0
-        self.tests = {name: cached(index, *views, workers=workers) for name, index in self.tests.items()}
-        if self.train_index is not None:
-            self.train_index = cached(self.train_index, *views, workers=workers)
+        transforms, workers = (self.transforms["query"], self.transforms["reference"]), self.config.workers or 0
+        self.tests = {name: cached(split, *transforms, workers=workers) for name, split in self.tests.items()}
+        if self.train is not None:
+            self.train = cached(self.train, *transforms, workers=workers)
 
     def _build_trainer(self) -> CrossViewTrainer:
         return build_trainer(
-            self.config, self.model, self.views, self.train_index, self.device, end_of_epoch_hook=self.end_of_epoch
+            self.config, self.model, self.transforms, self.train, self.device, end_of_epoch_hook=self.end_of_epoch
         )
 
     def _announce(self) -> None:
         model, recipe = self.model, self.config.recipe
-        parameters, trained = count_parameters(model)
+        parameters, trained = count_parameters(model), count_parameters(model, trained=True)
         some = f" ({trained:,} of them trained)" if trained < parameters else ""
         precision = recipe.optim.precision if self.trainer else recipe.evaluation.precision or recipe.optim.precision
         log.info(
@@ -206,21 +218,24 @@ class Run:
         )
         log.info(f"run   {self.folder.path}")
 
-    def _train(self, resumed: bool) -> None:
+    def _training_images(self) -> TrainingImages:
+        return TrainingImages(self.model, self.train, self.transforms, self.config.seed)
+
+    def _run_training(self, resumed: bool) -> None:
         start = 1
         if resumed:
             start = load_training_state(self.folder.state_file, self.trainer)["epoch"] + 1
-            if distributed.is_first():
+            if distributed.is_main_process():
                 self.folder.drop_metrics_after(start - 1)
             log.info(f"resumed after epoch {start - 1}")
         else:
             if not self.config.init_weights:
-                initialise(self.model, self.train_index, self.views, self.config.seed)
+                self.model.before_training(self._training_images())
             save_training_state(self.folder.state_file, self.trainer, 0)  # resumable from the first step on
         try:
             self.trainer.train(start, self.config.recipe.optim.epochs)
         except KeyboardInterrupt:
-            log.info(f"Stopped. Continue with: python benchmarks/run.py --resume {self.folder.whole_run}")
+            log.info(f"Stopped. Continue with: python benchmarks/run.py --resume {self.folder.resume_folder}")
             raise
 
     def _keep_best(self, trainer: CrossViewTrainer, tests: dict[str, dict[str, Any]]) -> None:
@@ -228,14 +243,17 @@ class Run:
         score = tests[selected_on]["recall_at_1"]
         if trainer.best is None or score > trainer.best["score"]:
             trainer.best = {"epoch": trainer.epoch, "score": score, "selected_on": selected_on, "tests": tests}
-            if distributed.is_first():
+            if distributed.is_main_process():
                 write_safetensors(self.folder.best_weights, self.model.state_dict())
 
     def _report(self) -> dict[str, Any]:
         distributed.wait_for_all()  # the first process has written its line
         metrics = self.folder.metrics() if self.trainer else []
-        whitened = self.trainer and whiten(self.model, self.train_index, self.views, self.config.seed)
-        last = metrics[-1]["tests"] if self.trainer and not whitened else self.evaluate()
+        changed = self.trainer and self.model.after_training(self._training_images())
+        if self.details is None or changed:
+            last, self.details = self._measure(details=True)
+        if self.trainer and not changed:
+            last = metrics[-1]["tests"]
         best = self.trainer.best if self.trainer else None
         polar = self.model.polar
         results = {
@@ -243,36 +261,41 @@ class Run:
             "train": self.config.train,
             "polar": polar,
             "seed": self.config.seed,
-            "parameters": count_parameters(self.model)[0],
-            "trained_parameters": count_parameters(self.model)[1],
+            "parameters": count_parameters(self.model),
+            "trained_parameters": count_parameters(self.model, trained=True),
             "embedding_size": self.model.embedding_size,
             "epochs": self.config.recipe.optim.epochs,
             "processes": distributed.world_size(),
             "seconds": round(time.perf_counter() - self.begun, 1),
             "best_selected_on": f"{best['selected_on']} (a test set, as published numbers are)" if best else None,
             "tests": {
-                name: test_entry(self.config, name, index, polar, last[name], _best_scores(best, name))
-                for name, index in self.tests.items()
+                name: test_entry(self.config, name, split, polar, last[name], _best_scores(best, name))
+                for name, split in self.tests.items()
             },
             "recipe": self.config.recipe.to_dict(),
         }
-        if self.train_index is not None:
-            results["train_data"] = describe(self.train_index)
-        if distributed.is_first():
+        if self.train is not None:
+            results["train_data"] = describe(self.train)
+        if distributed.is_main_process():
             self._write(results, metrics)
         distributed.wait_for_all()
         return results
 
     def _write(self, results: dict[str, Any], metrics: list[dict[str, Any]]) -> None:
-        """Weights, pictures, results.json, and the table on the terminal."""
+        """Write weights, ranks, results.json and pictures, and print the table."""
         if self.trainer:
             write_safetensors(self.folder.last_weights, self.model.state_dict())
-            chance = {name: chance_of(index) for name, index in self.tests.items()}
+        for name, details in self.details.items():
+            write_ranks(self.folder.ranks(name), self.tests[name], details)
+        write_json(self.folder.results_file, results)
+        if self.trainer:
+            chance = {name: chance_of(split) for name, split in self.tests.items()}
             title = f"{self.config.method} trained on {self.config.train}"
             learning_curve(metrics, chance, title, self.folder.path / "learning_curve.png")
-        for name, (rows, top) in self.evaluate.examples.items():
-            retrieval_examples(self.tests[name], rows, top, name, self.folder.picture(f"examples-{name}"))
-        write_json(self.folder.results_file, results)
+        for name, details in self.details.items():
+            if len(details.examples[0]):
+                file = self.folder.picture(f"examples-{name}")
+                retrieval_examples(self.tests[name], *details.examples, name, file)
         log.info(f"\n{table(results)}\n\n{self._footer()}")
 
     def _footer(self) -> str:
@@ -281,12 +304,6 @@ class Run:
             f"In percent, after the last epoch; ties {ties}; {time.perf_counter() - self.begun:.0f} s. "
             f"Results: {self.folder.results_file}"
         )
-
-
-def count_parameters(model: torch.nn.Module) -> tuple[int, int]:
-    """All parameters, and those that training moves."""
-    counts = [(p.numel(), p.numel() * p.requires_grad) for p in model.parameters()]
-    return tuple(sum(column) for column in zip(*counts))
 
 
 def _best_scores(best: dict[str, Any] | None, name: str) -> dict[str, Any] | None:

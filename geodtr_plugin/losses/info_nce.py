@@ -7,10 +7,12 @@ import math
 import torch
 from torch import Tensor, nn
 
+from . import register_loss
 from .full_precision import FullPrecisionLoss, SubLoss
 from .pairs import Exclusion, labelled_pairs, listed_pairs
 
 
+@register_loss("info_nce")
 class InfoNCELoss(FullPrecisionLoss):
     """Symmetric cross-entropy of cosine similarities, from query to reference and back (Sample4Geo).
 

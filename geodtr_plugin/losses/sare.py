@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import register_loss
+from .pairs import Exclusion
 from .tuple_hinge import TupleLoss
 
 _TINY = 1e-8  # below it a squared distance has no gradient, for that of its root grows without bound
@@ -56,3 +58,15 @@ class SARELoss(TupleLoss):
             return F.softplus(ratios[negatives]), rows[:, None].expand_as(negatives)[negatives]
         ratios = ratios.masked_fill(~negatives, -torch.inf)
         return torch.cat([torch.zeros_like(positive), ratios], dim=1).logsumexp(dim=1), rows
+
+
+@register_loss("sare_ind")
+def sare_ind(kernel: str = "gaussian", exclusion: Exclusion | None = None) -> SARELoss:
+    """Return the SARE loss with a term for each negative."""
+    return SARELoss("ind", kernel, exclusion=exclusion)
+
+
+@register_loss("sare_joint")
+def sare_joint(kernel: str = "gaussian", exclusion: Exclusion | None = None) -> SARELoss:
+    """Return the SARE loss in which all negatives of a tuple compete."""
+    return SARELoss("joint", kernel, exclusion=exclusion)

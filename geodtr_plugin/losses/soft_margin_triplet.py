@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 import torch.nn.functional as F
 from pytorch_metric_learning.reducers import MeanReducer, MultipleReducers
 from pytorch_metric_learning.utils import loss_and_miner_utils as lmu
 from torch import Tensor
 
+from . import register_loss
 from .full_precision import FullPrecisionLoss, SubLoss
 from .pairs import Exclusion, labelled_pairs, paired_rows
 
 Terms = tuple[Tensor, Tensor]  # loss terms and the query row of each
 
 
+@register_loss("soft_margin")
 class SoftMarginTripletLoss(FullPrecisionLoss):
     """Mean of log(1 + exp(alpha (d_pos - d_neg))), d = 2 - 2 cos, over all triplets of both directions.
 
@@ -41,6 +40,8 @@ class SoftMarginTripletLoss(FullPrecisionLoss):
         hard_ratio: share of terms that count, the largest ones of the whole matrix in each direction (at least one).
         exclusion: `(labels [N], ref_labels [M]) -> bool [N, M]`, the pairs that are no negatives although their labels
             differ, for instance `NearbyPlaces`.
+        paired_rows: a promise that a row's label is that of the same row of ref_emb, and of no other row. The labels of
+            batches of as many references as queries are then not looked at, which on a GPU would make the host wait.
         **kwargs: see `FullPrecisionLoss`.
     """
 
@@ -49,6 +50,7 @@ class SoftMarginTripletLoss(FullPrecisionLoss):
         alpha: float = 10.0,
         hard_ratio: float = 1.0,
         exclusion: Exclusion | None = None,
+        paired_rows: bool = False,
         **kwargs,
     ):
         if not alpha > 0:
@@ -57,20 +59,8 @@ class SoftMarginTripletLoss(FullPrecisionLoss):
             raise ValueError(f"hard_ratio must be above 0 and at most 1, not {hard_ratio}")
         super().__init__(**kwargs)
         self.alpha, self.hard_ratio, self.exclusion = alpha, hard_ratio, exclusion
-        self.rows_pair_up = False
+        self.paired_rows = paired_rows
         self.add_to_recordable_attributes(list_of_names=["alpha", "hard_ratio"], is_stat=False)
-
-    @contextmanager
-    def paired_by_row(self) -> Iterator[None]:
-        """Inside, the caller promises that a row's label is that of the same row of ref_emb, and of no other row.
-
-        The labels are then not looked at, which on a GPU would make the host wait for the device.
-        """
-        self.rows_pair_up = type(self).masks is SoftMarginTripletLoss.masks  # a subclass may know better
-        try:
-            yield
-        finally:
-            self.rows_pair_up = False
 
     def compute_loss(
         self,
@@ -86,7 +76,7 @@ class SoftMarginTripletLoss(FullPrecisionLoss):
             directions = [self._listed(matrix, lmu.convert_to_triplets(indices_tuple, labels, ref_labels))]
         else:
             positives, negatives = self.masks(embeddings, labels, ref_emb, ref_labels)
-            if ref_emb is not embeddings and self._only_mean_counts() and (self.rows_pair_up or _one_each(positives)):
+            if ref_emb is not embeddings and self._only_mean_counts() and (self._pairs_by_row(embeddings, ref_emb) or _one_each(positives)):
                 mean = self._mean(matrix, positives, negatives)
                 return {"loss": {"losses": mean, "indices": None, "reduction_type": "already_reduced"}}
             directions = [self._direction(matrix, positives, negatives, rows_are_queries=True)]
@@ -105,9 +95,14 @@ class SoftMarginTripletLoss(FullPrecisionLoss):
 
         To be overridden where some pairs are neither (VIGOR's semi-positives).
         """
-        if self.rows_pair_up and len(embeddings) == len(ref_emb) and ref_emb is not embeddings:
+        if self._pairs_by_row(embeddings, ref_emb):
             return paired_rows(embeddings, labels, ref_labels, self.exclusion)
         return labelled_pairs(embeddings, labels, ref_emb, ref_labels, self.exclusion)
+
+    def _pairs_by_row(self, embeddings: Tensor, ref_emb: Tensor) -> bool:
+        """Tell whether row i of one belongs to row i of the other alone, as promised; a subclass may know better."""
+        own = type(self).masks is SoftMarginTripletLoss.masks
+        return own and self.paired_rows and ref_emb is not embeddings and len(embeddings) == len(ref_emb)
 
     def _only_mean_counts(self) -> bool:
         """Whether nobody asks for single terms."""

@@ -9,6 +9,7 @@ from pytorch_metric_learning.reducers import AvgNonZeroReducer, BaseReducer
 from pytorch_metric_learning.utils import loss_and_miner_utils as lmu
 from torch import Tensor
 
+from . import register_loss
 from .full_precision import FullPrecisionLoss, SubLoss
 from .pairs import Exclusion, labelled_pairs
 
@@ -71,6 +72,7 @@ class TupleLoss(FullPrecisionLoss):
         return self.excess(matrix, torch.ones_like(matrix)) if self.distance.is_inverted else matrix
 
 
+@register_loss("hinge")
 class TupleHingeLoss(TupleLoss):
     """Hinge max(0, margin + d_pos - d_neg) on squared distances, NetVLAD's loss.
 

@@ -1,55 +1,47 @@
-"""One file a method: model, recipe and facts. A new file in this folder is a new method (see the README).
+"""One file a method: network, recipes with their values, facts of the paper. `register_method` adds one of your own.
 
 Names are known without importing torch; a method's module is imported when the method is asked for.
 """
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import os
-import pkgutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..utils.errors import UnknownNameError, UserError
-from ._recipe import PARTS, Augment, Evaluation, Loss, Optim, Recipe, Sampling, View
+from ..utils.lazy import lazy_imports
+from ..utils.registry import Registry
 
 if TYPE_CHECKING:
-    from ._base import TwoTower
+    from .base import Embeddings, Paper, TwoTower
+    from .recipe import PARTS, Augment, Evaluation, Loss, Optim, Recipe, Sampling, View
+    from .weights import load_author_weights, load_model, views_of
 
-__all__ = [
-    "PARTS", "Augment", "Embeddings", "Evaluation", "Facts", "Loss", "Optim", "Recipe", "Sampling", "TwoTower", "View",
-    "create_model", "list_methods", "method_class", "register_method", "views_of",
-]  # fmt: skip
+__getattr__, __dir__, _lazy = lazy_imports(__name__)
+__all__ = ["METHODS", "create_model", "list_methods", "register_method", *_lazy]
 
-_registered: dict[str, type[TwoTower]] = {}
+_MODULES = (
+    "geodtr", "geodtr_plus", "haf", "l2ltr", "netvlad", "safa", "safa_port", "sample4geo", "simple", "transgeo",
+)  # fmt: skip
+METHODS: Registry[type[TwoTower]] = Registry("method", __name__, {name: (name,) for name in _MODULES})
 
 
-def register_method(name: str):
-    """Class decorator: make a TwoTower subclass known to `create_model` and to the command line under `name`."""
+def register_method(name: str) -> Callable[[type[TwoTower]], type[TwoTower]]:
+    """Make a `TwoTower` subclass known to `create_model` and to the commands under `name`, as a class decorator."""
 
-    def register(cls: type[TwoTower]) -> type[TwoTower]:
+    def decorate(cls: type[TwoTower]) -> type[TwoTower]:
         cls.method_name = name
-        _registered[name] = cls
-        return cls
+        return METHODS.register(name)(cls)
 
-    return register
+    return decorate
 
 
 def list_methods() -> list[str]:
-    """Names of all methods: those of this folder and those registered by other packages."""
-    files = (module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
-    return sorted({name for name in files if not name.startswith("_")} | set(_registered))
-
-
-def method_class(name: str) -> type[TwoTower]:
-    """The class of a method by name; an unknown name is answered with the nearest known one."""
-    if name not in list_methods():
-        raise UnknownNameError("method", name, list_methods())
-    if name not in _registered:
-        importlib.import_module(f"{__name__}.{name}")
-    return _registered[name]
+    """Return the names of all methods, those of other packages and of `--import` included."""
+    return sorted(METHODS)
 
 
 def create_model(
@@ -84,7 +76,7 @@ def create_model(
     settings = {name: value for name, value in {**given, **options}.items() if value is not None}
     if _is_trained(method):
         return _load_trained(method, settings)
-    cls = method_class(method)
+    cls = METHODS[method]
     known = list(inspect.signature(cls).parameters)
     if "pretrained" not in known:  # a method without published weights has nothing to switch off
         settings.pop("pretrained", None)
@@ -103,20 +95,12 @@ def _is_trained(method: str | os.PathLike[str]) -> bool:
     """Whether this names a folder or a repository, and no method."""
     if isinstance(method, os.PathLike) or "/" in method or os.sep in method or method.startswith("hf-hub:"):
         return True
-    return method not in list_methods() and Path(method).is_dir()
+    return method not in METHODS and Path(method).is_dir()
 
 
 def _load_trained(source: str | os.PathLike[str], settings: dict[str, Any]) -> TwoTower:
     if given := [name for name, value in settings.items() if (name, value) != ("pretrained", True)]:
         raise UserError(f"{source} is a trained model, whose settings are fixed. Leave out: {', '.join(given)}.")
-    from ._weights import load_model
+    from .weights import load_model
 
     return load_model(source)
-
-
-def __getattr__(name: str):
-    if name == "views_of":
-        return getattr(importlib.import_module(f"{__name__}._weights"), name)
-    if name in ("Embeddings", "Facts", "TwoTower"):  # these need torch
-        return getattr(importlib.import_module(f"{__name__}._base"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

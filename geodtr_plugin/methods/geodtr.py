@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..layers import LayoutTower, build_trunk, square_for
 from . import register_method
-from ._base import Facts, TwoTower, scores
-from ._recipe import Augment, Evaluation, Optim, Recipe
+from .base import Paper, TwoTower, published_row
+from .recipe import Augment, Evaluation, Loss, Optim, Recipe
 
 
 @register_method("geodtr")
@@ -42,40 +42,52 @@ class GeoDTR(TwoTower):
     has_counterfactual = True
     mean = std = (0.5, 0.5, 0.5)  # unlike its trunk's ImageNet weights
     recipes = {
-        "paper": Recipe(augment=Augment(chsg="ls")),
-        "paper_offset": Recipe(  # the authors published VIGOR's numbers without settings: these are GeoDTR+'s
-            model=dict(query_size=(320, 640), reference_size=(320, 320), polar=False), augment=Augment(chsg="ls")
+        "paper": Recipe(
+            augment=Augment(chsg="ls", layout="strong", semantic="strong"),
+            loss=Loss("soft_margin", args=dict(alpha=10.0, hard_ratio=1.0), counterfactual=1.0, beta=5.0),
+            optim=Optim(
+                "adamw", lr=1e-4, weight_decay=0.03, eps=1e-6, epochs=200, batch_size=32, schedule="cosine",
+                warmup_epochs=5, max_grad_norm=1.0, precision="bf16",
+            ),
+            evaluation=Evaluation(every=5),
         ),
         "laptop": Recipe(
             model=dict(query_size=(32, 88), backbone="tiny", pretrained=False, feedforward=192, dropout=0.0),
-            augment=Augment(chsg="ls"),
-            optim=Optim(lr=1e-3, epochs=10, warmup_epochs=1, precision="fp32"),
+            augment=Augment(chsg="ls", layout="strong", semantic="strong"),
+            loss=Loss("soft_margin", args=dict(alpha=10.0, hard_ratio=1.0), counterfactual=1.0, beta=5.0),
+            optim=Optim(
+                "adamw", lr=1e-3, weight_decay=0.03, eps=1e-6, epochs=10, batch_size=32, schedule="cosine",
+                warmup_epochs=1, max_grad_norm=1.0, precision="fp32",
+            ),
             evaluation=Evaluation(every=5),
         ),
-    }
-    recipes["laptop_offset"] = recipes["laptop"].but(  # with strong ones ten epochs are too few from scratch
-        model={"polar": False}, augment={"layout": "weak", "semantic": "weak"}
+    }  # fmt: skip
+    recipes["paper_offset"] = recipes["paper"].replace(  # the authors give no settings for VIGOR: these are GeoDTR+'s
+        model=dict(query_size=(320, 640), reference_size=(320, 320), polar=False)
+    )
+    recipes["laptop_offset"] = recipes["laptop"].replace(  # with strong ones ten epochs are too few from scratch
+        model=dict(polar=False), augment=dict(layout="weak", semantic="weak")
     )
 
-    facts = Facts(
+    paper = Paper(
         title="Cross-View Geo-Localization via Learning Disentangled Geometric Layout Correspondence",
         venue="AAAI 2023",
         url="https://arxiv.org/abs/2212.04074",
         code="https://github.com/zxh009123/GeoDTR",
         licence="none",
         published={  # as Tables I to III of the GeoDTR+ paper have them
-            ("cvusa", "cvusa", True): scores(95.43, 98.86, 99.34, 99.86),
-            ("cvusa", "cvusa", False): scores(93.76, 98.47, 99.22, 99.85),
-            ("cvact", "cvact", True): scores(86.21, 95.44, 96.72, 98.77),
-            ("cvact", "cvact", False): scores(85.43, 94.81, 96.11, 98.26),
-            ("cvact", "cvact-test", True): scores(64.52, 88.59, 91.96, 98.74),
-            ("cvact", "cvact-test", False): scores(62.96, 87.35, 90.70, 98.61),
-            ("cvusa", "cvact", True): scores(53.16, 75.62, 81.90, 93.80),
-            ("cvusa", "cvact", False): scores(43.72, 66.99, 74.61, 91.83),
-            ("cvact", "cvusa", True): scores(44.07, 64.66, 72.08, 90.09),
-            ("cvact", "cvusa", False): scores(29.85, 49.25, 57.11, 82.47),
-            ("vigor-same", "vigor-same", False): scores(56.51, 80.37, 86.21, 99.25) | dict(hit_rate=61.76),
-            ("vigor-cross", "vigor-cross", False): scores(30.02, 52.67, 61.45, 94.40) | dict(hit_rate=30.19),
+            ("cvusa", "cvusa", True): published_row(95.43, 98.86, 99.34, 99.86),
+            ("cvusa", "cvusa", False): published_row(93.76, 98.47, 99.22, 99.85),
+            ("cvact", "cvact", True): published_row(86.21, 95.44, 96.72, 98.77),
+            ("cvact", "cvact", False): published_row(85.43, 94.81, 96.11, 98.26),
+            ("cvact", "cvact-test", True): published_row(64.52, 88.59, 91.96, 98.74),
+            ("cvact", "cvact-test", False): published_row(62.96, 87.35, 90.70, 98.61),
+            ("cvusa", "cvact", True): published_row(53.16, 75.62, 81.90, 93.80),
+            ("cvusa", "cvact", False): published_row(43.72, 66.99, 74.61, 91.83),
+            ("cvact", "cvusa", True): published_row(44.07, 64.66, 72.08, 90.09),
+            ("cvact", "cvusa", False): published_row(29.85, 49.25, 57.11, 82.47),
+            ("vigor-same", "vigor-same", False): published_row(56.51, 80.37, 86.21, 99.25) | dict(hit_rate=61.76),
+            ("vigor-cross", "vigor-cross", False): published_row(30.02, 52.67, 61.45, 94.40) | dict(hit_rate=30.19),
         },
     )
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from ..layers import LayoutTower, build_trunk, square_for
 from . import register_method
-from ._base import Facts, TwoTower, scores
-from ._recipe import Evaluation, Optim, Recipe
+from .base import Paper, TwoTower, published_row
+from .recipe import Augment, Evaluation, Loss, Optim, Recipe
 
 
 @register_method("geodtr_plus")
@@ -48,19 +48,34 @@ class GeoDTRPlus(TwoTower):
 
     has_counterfactual = True
     recipes = {
-        "paper": Recipe(),
-        "paper_offset": Recipe(model=dict(query_size=(320, 640), reference_size=(320, 320), polar=False)),
+        "paper": Recipe(
+            augment=Augment(chsg="l+s", layout="strong", semantic="strong"),
+            loss=Loss("soft_margin", args=dict(alpha=10.0, hard_ratio=1.0), counterfactual=1.0, beta=5.0),
+            optim=Optim(
+                "adamw", lr=1e-4, weight_decay=0.03, eps=1e-6, epochs=200, batch_size=32, schedule="cosine",
+                warmup_epochs=5, max_grad_norm=1.0, precision="bf16",
+            ),
+            evaluation=Evaluation(every=5),
+        ),
         "laptop": Recipe(
             model=dict(
                 query_size=(32, 88), backbone="tiny", pretrained=False, feedforward=192, dropout=0.0, mask="hardtanh"
             ),
-            optim=Optim(lr=1e-3, epochs=10, warmup_epochs=1, precision="fp32"),
+            augment=Augment(chsg="l+s", layout="strong", semantic="strong"),
+            loss=Loss("soft_margin", args=dict(alpha=10.0, hard_ratio=1.0), counterfactual=1.0, beta=5.0),
+            optim=Optim(
+                "adamw", lr=1e-3, weight_decay=0.03, eps=1e-6, epochs=10, batch_size=32, schedule="cosine",
+                warmup_epochs=1, max_grad_norm=1.0, precision="fp32",
+            ),
             evaluation=Evaluation(every=5),
         ),
-    }
-    recipes["laptop_offset"] = recipes["laptop"].but(model={"polar": False})
+    }  # fmt: skip
+    recipes["paper_offset"] = recipes["paper"].replace(
+        model=dict(query_size=(320, 640), reference_size=(320, 320), polar=False)
+    )
+    recipes["laptop_offset"] = recipes["laptop"].replace(model=dict(polar=False))
 
-    facts = Facts(
+    paper = Paper(
         title="GeoDTR+: Toward Generic Cross-View Geolocalization via Geometric Disentanglement",
         venue="TPAMI 2024",
         url="https://arxiv.org/abs/2308.09624",
@@ -68,18 +83,18 @@ class GeoDTRPlus(TwoTower):
         licence="none",
         weights="https://github.com/zxh009123/GeoDTR_plus (README, Pre-trained weights)",
         published={
-            ("cvusa", "cvusa", True): scores(95.40, 98.44, 99.05, 99.75),  # Table I
-            ("cvusa", "cvusa", False): scores(95.05, 98.42, 98.92, 99.77),
-            ("cvact", "cvact", True): scores(87.61, 95.48, 96.52, 98.34),
-            ("cvact", "cvact", False): scores(87.76, 95.50, 96.50, 98.32),
-            ("cvact", "cvact-test", True): scores(67.57, 89.84, 92.57, 98.54),
-            ("cvact", "cvact-test", False): scores(67.75, 90.15, 92.73, 98.53),
-            ("cvusa", "cvact", True): scores(61.17, 80.22, 85.45, 94.56),  # Table II
-            ("cvusa", "cvact", False): scores(60.16, 79.97, 84.67, 94.48),
-            ("cvact", "cvusa", True): scores(53.89, 74.56, 81.10, 94.93),
-            ("cvact", "cvusa", False): scores(52.56, 73.08, 79.82, 94.80),
-            ("vigor-same", "vigor-same", False): scores(59.01, 81.77, 87.10, 99.07) | dict(hit_rate=67.41),  # Table III
-            ("vigor-cross", "vigor-cross", False): scores(36.01, 59.06, 67.22, 94.95) | dict(hit_rate=39.40),
+            ("cvusa", "cvusa", True): published_row(95.40, 98.44, 99.05, 99.75),  # Table I
+            ("cvusa", "cvusa", False): published_row(95.05, 98.42, 98.92, 99.77),
+            ("cvact", "cvact", True): published_row(87.61, 95.48, 96.52, 98.34),
+            ("cvact", "cvact", False): published_row(87.76, 95.50, 96.50, 98.32),
+            ("cvact", "cvact-test", True): published_row(67.57, 89.84, 92.57, 98.54),
+            ("cvact", "cvact-test", False): published_row(67.75, 90.15, 92.73, 98.53),
+            ("cvusa", "cvact", True): published_row(61.17, 80.22, 85.45, 94.56),  # Table II
+            ("cvusa", "cvact", False): published_row(60.16, 79.97, 84.67, 94.48),
+            ("cvact", "cvusa", True): published_row(53.89, 74.56, 81.10, 94.93),
+            ("cvact", "cvusa", False): published_row(52.56, 73.08, 79.82, 94.80),
+            ("vigor-same", "vigor-same", False): published_row(59.01, 81.77, 87.10, 99.07) | dict(hit_rate=67.41),  # Table III
+            ("vigor-cross", "vigor-cross", False): published_row(36.01, 59.06, 67.22, 94.95) | dict(hit_rate=39.40),
         },
     )
 

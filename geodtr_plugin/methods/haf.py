@@ -12,8 +12,9 @@ from ..layers import VGG16, build_trunk
 from ..layers.trunks import ResidualBlock
 from ..utils.errors import UserError
 from . import register_method
-from ._base import Facts
-from .netvlad import NetVLADMethod, VladMethod, VladTower
+from .base import Paper
+from .netvlad import VladMethod, VladTower
+from .recipe import Augment, Evaluation, Loss, Optim, Recipe, Sampling
 
 # channels of the projections, lowest level first; the figure of the paper has the last two of "large" the other way
 # round than the released scripts
@@ -157,14 +158,30 @@ class HAF(VladMethod):
 
     # four tuples of a query, a positive and four negatives have as many images as 12 pairs
     recipes = {
-        "paper": NetVLADMethod.recipes["paper"].but(
-            loss={"name": "sare_ind"}, optim={"epochs": 5, "batch_size": 12}
+        "paper": Recipe(
+            augment=Augment(chsg="raw"),
+            sampling=Sampling("hard", args=dict(pool=1000, top=10)),
+            loss=Loss("sare_ind", args=dict(kernel="gaussian")),
+            optim=Optim(
+                "sgd", lr=1e-3, weight_decay=1e-3, momentum=0.9, epochs=5, batch_size=12, schedule="halving",
+                warmup_epochs=0, max_grad_norm=None, precision="bf16",
+            ),
+            evaluation=Evaluation(every=1, batch_size=32),
         ),
-        "laptop": NetVLADMethod.recipes["laptop"].but(model={"query_size": (32, 48), "size": "small"}),
-    }
+        "laptop": Recipe(
+            model=dict(query_size=(32, 48), backbone="tiny", size="small", pretrained=False, clusters=16),
+            augment=Augment(chsg="raw"),
+            loss=Loss("soft_margin", args=dict(alpha=10.0, hard_ratio=1.0), counterfactual=0.0),
+            optim=Optim(
+                "adamw", lr=1e-3, weight_decay=0.03, eps=1e-6, epochs=10, batch_size=32, schedule="cosine",
+                warmup_epochs=1, max_grad_norm=1.0, precision="fp32",
+            ),
+            evaluation=Evaluation(every=5),
+        ),
+    }  # fmt: skip
     recipes["paper_offset"], recipes["laptop_offset"] = recipes["paper"], recipes["laptop"]
 
-    facts = Facts(
+    paper = Paper(
         title="Hierarchical Attention Fusion for Geo-Localization",
         venue="ICASSP 2021",
         url="https://arxiv.org/abs/2102.09186",

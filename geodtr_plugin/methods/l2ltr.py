@@ -13,8 +13,8 @@ from ..layers import build_trunk, feature_size
 from ..layers.self_cross_attention import SelfCrossEncoder
 from ..layers.timm_models import timm_model
 from . import register_method
-from ._base import Facts, TwoTower, scores
-from ._recipe import Augment, Evaluation, Loss, Optim, Recipe
+from .base import Paper, TwoTower, published_row
+from .recipe import Augment, Evaluation, Loss, Optim, Recipe
 
 HYBRID = "vit_base_r50_s16_224.orig_in21k"  # Google's R50+ViT-B/16 of ImageNet-21k, as timm names it
 SIZES = {HYBRID: (768, 12, 12), "tiny": (96, 2, 4)}  # width, blocks, heads
@@ -113,24 +113,32 @@ class L2LTR(TwoTower):
     recipes = {
         "paper": Recipe(
             augment=Augment(chsg="raw", layout="none", semantic="none"),
-            loss=Loss(alpha=10.0, counterfactual=0.0),
-            # 500 steps of warm-up in epochs of 1,110
-            optim=Optim(lr=1e-4, weight_decay=0.03, schedule_step="step", warmup_epochs=500 / 1110),
+            loss=Loss("soft_margin", args=dict(alpha=10.0, hard_ratio=1.0), counterfactual=0.0),
+            optim=Optim(
+                "adamw", lr=1e-4, weight_decay=0.03, eps=1e-6, epochs=200, batch_size=32, schedule="cosine",
+                schedule_step="step", warmup_epochs=500 / 1110,  # 500 steps, in epochs of 1,110
+                max_grad_norm=1.0, precision="bf16",
+            ),
             evaluation=Evaluation(every=1),
         ),
-    }
-    recipes["paper_offset"] = recipes["paper"].but(  # no settings of the authors': sizes as others have them
+        "laptop": Recipe(
+            model=dict(query_size=(32, 88), backbone="tiny", pretrained=False, dropout=0.0),
+            # so few places would be learned by heart without layouts
+            augment=Augment(chsg="ls", layout="strong", semantic="none"),
+            loss=Loss("soft_margin", args=dict(alpha=10.0, hard_ratio=1.0), counterfactual=0.0),
+            optim=Optim(
+                "adamw", lr=1e-3, weight_decay=0.03, eps=1e-6, epochs=10, batch_size=32, schedule="cosine",
+                schedule_step="step", warmup_epochs=1, max_grad_norm=1.0, precision="fp32",
+            ),
+            evaluation=Evaluation(every=5),
+        ),
+    }  # fmt: skip
+    recipes["paper_offset"] = recipes["paper"].replace(  # no settings of the authors': sizes as others have them
         model=dict(query_size=(320, 640), reference_size=(320, 320), polar=False)
     )
-    recipes["laptop"] = recipes["paper"].but(
-        model=dict(query_size=(32, 88), backbone="tiny", pretrained=False, dropout=0.0),
-        augment=dict(chsg="ls", layout="strong"),  # so few places would be learned by heart without layouts
-        optim=dict(lr=1e-3, epochs=10, warmup_epochs=1, precision="fp32"),
-        evaluation=dict(every=5),
-    )
-    recipes["laptop_offset"] = recipes["laptop"].but(model={"polar": False})
+    recipes["laptop_offset"] = recipes["laptop"].replace(model=dict(polar=False))
 
-    facts = Facts(
+    paper = Paper(
         title="Cross-view Geo-localization with Layer-to-Layer Transformer",
         venue="NeurIPS 2021",
         url="https://proceedings.neurips.cc/paper/2021/hash/f31b20466ae89669f9741e047487eb37-Abstract.html",
@@ -138,14 +146,14 @@ class L2LTR(TwoTower):
         licence="MIT",
         weights="https://github.com/yanghongji2007/cross_view_localization_L2LTR (README, Trained models)",
         published={
-            ("cvusa", "cvusa", True): scores(94.05, 98.27, 98.99, 99.67),
-            ("cvusa", "cvusa", False): scores(91.99, 97.68, 98.65, 99.75),
-            ("cvact", "cvact", True): scores(84.89, 94.59, 95.96, 98.37),
-            ("cvact", "cvact", False): scores(83.14, 93.84, 95.51, 98.40),
-            ("cvact", "cvact-test", True): scores(60.72, 85.85, 89.88, 96.12),
-            ("cvact", "cvact-test", False): scores(58.33, 84.23, 88.60, 95.83),
-            ("cvusa", "cvact", True): scores(47.55, 70.58, 77.39, 91.39),
-            ("cvact", "cvusa", True): scores(33.00, 51.87, 60.63, 84.79),
+            ("cvusa", "cvusa", True): published_row(94.05, 98.27, 98.99, 99.67),
+            ("cvusa", "cvusa", False): published_row(91.99, 97.68, 98.65, 99.75),
+            ("cvact", "cvact", True): published_row(84.89, 94.59, 95.96, 98.37),
+            ("cvact", "cvact", False): published_row(83.14, 93.84, 95.51, 98.40),
+            ("cvact", "cvact-test", True): published_row(60.72, 85.85, 89.88, 96.12),
+            ("cvact", "cvact-test", False): published_row(58.33, 84.23, 88.60, 95.83),
+            ("cvusa", "cvact", True): published_row(47.55, 70.58, 77.39, 91.39),
+            ("cvact", "cvusa", True): published_row(33.00, 51.87, 60.63, 84.79),
         },
     )
 

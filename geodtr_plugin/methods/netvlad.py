@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import itertools
+import logging
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +13,10 @@ from ..layers import VGG16, NetVLAD, PCAWhitening, build_trunk, feature_size, sa
 from ..layers.netvlad import DESCRIPTORS, LOCATIONS_PER_IMAGE
 from ..utils.errors import UserError
 from . import register_method
-from ._base import Facts, TwoTower
-from ._recipe import Augment, Evaluation, Loss, Optim, Recipe, Sampling
+from .base import Paper, TrainingImages, TwoTower
+from .recipe import Augment, Evaluation, Loss, Optim, Recipe, Sampling
 
+log = logging.getLogger("geodtr_plugin")
 # pixels of 0 to 255 less the mean of ImageNet, as the first VGG16 was trained with
 CAFFE_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)
 CAFFE_STD = (1 / 255, 1 / 255, 1 / 255)
@@ -94,42 +97,24 @@ class VladMethod(TwoTower):
         """Length of an embedding; fitting the PCA changes it."""
         return self.tower.embedding_size
 
-    @torch.no_grad()
-    def initialise(self, images: Iterable[Tensor]) -> None:
-        """Start the clusters from training images; to be called once, before the training of a new run.
+    def before_training(self, images: TrainingImages) -> None:
+        """Start the clusters from descriptors of training images, as the authors do."""
+        batches = itertools.count()  # another seed for each batch
 
-        Args:
-            images: batches [B, 3, H, W], normalised as for `forward`, of random training images of both views. 500
-                images are wanted: no more are taken, and fewer do, down to a few for each cluster.
-        """
-        device, drawn, missing = next(self.parameters()).device, [], START_IMAGES
-        for number, batch in enumerate(images):
-            features, _ = self.tower.local(batch[:missing].to(device))
-            drawn.append(sample_locations(features.float(), seed=SEED + number).cpu())
-            missing -= len(batch)
-            if missing <= 0:
-                break
-        self.tower.vlad.init_kmeans(torch.cat(drawn) if drawn else torch.empty(0, 1), SEED)
+        def descriptors(batch: Tensor) -> Tensor:
+            features, _ = self.tower.local(batch)
+            return sample_locations(features.float(), seed=SEED + next(batches))
 
-    @torch.no_grad()
-    def fit_pca(self, images: Iterable[Tensor]) -> None:
-        """Learn the whitening; to be called once, after training, on a model that was built with `pca`.
+        log.info(f"{self.method_name} starts its clusters from {START_IMAGES} training images")
+        self.tower.vlad.init_kmeans(images(descriptors, START_IMAGES), SEED)
 
-        Args:
-            images: batches [B, 3, H, W], normalised as for `forward`, of random training images of both views. 10,000
-                are wanted, the authors' number: no more are taken; more than `pca` are needed.
-        """
+    def after_training(self, images: TrainingImages) -> bool:
+        """Learn the whitening, if the model was built with `pca`; return whether it was."""
         if self.tower.pca is None:
-            raise UserError(f"This {self.method_name} has no PCA. Build it with the number of components: --model.pca.")
-        device, training, rows, missing = next(self.parameters()).device, self.training, [], PCA_IMAGES
-        self.eval()
-        for batch in images:
-            rows.append(self.tower.pooled(batch[:missing].to(device)).cpu())
-            missing -= len(batch)
-            if missing <= 0:
-                break
-        self.train(training)
-        self.tower.pca.fit(torch.cat(rows) if rows else torch.empty(0, self.tower.vlad.embedding_size))
+            return False
+        log.info(f"{self.method_name} learns its whitening to {self.config['pca']} dimensions")
+        self.tower.pca.fit(images(self.tower.pooled, PCA_IMAGES))
+        return True
 
     def author_key(self, key: str) -> str:
         """Name of one of our tensors in OpenIBL's checkpoints, or in HAF's, which has OpenIBL's heads."""
@@ -155,8 +140,8 @@ class VladMethod(TwoTower):
 class NetVLADMethod(VladMethod):
     """NetVLAD (Arandjelovic et al., CVPR 2016), ground to ground: one tower sees queries and references.
 
-    The clusters start at random; `initialise` starts them from training images as the authors do. `fit_pca` learns the
-    whitening after training; until then an embedding is NetVLAD's own vector, 64 * 512 numbers.
+    The clusters start at random; `before_training` starts them from training images. `after_training` learns the
+    whitening; until then an embedding is NetVLAD's own vector, 64 * 512 numbers.
 
     Args:
         query_size: (height, width) of the queries.
@@ -189,15 +174,15 @@ class NetVLADMethod(VladMethod):
         super().__init__(query_size, reference_size, polar, tower, caffe=backbone == "vgg16")
 
     recipes = {
-        # The authors step on four tuples of a query, a positive and ten negatives; as many images are 24
-        # pairs, each of which has the references of all others as negatives.
+        # The authors step on four tuples of a query, a positive and ten negatives; as many images are 24 pairs, each
+        # of which has the references of all others as negatives.
         "paper": Recipe(
             augment=Augment(chsg="raw"),
-            sampling=Sampling(name="hard", pool=1000, top=10),
-            loss=Loss(name="hinge", counterfactual=0),
+            sampling=Sampling("hard", args=dict(pool=1000, top=10)),
+            loss=Loss("hinge", args=dict(margin=0.1)),
             optim=Optim(
-                name="sgd", lr=1e-3, weight_decay=1e-3, epochs=30, batch_size=24, schedule="halving", warmup_epochs=0,
-                max_grad_norm=None,
+                "sgd", lr=1e-3, weight_decay=1e-3, momentum=0.9, epochs=30, batch_size=24, schedule="halving",
+                warmup_epochs=0, max_grad_norm=None, precision="bf16",
             ),
             evaluation=Evaluation(every=1, batch_size=32),
         ),
@@ -206,15 +191,20 @@ class NetVLADMethod(VladMethod):
         "laptop": Recipe(
             model=dict(query_size=(48, 64), backbone="tiny", pretrained=False, clusters=16),
             augment=Augment(chsg="raw"),
-            loss=Loss(counterfactual=0),
-            optim=Optim(lr=1e-3, epochs=10, warmup_epochs=1, precision="fp32"),
+            loss=Loss("soft_margin", args=dict(alpha=10.0, hard_ratio=1.0), counterfactual=0.0),
+            optim=Optim(
+                "adamw", lr=1e-3, weight_decay=0.03, eps=1e-6, epochs=10, batch_size=32, schedule="cosine",
+                warmup_epochs=1, max_grad_norm=1.0, precision="fp32",
+            ),
             evaluation=Evaluation(every=5),
         ),
     }  # fmt: skip
-    recipes["sare"] = recipes["paper"].but(loss={"name": "sare_ind"})  # Liu et al., ICCV 2019: another loss, no more
+    recipes["sare"] = recipes["paper"].replace(  # Liu et al., ICCV 2019: another loss, no more
+        loss=dict(name="sare_ind", args=dict(kernel="gaussian"))
+    )
     recipes["paper_offset"], recipes["laptop_offset"] = recipes["paper"], recipes["laptop"]
 
-    facts = Facts(
+    paper = Paper(
         title="NetVLAD: CNN Architecture for Weakly Supervised Place Recognition",
         venue="CVPR 2016",
         url="https://arxiv.org/abs/1511.07247",

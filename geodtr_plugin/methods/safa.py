@@ -10,8 +10,8 @@ from torch import nn
 from ..layers import VGG16, SpatialTower, build_trunk
 from ..utils.errors import UserError
 from . import register_method
-from ._base import IMAGENET_MEAN, IMAGENET_STD, Facts, TwoTower, scores
-from ._recipe import Augment, Evaluation, Loss, Optim, Recipe
+from .base import IMAGENET_MEAN, IMAGENET_STD, Paper, TwoTower, published_row
+from .recipe import Augment, Evaluation, Loss, Optim, Recipe
 
 # RGB means of the original VGG16, without division by a standard deviation; red is 123.68 there, the authors have 123.6
 CAFFE_MEAN = (123.6 / 255, 116.779 / 255, 103.939 / 255)
@@ -55,28 +55,32 @@ class SAFA(TwoTower):
     recipes = {
         "paper": Recipe(
             augment=Augment(chsg="raw"),
-            loss=Loss(counterfactual=0),
+            loss=Loss("soft_margin", args=dict(alpha=10.0, hard_ratio=1.0), counterfactual=0.0),
             optim=Optim(
-                name="adam", lr=1e-5, weight_decay=0, eps=1e-8, epochs=100, schedule="constant", warmup_epochs=0,
-                max_grad_norm=None,
-            ),  # fmt: skip
+                "adam", lr=1e-5, weight_decay=0.0, eps=1e-8, epochs=100, batch_size=32, schedule="constant",
+                warmup_epochs=0, max_grad_norm=None, precision="bf16",
+            ),
+            evaluation=Evaluation(every=5),
         ),
         "laptop": Recipe(  # AdamW with warm-up and cosine, because a trunk from scratch needs a large learning rate
             model=dict(query_size=(32, 88), backbone="tiny", pretrained=False),
             augment=Augment(chsg="raw"),
-            loss=Loss(counterfactual=0),
-            optim=Optim(lr=1e-3, epochs=10, warmup_epochs=1, precision="fp32"),
+            loss=Loss("soft_margin", args=dict(alpha=10.0, hard_ratio=1.0), counterfactual=0.0),
+            optim=Optim(
+                "adamw", lr=1e-3, weight_decay=0.03, eps=1e-6, epochs=10, batch_size=32, schedule="cosine",
+                warmup_epochs=1, max_grad_norm=1.0, precision="fp32",
+            ),
             evaluation=Evaluation(every=5),
         ),
-    }
+    }  # fmt: skip
     # as VIGOR's repository trains it; its learning rate also falls, to a fifth over these epochs
-    recipes["paper_offset"] = recipes["paper"].but(
+    recipes["paper_offset"] = recipes["paper"].replace(
         model=dict(query_size=(320, 640), reference_size=(320, 320), polar=False, pool="max", dropout=0.0),
         optim=dict(batch_size=14, epochs=30),
     )
-    recipes["laptop_offset"] = recipes["laptop"].but(model={"polar": False})
+    recipes["laptop_offset"] = recipes["laptop"].replace(model=dict(polar=False))
 
-    facts = Facts(
+    paper = Paper(
         title="Spatial-Aware Feature Aggregation for Image based Cross-View Geo-Localization",
         venue="NeurIPS 2019",
         url="https://proceedings.neurips.cc/paper/2019/hash/ba2f0015122a5955f8b3a50240fb91b2-Abstract.html",
@@ -84,16 +88,16 @@ class SAFA(TwoTower):
         licence="none",
         weights="https://github.com/YujiaoShi/cross_view_localization_SAFA (README; of TensorFlow, not read here)",
         published={  # as Tables I to III of the GeoDTR+ paper have them
-            ("cvusa", "cvusa", True): scores(89.84, 96.93, 98.14, 99.64),
-            ("cvusa", "cvusa", False): scores(81.15, 94.23, 96.85, 99.49),
-            ("cvact", "cvact", True): scores(81.03, 92.80, 94.84, 98.17),
-            ("cvact", "cvact", False): scores(78.28, 91.60, 93.79, 98.15),
-            ("cvact", "cvact-test", True): scores(55.50, 79.94, 85.08, 94.49),
-            ("cvusa", "cvact", True): scores(30.40, 52.93, 62.29, 85.82),
-            ("cvact", "cvusa", True): scores(21.45, 36.55, 43.79, 69.83),
+            ("cvusa", "cvusa", True): published_row(89.84, 96.93, 98.14, 99.64),
+            ("cvusa", "cvusa", False): published_row(81.15, 94.23, 96.85, 99.49),
+            ("cvact", "cvact", True): published_row(81.03, 92.80, 94.84, 98.17),
+            ("cvact", "cvact", False): published_row(78.28, 91.60, 93.79, 98.15),
+            ("cvact", "cvact-test", True): published_row(55.50, 79.94, 85.08, 94.49),
+            ("cvusa", "cvact", True): published_row(30.40, 52.93, 62.29, 85.82),
+            ("cvact", "cvusa", True): published_row(21.45, 36.55, 43.79, 69.83),
             # as printed; possibly a plain Siamese VGG16's, and SAFA's far higher: see the VIGOR paper before comparing
-            ("vigor-same", "vigor-same", False): scores(18.69, 43.64, 55.36, 97.55) | dict(hit_rate=21.90),
-            ("vigor-cross", "vigor-cross", False): scores(2.77, 8.61, 12.94, 62.64) | dict(hit_rate=3.16),
+            ("vigor-same", "vigor-same", False): published_row(18.69, 43.64, 55.36, 97.55) | dict(hit_rate=21.90),
+            ("vigor-cross", "vigor-cross", False): published_row(2.77, 8.61, 12.94, 62.64) | dict(hit_rate=3.16),
         },
     )
 

@@ -9,8 +9,8 @@ from ..layers import VGG16, SpatialTower, build_trunk, modulate, square_for
 from ..layers.vgg16 import LATE_CONVOLUTIONS, LAYERS
 from ..utils.errors import UserError
 from . import register_method
-from ._base import Facts, TwoTower
-from ._recipe import Evaluation, Optim, Recipe
+from .base import Paper, TwoTower
+from .recipe import Augment, Evaluation, Loss, Optim, Recipe
 
 
 @register_method("safa_port")
@@ -48,17 +48,32 @@ class SAFAPort(TwoTower):
 
     has_counterfactual = True
     recipes = {  # nobody published a training of it: these are GeoDTR+'s, so that only the network differs
-        "paper": Recipe(),
-        "paper_offset": Recipe(model=dict(query_size=(320, 640), reference_size=(320, 320), polar=False)),
-        "laptop": Recipe(
-            model=dict(query_size=(32, 88), backbone="tiny", pretrained=False),
-            optim=Optim(lr=1e-3, epochs=10, warmup_epochs=1, precision="fp32"),
+        "paper": Recipe(
+            augment=Augment(chsg="l+s", layout="strong", semantic="strong"),
+            loss=Loss("soft_margin", args=dict(alpha=10.0, hard_ratio=1.0), counterfactual=1.0, beta=5.0),
+            optim=Optim(
+                "adamw", lr=1e-4, weight_decay=0.03, eps=1e-6, epochs=200, batch_size=32, schedule="cosine",
+                warmup_epochs=5, max_grad_norm=1.0, precision="bf16",
+            ),
             evaluation=Evaluation(every=5),
         ),
-    }
-    recipes["laptop_offset"] = recipes["laptop"].but(model={"polar": False})
+        "laptop": Recipe(
+            model=dict(query_size=(32, 88), backbone="tiny", pretrained=False),
+            augment=Augment(chsg="l+s", layout="strong", semantic="strong"),
+            loss=Loss("soft_margin", args=dict(alpha=10.0, hard_ratio=1.0), counterfactual=1.0, beta=5.0),
+            optim=Optim(
+                "adamw", lr=1e-3, weight_decay=0.03, eps=1e-6, epochs=10, batch_size=32, schedule="cosine",
+                warmup_epochs=1, max_grad_norm=1.0, precision="fp32",
+            ),
+            evaluation=Evaluation(every=5),
+        ),
+    }  # fmt: skip
+    recipes["paper_offset"] = recipes["paper"].replace(
+        model=dict(query_size=(320, 640), reference_size=(320, 320), polar=False)
+    )
+    recipes["laptop_offset"] = recipes["laptop"].replace(model=dict(polar=False))
 
-    facts = Facts(
+    paper = Paper(
         title="Spatial-Aware Feature Aggregation for Image based Cross-View Geo-Localization",
         venue="NeurIPS 2019; this port has no paper of its own",
         url="https://proceedings.neurips.cc/paper/2019/hash/ba2f0015122a5955f8b3a50240fb91b2-Abstract.html",

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from ..layers import build_trunk, feature_size
 from ..layers.timm_models import timm_model
 from . import register_method
-from ._base import Facts, TwoTower, scores
-from ._recipe import Augment, Evaluation, Loss, Optim, Recipe, Sampling
+from .base import Paper, TwoTower, published_row
+from .recipe import Augment, Evaluation, Loss, Optim, Recipe, Sampling
 
 
 class PooledTower(nn.Module):
@@ -95,29 +95,33 @@ class Sample4Geo(TwoTower):
     recipes = {
         "paper": Recipe(
             augment=Augment(chsg="ls", layout="strong", semantic="cutout"),
-            sampling=Sampling("geo+similar", every=4, neighbours=64, neighbour_range=128),
-            loss=Loss(name="info_nce", counterfactual=0.0),
+            sampling=Sampling("geo+similar", args=dict(neighbours=64, neighbour_range=128), every=4),
+            loss=Loss("info_nce", args=dict(temperature=0.07, learn_temperature=True, label_smoothing=0.1)),
             optim=Optim(
-                lr=1e-3, weight_decay=0.01, eps=1e-8, epochs=40, batch_size=128, schedule_step="step", warmup_epochs=1,
-                max_grad_norm=None, max_grad_value=100.0,
+                "adamw", lr=1e-3, weight_decay=0.01, eps=1e-8, epochs=40, batch_size=128, schedule="cosine",
+                schedule_step="step", warmup_epochs=1, max_grad_norm=None, max_grad_value=100.0, precision="bf16",
             ),
             evaluation=Evaluation(every=4),
             data={"crop": False},  # CVACT's panorama is squeezed, not cut
         ),
+        # from scratch, nothing is learned with holes, with look-alikes in every batch and with a low temperature
+        "laptop": Recipe(
+            model=dict(query_size=(32, 88), reference_size=(64, 64), backbone="tiny", pretrained=False),
+            augment=Augment(chsg="ls", layout="strong", semantic="none"),
+            sampling=Sampling("auto"),
+            loss=Loss("info_nce", args=dict(temperature=0.2, learn_temperature=True, label_smoothing=0.0)),
+            optim=Optim(
+                "adamw", lr=3e-3, weight_decay=0.01, eps=1e-8, epochs=10, batch_size=32, schedule="cosine",
+                schedule_step="step", warmup_epochs=1, max_grad_norm=None, max_grad_value=100.0, precision="fp32",
+            ),
+            evaluation=Evaluation(every=5),
+            data={"crop": False},
+        ),
     }  # fmt: skip
-    recipes["paper_offset"] = recipes["paper"].but(model=dict(query_size=(384, 768), reference_size=(384, 384)))
-    # from scratch, nothing is learned with holes, with look-alikes in every batch and with a low temperature
-    recipes["laptop"] = recipes["paper"].but(
-        model=dict(query_size=(32, 88), reference_size=(64, 64), backbone="tiny", pretrained=False),
-        augment=dict(semantic="none"),
-        sampling=dict(name="auto", neighbours=None, neighbour_range=None),
-        loss=dict(temperature=0.2, label_smoothing=0.0),
-        optim=dict(lr=3e-3, epochs=10, batch_size=32, precision="fp32"),
-        evaluation=dict(every=5),
-    )
+    recipes["paper_offset"] = recipes["paper"].replace(model=dict(query_size=(384, 768), reference_size=(384, 384)))
     recipes["laptop_offset"] = recipes["laptop"]
 
-    facts = Facts(
+    paper = Paper(
         title="Sample4Geo: Hard Negative Sampling For Cross-View Geo-Localisation",
         venue="ICCV 2023",
         url="https://arxiv.org/abs/2303.11851",
@@ -125,13 +129,13 @@ class Sample4Geo(TwoTower):
         licence="none",
         weights="https://github.com/Skyy93/Sample4Geo (README, Weights)",
         published={
-            ("cvusa", "cvusa", False): scores(98.68, 99.68, 99.78, 99.87),
-            ("cvact", "cvact", False): scores(90.81, 96.74, 97.48, 98.77),
-            ("cvact", "cvact-test", False): scores(71.51, 92.42, 94.45, 98.70),
+            ("cvusa", "cvusa", False): published_row(98.68, 99.68, 99.78, 99.87),
+            ("cvact", "cvact", False): published_row(90.81, 96.74, 97.48, 98.77),
+            ("cvact", "cvact-test", False): published_row(71.51, 92.42, 94.45, 98.70),
             ("cvusa", "cvact", False): dict(recall_at_1=56.62),
             ("cvact", "cvusa", False): dict(recall_at_1=44.95),
-            ("vigor-same", "vigor-same", False): scores(77.86, 95.66, 97.21, 99.61) | dict(hit_rate=89.82),
-            ("vigor-cross", "vigor-cross", False): scores(61.70, 83.50, 88.00, 98.17) | dict(hit_rate=69.87),
+            ("vigor-same", "vigor-same", False): published_row(77.86, 95.66, 97.21, 99.61) | dict(hit_rate=89.82),
+            ("vigor-cross", "vigor-cross", False): published_row(61.70, 83.50, 88.00, 98.17) | dict(hit_rate=69.87),
         },
     )
 

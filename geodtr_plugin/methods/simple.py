@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from ..layers import GeM, build_trunk, feature_size, square_for
 from . import register_method
-from ._base import Facts, TwoTower
-from ._recipe import Augment, Evaluation, Loss, Optim, Recipe
+from .base import Paper, TwoTower
+from .recipe import Augment, Evaluation, Loss, Optim, Recipe
 
 
 @register_method("simple")
@@ -45,19 +45,30 @@ class Simple(TwoTower):
         return self.towers[-1]
 
     recipes = {
-        "paper": Recipe(augment=Augment(chsg="raw"), loss=Loss(counterfactual=0)),
+        "paper": Recipe(
+            augment=Augment(chsg="raw"),
+            loss=Loss("soft_margin", args=dict(alpha=10.0, hard_ratio=1.0), counterfactual=0.0),
+            optim=Optim(
+                "adamw", lr=1e-4, weight_decay=0.03, eps=1e-6, epochs=200, batch_size=32, schedule="cosine",
+                warmup_epochs=5, max_grad_norm=1.0, precision="bf16",
+            ),
+            evaluation=Evaluation(every=5),
+        ),
         "laptop": Recipe(
             model=dict(query_size=(32, 88), reference_size=(64, 64), backbone="tiny", pretrained=False, dim=256),
             augment=Augment(chsg="raw"),
-            loss=Loss(counterfactual=0),
-            optim=Optim(lr=1e-3, epochs=10, warmup_epochs=1, precision="fp32"),
+            loss=Loss("soft_margin", args=dict(alpha=10.0, hard_ratio=1.0), counterfactual=0.0),
+            optim=Optim(
+                "adamw", lr=1e-3, weight_decay=0.03, eps=1e-6, epochs=10, batch_size=32, schedule="cosine",
+                warmup_epochs=1, max_grad_norm=1.0, precision="fp32",
+            ),
             evaluation=Evaluation(every=5),
         ),
-    }
-    recipes["paper_offset"] = recipes["paper"].but(model={"query_size": (320, 640), "reference_size": (320, 320)})
+    }  # fmt: skip
+    recipes["paper_offset"] = recipes["paper"].replace(model=dict(query_size=(320, 640), reference_size=(320, 320)))
     recipes["laptop_offset"] = recipes["laptop"]
 
-    facts = Facts(
+    paper = Paper(
         title="Two trunks with generalised-mean pooling, a baseline of this package",
         venue="no paper; the pooling is Radenović et al., TPAMI 2019",
         url="https://arxiv.org/abs/1711.02512",

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from ..layers import AttentionGuide, CroppedTower, DistilledTower, build_distilled_vit, resize_positions
 from ..utils.errors import UserError
 from . import register_method
-from ._base import Facts, TwoTower, scores
-from ._recipe import Augment, Evaluation, Loss, Optim, Recipe, Sampling
+from .base import Paper, TwoTower, published_row
+from .recipe import Augment, Evaluation, Loss, Optim, Recipe, Sampling
 
 ZOOM = 1.25  # stage 2's aerial images against stage 1's: 320 and 256 pixels, or 400 and 320; 0.64 is 1 / 1.25^2
 AUTHOR_PREFIXES = {
@@ -31,7 +31,7 @@ def scaled(size: tuple[int, int], factor: float) -> tuple[int, int]:
 
 def second_stage(first: Recipe, side: int, **optim: float) -> Recipe:
     """The recipe of stage 2 for square aerial images; what is not named is as in the first."""
-    return replace(first, then=None).but(model=dict(stage=2, reference_size=(side, side)), optim=optim)
+    return replace(first, next_stage=None).replace(model=dict(stage=2, reference_size=(side, side)), optim=optim)
 
 
 @register_method("transgeo")
@@ -90,23 +90,29 @@ class TransGeo(TwoTower):
 
     recipes = {
         "paper": Recipe(
-            augment=Augment(chsg="raw", layout="none", semantic="none"), sampling=Sampling("hard"),
-            loss=Loss(counterfactual=0), then="paper_stage2",
+            augment=Augment(chsg="raw", layout="none", semantic="none"),
+            sampling=Sampling("hard", args=dict(pool=40_000, top=100)),
+            loss=Loss("soft_margin", args=dict(alpha=10.0, hard_ratio=1.0), counterfactual=0.0),
             optim=Optim(
-                lr=1e-4, eps=1e-8, sharpness=2.5, epochs=100, warmup_epochs=0, max_grad_norm=None, precision="fp32"
+                "adamw", lr=1e-4, weight_decay=0.03, eps=1e-8, sharpness=2.5, epochs=100, batch_size=32,
+                schedule="cosine", warmup_epochs=0, max_grad_norm=None, precision="fp32",
             ),
+            evaluation=Evaluation(every=5),
+            next_stage="paper_stage2",
         ),
         "laptop": Recipe(  # with flips and rotations, without which 1,500 pairs are learned by heart, and without ASAM
             model=dict(query_size=(32, 88), reference_size=(64, 64), backbone="tiny", pretrained=False),
-            augment=Augment(chsg="ls", semantic="none"), loss=Loss(counterfactual=0),
+            augment=Augment(chsg="ls", layout="strong", semantic="none"),
+            loss=Loss("soft_margin", args=dict(alpha=10.0, hard_ratio=1.0), counterfactual=0.0),
             optim=Optim(
-                lr=2e-3, eps=1e-8, epochs=10, schedule_step="step", warmup_epochs=1, max_grad_norm=None,
-                precision="fp32",
+                "adamw", lr=2e-3, weight_decay=0.03, eps=1e-8, epochs=10, batch_size=32, schedule="cosine",
+                schedule_step="step", warmup_epochs=1, max_grad_norm=None, precision="fp32",
             ),
-            evaluation=Evaluation(every=5), then="laptop_stage2",
+            evaluation=Evaluation(every=5),
+            next_stage="laptop_stage2",
         ),
     }  # fmt: skip
-    recipes["paper_offset"] = replace(recipes["paper"], then="paper_offset_stage2").but(
+    recipes["paper_offset"] = replace(recipes["paper"], next_stage="paper_offset_stage2").replace(
         model=dict(query_size=(320, 640), reference_size=(320, 320)), optim=dict(lr=5e-5, epochs=50, batch_size=16)
     )
     recipes["laptop_offset"] = recipes["laptop"]
@@ -114,7 +120,7 @@ class TransGeo(TwoTower):
     recipes["paper_offset_stage2"] = second_stage(recipes["paper_offset"], 400, lr=5e-6, epochs=50)
     recipes["laptop_stage2"] = second_stage(recipes["laptop"], 80, lr=2e-4, epochs=3)
 
-    facts = Facts(
+    paper = Paper(
         title="TransGeo: Transformer Is All You Need for Cross-view Image Geo-localization",
         venue="CVPR 2022",
         url="https://arxiv.org/abs/2204.00097",
@@ -122,12 +128,12 @@ class TransGeo(TwoTower):
         licence="MIT",
         weights="https://github.com/Jeff-Zilence/TransGeo2022 (README, Pretrained Models)",
         published={  # after stage 2
-            ("cvusa", "cvusa", False): scores(94.08, 98.36, 99.04, 99.77),
-            ("cvact", "cvact", False): scores(84.95, 94.14, 95.78, 98.37),
-            ("cvusa", "cvact", False): scores(37.81, 61.57, 69.86, 89.14),  # as the GeoDTR+ paper has it
-            ("cvact", "cvusa", False): scores(17.45, 32.49, 40.48, 69.14),
-            ("vigor-same", "vigor-same", False): scores(61.48, 87.54, 91.88, 99.56) | dict(hit_rate=73.09),
-            ("vigor-cross", "vigor-cross", False): scores(18.99, 38.24, 46.91, 88.94) | dict(hit_rate=21.21),
+            ("cvusa", "cvusa", False): published_row(94.08, 98.36, 99.04, 99.77),
+            ("cvact", "cvact", False): published_row(84.95, 94.14, 95.78, 98.37),
+            ("cvusa", "cvact", False): published_row(37.81, 61.57, 69.86, 89.14),  # as the GeoDTR+ paper has it
+            ("cvact", "cvusa", False): published_row(17.45, 32.49, 40.48, 69.14),
+            ("vigor-same", "vigor-same", False): published_row(61.48, 87.54, 91.88, 99.56) | dict(hit_rate=73.09),
+            ("vigor-cross", "vigor-cross", False): published_row(18.99, 38.24, 46.91, 88.94) | dict(hit_rate=21.21),
         },
     )
 
@@ -161,7 +167,7 @@ class TransGeo(TwoTower):
 
         A mapping is the authors' content, as in `load_author_weights`.
         """
-        from ._weights import load_author_weights, load_weights
+        from .weights import load_author_weights, load_weights
 
         if self.stage == 1:
             raise UserError("Only stage 2 has a guide. Build the model with stage=2.")

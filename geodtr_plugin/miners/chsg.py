@@ -71,7 +71,7 @@ class CHSG(nn.Module):
         ValueError: the variant changes colours, and `semantic` is None.
     """
 
-    keeps_labels_distinct = True  # of places that are all different, and of their twins
+
 
     def __init__(
         self,

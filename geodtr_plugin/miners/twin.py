@@ -8,6 +8,7 @@ from pytorch_metric_learning.utils.loss_and_miner_utils import get_all_triplets_
 from torch import Tensor
 
 from ..utils.errors import UnknownNameError
+from . import register_miner
 
 MODES = ("only", "with_all")
 
@@ -29,6 +30,8 @@ class TwinMiner(BaseMiner):
             in a mean as all other negatives together.
         **kwargs: PML's, such as `distance`.
     """
+
+    needs_twins = True  # batches without twins have nothing for it
 
     def __init__(self, mode: str = "only", repeats: int = 1, **kwargs):
         super().__init__(**kwargs)
@@ -86,3 +89,15 @@ def twin_triplets(labels: Tensor, ref_labels: Tensor) -> tuple[Tensor, Tensor, T
     anchor, positive = torch.where(matches)
     pair, negative = torch.where((labels ^ 1)[anchor, None] == ref_labels)
     return anchor[pair], positive[pair], negative
+
+
+@register_miner("twin")
+def only_twins(**args) -> TwinMiner:
+    """Return the miner of the triplets whose negative is the twin."""
+    return TwinMiner("only", **args)
+
+
+@register_miner("twin+all")
+def twins_with_all(**args) -> TwinMiner:
+    """Return the miner of all triplets, which lists those with a twin `repeats` times."""
+    return TwinMiner("with_all", **args)

@@ -30,6 +30,8 @@ class EpochBatchSampler(BatchSampler):
         UserError: not even one batch comes about.
     """
 
+    places_differ = True  # no batch shows a place twice
+
     def __init__(self, num_pairs: int, batch_size: int, seed: int = 0):
         if batch_size < 2:
             raise UserError(f"A batch of {batch_size} holds no negatives to learn from; choose 2 or more.")

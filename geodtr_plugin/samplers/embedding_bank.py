@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-ROLES = ("query", "reference")
+from ..utils.roles import ROLES
 
 
 class EmbeddingBank:

@@ -9,7 +9,7 @@ from ..utils.ragged import Ragged, as_int64, group
 from .disjoint import first_fit, spread_evenly, too_few_places, too_few_tiles
 
 
-class Apart:
+class Conflicts:
     """What must not meet in a batch: two pairs of a place, or two that share a tile.
 
     Args:
@@ -43,7 +43,7 @@ class Apart:
         _, groups = np.unique(self.places[rows], return_inverse=True)
         return rows[spread_evenly(groups, generator)] if len(rows) else rows
 
-    def deal(
+    def random_batches(
         self, batch_size: int, generator: np.random.Generator, rows: np.ndarray | None = None
     ) -> list[list[int]]:
         """Whole batches of those pairs (or all), at random."""
@@ -67,7 +67,7 @@ class Apart:
         return too_few_tiles(len(self), batch_size)
 
 
-class Tray:
+class BatchBuilder:
     """A batch that is being filled, and the pairs that are left in the epoch.
 
     Args:
@@ -76,7 +76,7 @@ class Tray:
         generator: of the random order.
     """
 
-    def __init__(self, apart: Apart, batch_size: int, generator: np.random.Generator):
+    def __init__(self, apart: Conflicts, batch_size: int, generator: np.random.Generator):
         self._keys, self._size = apart.keys, batch_size
         order = apart.shuffled(generator)
         self._order = order.tolist()  # taken from the end
@@ -86,7 +86,7 @@ class Tray:
         self._used = bytearray(len(apart))
         self._batch: list[int] = []
         self._held: set[int] = set()
-        self._passed: list[int] = []  # came up, but could not meet the batch
+        self._deferred: list[int] = []  # came up, but could not meet the batch
 
     @property
     def full(self) -> bool:
@@ -100,7 +100,7 @@ class Tray:
             if self._add(pair):
                 return pair
             if not self._used[pair]:
-                self._passed.append(pair)
+                self._deferred.append(pair)
         return None
 
     def add_place(self, place: int) -> bool:
@@ -113,8 +113,8 @@ class Tray:
     def take(self) -> list[int]:
         """The batch, in the order in which it was filled; begins a new one."""
         batch = self._batch
-        self._order += reversed(self._passed)
-        self._batch, self._held, self._passed = [], set(), []
+        self._order += reversed(self._deferred)
+        self._batch, self._held, self._deferred = [], set(), []
         return batch
 
     def _add(self, pair: int) -> bool:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from ..utils.errors import UserError
 from ..utils.ragged import Ragged
-from .filling import Tray
-from .mined import FollowsEmbeddings, MinedBatchSampler
+from . import register_sampler
+from .by_name import overlapping_tiles, pair_places
+from .filling import BatchBuilder
+from .mined import EmbeddingNeighbours, MinedBatchSampler
+
+if TYPE_CHECKING:
+    from ..datasets import Split
 
 
-class HardBatchSampler(FollowsEmbeddings, MinedBatchSampler):
+class HardBatchSampler(EmbeddingNeighbours, MinedBatchSampler):
     """Half of a batch at random; for each of those, a pair whose reference looks like its query to the network.
 
     That pair is drawn from the `top` places most similar to the query, among `pool` places that are drawn anew with
@@ -26,6 +34,8 @@ class HardBatchSampler(FollowsEmbeddings, MinedBatchSampler):
         pool: places among which these are searched; the authors' number by default.
     """
 
+    follows = "training"
+
     def __init__(
         self,
         places: np.ndarray,
@@ -41,12 +51,29 @@ class HardBatchSampler(FollowsEmbeddings, MinedBatchSampler):
         self.pool = pool
         self.table_length = min(top, len(self.apart.pairs))
 
-    def fill(self, tray: Tray, generator: np.random.Generator) -> bool:
+    def fill(self, tray: BatchBuilder, generator: np.random.Generator) -> bool:
         """See MinedBatchSampler."""
-        hubs = [tray.add_next() for _ in range(self.batch_size - self.batch_size // 2)]
-        for hub in hubs:
-            if hub is not None and not tray.full:
-                any(map(tray.add_place, generator.permutation(self.neighbours(hub)).tolist()))
+        anchors = [tray.add_next() for _ in range(self.batch_size - self.batch_size // 2)]
+        for anchor in anchors:
+            if anchor is not None and not tray.full:
+                any(map(tray.add_place, generator.permutation(self.neighbours(anchor)).tolist()))
         while not tray.full and tray.add_next() is not None:
             pass
         return tray.full
+
+
+@register_sampler("hard")
+def hard(split: Split, batch_size: int, seed: int, pool: int = 40_000, top: int = 100) -> HardBatchSampler:
+    """Build batches of which one half is what the network confuses with the other half.
+
+    Args:
+        split: the training split.
+        batch_size: pairs a batch.
+        seed: of the order.
+        pool: places among which confusing ones are looked for.
+        top: most similar places from which one is drawn.
+    """
+    for option, number in (("pool", pool), ("top", top)):
+        if number < 1:
+            raise UserError(f"--sampling.{option} is {number}; it counts places to choose from, so make it 1 or more.")
+    return HardBatchSampler(pair_places(split), batch_size, top, pool, seed, overlapping_tiles(split))

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..evaluation.nearest import finite_rows, most_similar
 from ..utils.ragged import Ragged
 from .base import EpochBatchSampler
-from .filling import Apart, Tray
+from .filling import BatchBuilder, Conflicts
 
 
 class MinedBatchSampler(EpochBatchSampler):
@@ -33,12 +33,12 @@ class MinedBatchSampler(EpochBatchSampler):
     """
 
     def __init__(self, places: np.ndarray, batch_size: int, seed: int = 0, tiles: Ragged | None = None):
-        self.apart = Apart(places, tiles)
+        self.apart = Conflicts(places, tiles)
         self.table: np.ndarray | None = None
         super().__init__(len(self.apart), batch_size, seed)
 
     @abstractmethod
-    def fill(self, tray: Tray, generator: np.random.Generator) -> bool:
+    def fill(self, tray: BatchBuilder, generator: np.random.Generator) -> bool:
         """Fills one batch; returns whether it became full."""
 
     def neighbours(self, pair: int) -> np.ndarray:
@@ -49,8 +49,8 @@ class MinedBatchSampler(EpochBatchSampler):
     def draw(self, generator: np.random.Generator) -> list[list[int]]:
         """See EpochBatchSampler."""
         if self.table is None:
-            return self.apart.deal(self.batch_size, generator)
-        tray, batches = Tray(self.apart, self.batch_size, generator), []
+            return self.apart.random_batches(self.batch_size, generator)
+        tray, batches = BatchBuilder(self.apart, self.batch_size, generator), []
         while self.fill(tray, generator):
             batches.append(tray.take())
         return self._lengthened(batches, generator)
@@ -63,7 +63,7 @@ class MinedBatchSampler(EpochBatchSampler):
                 break
             kept = batches[: max(0, len(batches) - again)]
             rest = np.setdiff1d(np.arange(len(self.apart)), np.array(kept, np.int64))
-            found = kept + self.apart.deal(self.batch_size, generator, rest)
+            found = kept + self.apart.random_batches(self.batch_size, generator, rest)
         return found
 
     def too_few(self) -> str:
@@ -71,7 +71,7 @@ class MinedBatchSampler(EpochBatchSampler):
         return self.apart.too_few(self.batch_size)
 
 
-class FollowsEmbeddings:
+class EmbeddingNeighbours:
     """The part of a MinedBatchSampler whose table is measured: the places most similar to each pair's query.
 
     A class that has it says how long a table is (`table_length`), from how many places, drawn at random, each table is
@@ -120,7 +120,7 @@ class FollowsEmbeddings:
 
 
 def similar_places(
-    apart: Apart,
+    apart: Conflicts,
     query: Tensor | np.ndarray,
     reference: Tensor | np.ndarray,
     count: int,
@@ -137,5 +137,6 @@ def similar_places(
         places, rows = places[chosen], rows[chosen]
     row_of_place = np.full(len(apart.pairs), -1, np.int64)
     row_of_place[places] = rows
-    found = most_similar(query, reference, count, rows, apart.no_partners().renumbered(row_of_place))
-    return np.append(apart.places, -1).astype(np.int32)[found]  # row -1 is the last
+    left_out = apart.no_partners().renumbered(row_of_place)
+    _, neighbours = most_similar(query, reference, count, candidates=rows, left_out=left_out)
+    return np.append(apart.places, -1).astype(np.int32)[neighbours]  # row -1 is the last

@@ -1,28 +1,36 @@
-"""Batches of hubs with their neighbours: hard negatives, whatever it is that makes places neighbours."""
+"""Batches of anchors with their neighbours: hard negatives, whatever it is that makes places neighbours."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.spatial import cKDTree
 
+from ..utils.errors import UserError
 from ..utils.geo import to_metres
 from ..utils.ragged import Ragged
-from .filling import Apart, Tray
+from . import register_sampler
+from .by_name import overlapping_tiles, pair_places
+from .filling import BatchBuilder, Conflicts
 from .mined import MinedBatchSampler
+
+if TYPE_CHECKING:
+    from ..datasets import Split
 
 
 class NeighbourBatchSampler(MinedBatchSampler):
     """Hubs with their neighbours, no place twice in a batch (Sample4Geo).
 
-    A batch takes an unused pair at random, its hub, then pairs of up to `neighbour_select` places around it: the
+    A batch takes an unused pair at random, its anchor, then pairs of up to `neighbour_select` places around it: the
     nearest half of that number, and as many by chance from the rest of the `neighbour_range` nearest. Places that
-    cannot meet the batch, or have no unused pair left, are passed over. It goes on with further hubs until it is full.
-    Towards the end of an epoch, where neighbours have been used, batches are mostly hubs.
+    cannot meet the batch, or have no unused pair left, are passed over. It goes on with further anchors until it is full.
+    Towards the end of an epoch, where neighbours have been used, batches are mostly anchors.
 
     Args:
         places: place label of every pair, int64 `[P]`.
         batch_size: pairs a batch, at most as many as there are places.
-        neighbour_select: neighbours that a hub brings; half a batch by default (Sample4Geo: 64 of 128).
+        neighbour_select: neighbours that a anchor brings; half a batch by default (Sample4Geo: 64 of 128).
         neighbour_range: nearest places to choose them from; as many as a batch by default (Sample4Geo: 128).
         seed: see EpochBatchSampler.
         tiles: see MinedBatchSampler.
@@ -43,14 +51,14 @@ class NeighbourBatchSampler(MinedBatchSampler):
             raise ValueError(f"neighbour_select must be 0 to neighbour_range, not {self._select} of {self._range}")
         super().__init__(places, batch_size, seed, tiles)
 
-    def fill(self, tray: Tray, generator: np.random.Generator) -> bool:
+    def fill(self, tray: BatchBuilder, generator: np.random.Generator) -> bool:
         """See MinedBatchSampler."""
         half = self._select // 2
         while not tray.full:
-            hub = tray.add_next()
-            if hub is None:
+            anchor = tray.add_next()
+            if anchor is None:
                 return False
-            nearest = self.neighbours(hub)
+            nearest = self.neighbours(anchor)
             by_chance = generator.permutation(nearest[half:])[: self._select - half]
             for place in (*nearest[:half].tolist(), *by_chance.tolist()):
                 tray.add_place(place)
@@ -87,7 +95,7 @@ class GeoNeighbourBatchSampler(NeighbourBatchSampler):
         self.table = near_places(self.apart, coordinates, kind, self._range)
 
 
-def near_places(apart: Apart, coordinates: np.ndarray, kind: str, count: int) -> np.ndarray:
+def near_places(apart: Conflicts, coordinates: np.ndarray, kind: str, count: int) -> np.ndarray:
     """The table of the places nearest to that of each pair, nearest first, int32 `[P, count or all others]`."""
     points = to_metres(coordinates, kind)
     if len(points) != len(apart):
@@ -109,3 +117,70 @@ def _mean_points(points: np.ndarray, pairs: Ragged) -> np.ndarray:
     """The mean of every place's points."""
     sums = np.add.reduceat(points[pairs.values], pairs.offsets[:-1], axis=0)
     return sums / pairs.counts()[:, None]
+
+
+def neighbour_options(
+    split: Split, batch_size: int, seed: int, neighbours: int | None, neighbour_range: int | None
+) -> dict[str, Any]:
+    """Return the arguments that samplers with neighbours share, checked.
+
+    Raises:
+        UserError: an anchor cannot bring so many neighbours.
+    """
+    chosen = batch_size // 2 if neighbours is None else neighbours
+    if chosen < 0:
+        raise UserError(f"--sampling.neighbours is {chosen}; make it 0 (none) or more.")
+    if neighbour_range is not None and not 1 <= neighbour_range >= chosen:
+        source = "half a batch" if neighbours is None else "--sampling.neighbours"
+        raise UserError(
+            f"An anchor cannot bring {chosen} neighbours ({source}) out of the {neighbour_range} nearest places "
+            "(--sampling.neighbour_range).",
+            f"Raise the latter to {max(1, chosen)} or more.",
+        )
+    return dict(
+        places=pair_places(split), batch_size=batch_size, neighbour_select=neighbours,
+        neighbour_range=neighbour_range, seed=seed, tiles=overlapping_tiles(split),
+    )  # fmt: skip
+
+
+def pair_coordinates(split: Split, sampler: str) -> tuple[np.ndarray, str]:
+    """Return where each pair is, `[P, 2]`, and the kind of coordinates: those of the role that knows more of them.
+
+    Raises:
+        UserError: neither role has coordinates for every pair.
+    """
+    known = [
+        (images.coordinates[rows], images.coordinate_kind)
+        for images, rows in ((split.references, split.pairs[:, 1]), (split.queries, split.pairs[:, 0]))
+        if images.coordinates is not None
+    ]
+    if not known:
+        raise UserError(
+            f"--sampler {sampler} goes by where places lie, but {split.name} has no coordinates here. Choose "
+            "--sampler similar or --sampler hard, which go by what the network sees, or --sampler auto."
+        )
+    located, kind = max(known, key=lambda part: np.isfinite(part[0]).all(axis=1).sum())
+    missing = len(located) - np.isfinite(located).all(axis=1).sum()
+    if missing:
+        raise UserError(
+            f"--sampler {sampler} goes by where places lie, but {missing:,} of the {len(located):,} training pairs of "
+            f"{split.name} have no coordinates. Complete them, or choose --sampler similar."
+        )
+    return located, kind
+
+
+@register_sampler("geo")
+def geo(
+    split: Split, batch_size: int, seed: int, neighbours: int | None = None, neighbour_range: int | None = None
+) -> GeoNeighbourBatchSampler:
+    """Build batches of places that lie near each other on the ground.
+
+    Args:
+        split: the training split.
+        batch_size: pairs a batch.
+        seed: of the order.
+        neighbours: places that an anchor brings into its batch; None: half a batch.
+        neighbour_range: nearest places to choose them from; None: as many as a batch.
+    """
+    options = neighbour_options(split, batch_size, seed, neighbours, neighbour_range)
+    return GeoNeighbourBatchSampler(*pair_coordinates(split, "geo"), **options)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..utils.ragged import Ragged
-from .mined import FollowsEmbeddings
-from .neighbours import NeighbourBatchSampler, near_places
+from . import register_sampler
+from .mined import EmbeddingNeighbours
+from .neighbours import NeighbourBatchSampler, near_places, neighbour_options, pair_coordinates
+
+if TYPE_CHECKING:
+    from ..datasets import Split
 
 
-class SimilarBatchSampler(FollowsEmbeddings, NeighbourBatchSampler):
-    """Hubs with the places whose references look most like the hub's query to the network (Sample4Geo, Section 3.3).
+class SimilarBatchSampler(EmbeddingNeighbours, NeighbourBatchSampler):
+    """Hubs with the places whose references look most like the anchor's query to the network (Sample4Geo, Section 3.3).
 
     Tell it the embeddings of all training pairs every few epochs (Sample4Geo: every 4) with `update`. Until then
     batches hold places that lie near each other, where coordinates are given, or random ones.
@@ -20,6 +26,8 @@ class SimilarBatchSampler(FollowsEmbeddings, NeighbourBatchSampler):
         coordinates: float `[P, 2]`, one a pair, for the epochs before the first `update`; None: these are random.
         kind: of the coordinates, "latlon" or "metres".
     """
+
+    follows = "measurement"
 
     def __init__(
         self,
@@ -36,3 +44,29 @@ class SimilarBatchSampler(FollowsEmbeddings, NeighbourBatchSampler):
         self.table_length = min(self._range, len(self.apart.pairs))
         if coordinates is not None:
             self.table = self.first_table = near_places(self.apart, coordinates, kind, self._range)
+
+
+@register_sampler("similar")
+def similar(
+    split: Split, batch_size: int, seed: int, neighbours: int | None = None, neighbour_range: int | None = None
+) -> SimilarBatchSampler:
+    """Build batches of places that look alike to the network; random ones until there are embeddings.
+
+    Args:
+        split: the training split.
+        batch_size: pairs a batch.
+        seed: of the order.
+        neighbours: places that an anchor brings into its batch; None: half a batch.
+        neighbour_range: most similar places to choose them from; None: as many as a batch.
+    """
+    return SimilarBatchSampler(**neighbour_options(split, batch_size, seed, neighbours, neighbour_range))
+
+
+@register_sampler("geo+similar")
+def geo_then_similar(
+    split: Split, batch_size: int, seed: int, neighbours: int | None = None, neighbour_range: int | None = None
+) -> SimilarBatchSampler:
+    """Build batches as "geo" until there are embeddings, then as "similar"."""
+    options = neighbour_options(split, batch_size, seed, neighbours, neighbour_range)
+    coordinates, kind = pair_coordinates(split, "geo+similar")
+    return SimilarBatchSampler(**options, coordinates=coordinates, kind=kind)

@@ -6,14 +6,14 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from .errors_in_metres import Judged
+from .errors_in_metres import LocationErrors
 from .locator import Answer, Match
 from .photos import shown
 
 FORMATS = ("table", "json", "geojson")
 
 
-def as_text(answers: Sequence[Answer], format: str = "table", judged: Judged | None = None) -> str:
+def as_text(answers: Sequence[Answer], format: str = "table", judged: LocationErrors | None = None) -> str:
     """All answers in one of FORMATS; with truth, distances too."""
     if format == "table":
         return as_table(answers, judged)
@@ -21,7 +21,7 @@ def as_text(answers: Sequence[Answer], format: str = "table", judged: Judged | N
     return json.dumps(made, indent=2, allow_nan=False)
 
 
-def as_table(answers: Sequence[Answer], judged: Judged | None = None) -> str:
+def as_table(answers: Sequence[Answer], judged: LocationErrors | None = None) -> str:
     """A line a match, below a line a query."""
     blocks = []
     for answer in answers:
@@ -31,7 +31,7 @@ def as_table(answers: Sequence[Answer], judged: Judged | None = None) -> str:
     return "\n\n".join(blocks)
 
 
-def as_json(answers: Sequence[Answer], judged: Judged | None = None) -> list[dict[str, Any]]:
+def as_json(answers: Sequence[Answer], judged: LocationErrors | None = None) -> list[dict[str, Any]]:
     """A list of queries with their matches."""
     found = []
     for answer in answers:
@@ -43,7 +43,7 @@ def as_json(answers: Sequence[Answer], judged: Judged | None = None) -> list[dic
     return found
 
 
-def as_geojson(answers: Sequence[Answer], judged: Judged | None = None) -> dict[str, Any]:
+def as_geojson(answers: Sequence[Answer], judged: LocationErrors | None = None) -> dict[str, Any]:
     """A FeatureCollection of points, longitude first (RFC 7946); what has no coordinates has a null geometry."""
     features = []
     for answer in answers:
@@ -60,7 +60,7 @@ def coordinates(match: Match) -> str:
     return "no coordinates" if match.lat is None else f"{match.lat:.6f}, {match.lon:.6f}"
 
 
-def _properties(rank: int, answer: Answer, match: Match, judged: Judged | None) -> dict[str, Any]:
+def _properties(rank: int, answer: Answer, match: Match, judged: LocationErrors | None) -> dict[str, Any]:
     found = {
         "rank": rank, "path": shown(match.path), "similarity": round(match.similarity, 6), "lat": match.lat,
         "lon": match.lon,
@@ -71,12 +71,12 @@ def _properties(rank: int, answer: Answer, match: Match, judged: Judged | None) 
     return found
 
 
-def _head(judged: Judged | None) -> list[str]:
+def _head(judged: LocationErrors | None) -> list[str]:
     head = ["rank", "similarity", "lat", "lon"]
     return [*head, *([] if judged is None else ["error in m"]), "file"]
 
 
-def _row(rank: int, answer: Answer, match: Match, judged: Judged | None) -> list[str]:
+def _row(rank: int, answer: Answer, match: Match, judged: LocationErrors | None) -> list[str]:
     at = ["-", "-"] if match.lat is None else [f"{match.lat:.6f}", f"{match.lon:.6f}"]
     metres = None if judged is None else judged.metres(answer, match)
     error = [] if judged is None else ["-" if metres is None else f"{metres:,.1f}"]

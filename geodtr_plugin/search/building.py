@@ -30,7 +30,7 @@ from .cells import read_cells
 from .embedder import Embedder, RunFacts
 from .geotags import NameOrder
 from .images import Read, Reader
-from .listing import Listed, list_images
+from .listing import ImageList, list_images
 from .photos import shown
 from .vector_index import Kind, VectorIndex, refuse_two_sources
 
@@ -143,7 +143,7 @@ def _cells_of(path: Path, facts: RunFacts) -> list:
     return [str(path.absolute()), *_state(path / CELLS)]
 
 
-def _plan(facts: RunFacts, listed: Listed, settings: dict[str, Any]) -> dict[str, Any]:
+def _plan(facts: RunFacts, listed: ImageList, settings: dict[str, Any]) -> dict[str, Any]:
     """All that the vectors depend on; a build may only be continued if none of it has changed."""
     root = str(listed.root.absolute())
     files = [[name, *_state(os.path.join(root, name))] for name in listed.files]
@@ -194,7 +194,7 @@ def _read_log(partial: Path) -> _Done:
 
 
 def _embed_rest(
-    partial: Path, embedder: Embedder, listed: Listed, done: _Done, settings: dict[str, Any], workers: int,
+    partial: Path, embedder: Embedder, listed: ImageList, done: _Done, settings: dict[str, Any], workers: int,
     progress: bool, after_batch: Callable[[int], None] | None,
 ) -> None:  # fmt: skip
     """The batches that are missing, each written before its line in the log says so."""
@@ -233,7 +233,7 @@ def _line(batch: list[Read], rows: int) -> str:
 
 
 def _finish(
-    partial: Path, facts: RunFacts, listed: Listed, done: _Done, settings: dict[str, Any], gpu: bool
+    partial: Path, facts: RunFacts, listed: ImageList, done: _Done, settings: dict[str, Any], gpu: bool
 ) -> dict[str, Any]:  # fmt: skip
     """Everything of the finished index, from the embedded rows; may be done again if it was killed."""
     rows = np.setdiff1d(np.arange(len(listed.files)), list(done.faults))
@@ -270,7 +270,7 @@ def _write_good(partial: Path, rows: np.ndarray) -> None:
 
 
 def _manifest(
-    facts: RunFacts, listed: Listed, settings: dict[str, Any], index: VectorIndex, counts: dict[str, int]
+    facts: RunFacts, listed: ImageList, settings: dict[str, Any], index: VectorIndex, counts: dict[str, int]
 ) -> dict[str, Any]:  # fmt: skip
     cells = 0 if index.approximate is None else index.approximate.nlist
     return {

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..utils.files import atomic_path
 from .answers import coordinates
-from .errors_in_metres import Judged
+from .errors_in_metres import LocationErrors
 from .locator import Answer, Locator, Match
 from .photos import BadImageError, read_photo, shown
 
@@ -22,7 +22,7 @@ _GREY = np.full((64, 64, 3), 225, np.uint8)
 
 
 def draw_contact_sheet(
-    answers: Sequence[Answer], locator: Locator, file: str | os.PathLike, judged: Judged | None = None
+    answers: Sequence[Answer], locator: Locator, file: str | os.PathLike, judged: LocationErrors | None = None
 ) -> int:
     """Writes the picture, a row a query; the number of queries that it shows, MOST_QUERIES at most."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -68,7 +68,7 @@ def _show(ax, image: np.ndarray, text: str) -> None:
     ax.set_title(text, fontsize=7.5, parse_math=False, linespacing=1.3)
 
 
-def _caption(rank: int, answer: Answer, match: Match, judged: Judged | None) -> str:
+def _caption(rank: int, answer: Answer, match: Match, judged: LocationErrors | None) -> str:
     metres = None if judged is None else judged.metres(answer, match)
     off = "" if metres is None else f"   {metres:,.0f} m off"
     return f"{rank}   {match.similarity:.3f}{off}\n{_short(match.path, 20)}\n{coordinates(match)}"

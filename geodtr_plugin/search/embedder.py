@@ -6,24 +6,22 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..augmentations import RoleTransform, ViewTransform
+from ..augmentations import ImageTransform, RoleTransform
 from ..evaluation.similarity import NonFiniteEmbeddingsError
-from ..methods._base import TwoTower
-from ..methods._weights import find_weights, load_model
+from ..methods.base import TwoTower
+from ..methods.weights import find_weights, load_model
+from ..testers.embedding import embed_images
 from ..utils.devices import choose_device
 from ..utils.errors import UserError
-
-Role = Literal["query", "reference"]
-ROLES: tuple[Role, ...] = ("query", "reference")
+from ..utils.roles import ROLES, Role
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class RunFacts:
         weights: name of the file in it.
         sha256: of that file.
         model: what the model is built from.
-        views: the view of each role, as `ViewTransform.to_config` gives it.
+        views: the view of each role, as `ImageTransform.to_config` gives it.
         precision: fp32 or bf16, as the run was tested.
     """
 
@@ -76,7 +74,7 @@ class Embedder:
         precision: of the network, fp32 or bf16.
     """
 
-    def __init__(self, model: TwoTower, views: dict[str, ViewTransform], device: torch.device, precision: str = "fp32"):
+    def __init__(self, model: TwoTower, views: dict[str, ImageTransform], device: torch.device, precision: str = "fp32"):
         self.model = model.to(device, memory_format=torch.channels_last).eval()
         self.views, self.device, self.precision = views, device, precision
         self.transforms = {role: RoleTransform(views[role], model.mean, model.std).to(device) for role in ROLES}
@@ -91,7 +89,7 @@ class Embedder:
             cropped_queries: for a run with a limited field of view: queries show just that, and are no panoramas from
                 whose middle it must be cut.
         """
-        views = {role: ViewTransform.from_config(facts.views[role]) for role in ROLES}
+        views = {role: ImageTransform.from_config(facts.views[role]) for role in ROLES}
         if cropped_queries and views["query"].panorama_width is not None:
             views["query"] = replace(views["query"], panorama_width=None)
         return cls(load_model(facts.folder, facts.weights), views, choose_device(device), facts.precision)
@@ -100,18 +98,12 @@ class Embedder:
         """What a loader's process does with an image: uint8 `[3, H, W]` -> uint8 `[3, h, w]`."""
         return self.views[role].on_load(image)
 
-    @torch.no_grad()
     def embed(self, images: Sequence[Tensor], role: Role) -> np.ndarray:
         """Images that went through `on_load`, uint8 `[3, h, w]` of any sizes -> float32 `[B, D]` of unit norm."""
-        transform, encode = self.transforms[role], getattr(self.model, f"encode_{role}")
-        if len({image.shape for image in images}) == 1:
-            batch = transform(torch.stack(list(images)))
-        else:  # tiles of several sizes, on their way to the polar transform
-            batch = torch.cat([transform(image[None]) for image in images])
-        bf16 = torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
-        with bf16:
-            vectors = encode(batch)
-        vectors = vectors.float().cpu().numpy()
+        encode = getattr(self.model, f"encode_{role}")
+        vectors = embed_images(
+            images, encode, self.transforms[role], device=self.device, precision=self.precision
+        ).cpu().numpy()
         if not np.isfinite(vectors).all():
             raise NonFiniteEmbeddingsError(
                 "The model gives embeddings that are not finite: it diverged, or its precision overflowed. Use other "

@@ -19,7 +19,7 @@ NEAR = (25.0, 100.0)  # metres; what place recognition counts as found, and abou
 
 
 @dataclass(frozen=True)
-class Judged:
+class LocationErrors:
     """True positions of queries.
 
     Args:
@@ -47,7 +47,7 @@ class Judged:
         return f"Error of the first match, {of}: median {np.median(known):,.1f} m, {shares}."
 
 
-def read_truth(file: str | os.PathLike, queries: Sequence[str]) -> Judged:
+def read_truth(file: str | os.PathLike, queries: Sequence[str]) -> LocationErrors:
     """The positions that a table `file,lat,lon` gives the queries.
 
     A row belongs to the query that is the same file; else, where the table's files lie elsewhere, to the queries of
@@ -75,4 +75,4 @@ def read_truth(file: str | os.PathLike, queries: Sequence[str]) -> Judged:
         found = by_path.get(os.path.realpath(query)) or (same_name[0] if len(same_name) == 1 else None)
         if found is not None:
             positions[query] = found
-    return Judged(positions)
+    return LocationErrors(positions)

@@ -19,7 +19,7 @@ _OWN_DATA = ("queries", "references")  # the folders of own data, as `--train fo
 
 
 @dataclass(frozen=True)
-class Listed:
+class ImageList:
     """Images by name, in a fixed order.
 
     Args:
@@ -37,7 +37,7 @@ class Listed:
     notes: tuple[str, ...] = ()
 
 
-def list_images(where: str | os.PathLike, names: NameOrder = "none") -> Listed:
+def list_images(where: str | os.PathLike, names: NameOrder = "none") -> ImageList:
     """The images of a folder, searched to its last subfolder, or those that a CSV table `file,lat,lon` names.
 
     A folder of own data (folders queries and references) stands for its table, or without one for its references; the
@@ -65,10 +65,10 @@ def list_images(where: str | os.PathLike, names: NameOrder = "none") -> Listed:
     if names == "none":
         return listed
     named = {name: at for name in listed.files if (at := name_position(name, names)) is not None}
-    return Listed(listed.root, listed.files, {**named, **listed.positions}, listed.left_out, listed.notes)
+    return ImageList(listed.root, listed.files, {**named, **listed.positions}, listed.left_out, listed.notes)
 
 
-def list_photos(places: list[str]) -> Listed:
+def list_photos(places: list[str]) -> ImageList:
     """Files as they are, and the images of folders, in the order of the words; a file that comes twice is kept once."""
     files: list[str] = []
     left_out: list[tuple[str, str]] = []
@@ -82,7 +82,7 @@ def list_photos(places: list[str]) -> Listed:
         else:
             files.append(place)
     kept, repeated = _once([(name, name) for name in files])
-    return Listed(Path(), tuple(kept), {}, (*left_out, *repeated), tuple(notes))
+    return ImageList(Path(), tuple(kept), {}, (*left_out, *repeated), tuple(notes))
 
 
 def _nothing_at(where: Path) -> str:
@@ -95,7 +95,7 @@ def _nothing_at(where: Path) -> str:
     return f"{shown(where)} is {kind}. Name a folder of images, or a table file,lat,lon."
 
 
-def _by_folder(root: Path) -> Listed:
+def _by_folder(root: Path) -> ImageList:
     found, left_out, others = [], [], 0
     for name, reason in _walk(root):
         if reason is not None:
@@ -106,7 +106,7 @@ def _by_folder(root: Path) -> Listed:
             others += 1
     kept, repeated = _once([(name, os.path.join(root, name)) for name in sorted(found, key=os.fsencode)])
     notes = (f"{others:,} other files in {shown(root)} are no images by their names.",) if others else ()
-    return Listed(root, tuple(kept), {}, (*left_out, *repeated), notes)
+    return ImageList(root, tuple(kept), {}, (*left_out, *repeated), notes)
 
 
 def _walk(root: Path) -> Iterator[tuple[str, str | None]]:
@@ -153,7 +153,7 @@ def _once(files: list[tuple[str, str]]) -> tuple[list[str], list[tuple[str, str]
     return kept, repeated
 
 
-def _by_table(path: Path) -> Listed:
+def _by_table(path: Path) -> ImageList:
     table = read_table(path)
     if not table.has_positions:
         raise DatasetCorruptError(f"{shown(path)} names pairs. References need rows file,lat,lon.")
@@ -179,7 +179,7 @@ def _by_table(path: Path) -> Listed:
         notes.append(f"{queries:,} rows of {shown(path)} name no references of this own data set, and are passed over.")
     kept, repeated = _once([(name, os.path.join(root, name)) for name in found])
     positions = {name: found[name] for name in kept if found[name] is not None}
-    return Listed(root, tuple(kept), positions, (*left_out, *repeated), tuple(notes))
+    return ImageList(root, tuple(kept), positions, (*left_out, *repeated), tuple(notes))
 
 
 def _position(table: Table, row) -> tuple[tuple[float, float] | None, list[str]]:

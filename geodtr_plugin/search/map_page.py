@@ -16,7 +16,7 @@ from ..utils.files import write_text
 from .answers import coordinates
 from .chart import Chart, length_text, round_length
 from .contact_sheet import thumbnail
-from .errors_in_metres import Judged
+from .errors_in_metres import LocationErrors
 from .locator import Answer, Locator, Match
 from .map_template import PAGE
 from .photos import shown
@@ -29,7 +29,7 @@ _BAR = 180  # longest scale bar
 
 
 def write_map(
-    answers: Sequence[Answer], locator: Locator, file: str | os.PathLike, judged: Judged | None = None
+    answers: Sequence[Answer], locator: Locator, file: str | os.PathLike, judged: LocationErrors | None = None
 ) -> int:
     """Writes the page; the number of queries that it shows, MOST_QUERIES at most.
 
@@ -68,7 +68,7 @@ def _dot_size(points: np.ndarray) -> float:
     return float(np.clip(0.38 * np.sqrt(extent.prod() / len(points)), 1.5, 7))
 
 
-def _marks(number: int, answer: Answer, chart: Chart, judged: Judged | None) -> str:
+def _marks(number: int, answer: Answer, chart: Chart, judged: LocationErrors | None) -> str:
     """The numbered candidates of a query, the first on top, and the true place."""
     parts = []
     true = None if judged is None else judged.positions.get(answer.query)
@@ -91,7 +91,7 @@ def _mark(chart: Chart, place: tuple[float, float], kind: str, label: str, text:
     )
 
 
-def _panel(number: int, answer: Answer, locator: Locator, judged: Judged | None) -> str:
+def _panel(number: int, answer: Answer, locator: Locator, judged: LocationErrors | None) -> str:
     """The query and its candidates as pictures, beside the map."""
     rows = [
         f'<li data-rank="{rank}"><span class="rank">{rank}</span>{_image(locator.path_of(match), _name(match.path))}'
@@ -107,7 +107,7 @@ def _panel(number: int, answer: Answer, locator: Locator, judged: Judged | None)
     )
 
 
-def _numbers(answer: Answer, match: Match, judged: Judged | None) -> str:
+def _numbers(answer: Answer, match: Match, judged: LocationErrors | None) -> str:
     metres = None if judged is None else judged.metres(answer, match)
     return f"similarity {match.similarity:.4f}" + ("" if metres is None else f", {metres:,.1f} m off")
 

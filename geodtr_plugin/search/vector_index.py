@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..evaluation import most_similar
 from ..utils.errors import UserError
 from ..utils.files import atomic_path
 from .cells import FILE, fill_cells, is_compressed, learn_cells
@@ -45,7 +46,7 @@ class VectorIndex:
         cls, vectors: np.ndarray, kind: Kind = "auto", *, nlist: int | None = None, nprobe: int | None = None,
         seed: int = 0, cells=None, gpu: bool = True,
     ) -> VectorIndex:  # fmt: skip
-        """Index vectors; on the CPU, the same vectors, seed and number of threads give the same bytes.
+        """Split vectors; on the CPU, the same vectors, seed and number of threads give the same bytes.
 
         Args:
             vectors: `[N, D]`, float32 or float16.
@@ -144,16 +145,7 @@ class VectorIndex:
             yield start, np.ascontiguousarray(self.vectors[part], np.float32)
 
     def _exact(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        import faiss
-
-        best = None
-        for start, block in self.blocks():
-            some = min(k, len(block))
-            found, rows = faiss.knn(queries, block, some, metric=faiss.METRIC_INNER_PRODUCT)
-            part = (found, rows + start)
-            best = part if best is None else tuple(np.concatenate(both, axis=1) for both in zip(best, part))
-            best = sorted_best(*best, k)
-        return best
+        return most_similar(queries, self.vectors, k, normalised=True)
 
     def _near(self, queries: np.ndarray, k: int, nprobe: int) -> tuple[np.ndarray, np.ndarray]:
         compressed = is_compressed(self.approximate)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -18,9 +18,10 @@ from ..evaluation.calculator import CrossViewAccuracyCalculator
 from ..evaluation.truth import Truth
 from ..utils.files import atomic_path
 from ..utils.npy_rows import new_rows, open_rows
+from ..utils.precision import check_precision
+from ..utils.roles import ROLES
+from .embedding import embed_images
 
-ROLES = ("query", "reference")
-PRECISIONS = ("fp32", "bf16")
 Splits = Sequence[tuple[str, Sequence[str]]]
 
 
@@ -53,12 +54,10 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
         progress: bool = True,
         **kwargs,
     ):
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
         self.batch_transform = dict(batch_transform or {})
         if not set(self.batch_transform) <= set(ROLES):
             raise ValueError(f"batch_transform has the keys {', '.join(ROLES)}, not {', '.join(self.batch_transform)}")
-        self.precision, self.pin_memory, self.progress = precision, pin_memory, progress
+        self.precision, self.pin_memory, self.progress = check_precision(precision), pin_memory, progress
         self.truth = {"query": truth} if isinstance(truth, Truth) else dict(truth or {})
         self.split_roles: dict[str, str] = {}
         super().__init__(*args, **kwargs)
@@ -235,13 +234,18 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         if len(loader) == 0:
             raise ValueError(f"there are no {role} images to embed")
+        encode = _encoder(trunk_model, role) or trunk_model
+        network = encode if self.use_trunk_output else lambda images: embedder_model(encode(images))
         embeddings, labels, count, done = None, None, len(loader.dataset), 0
         with torch.no_grad():
             for batch in tqdm(loader, desc=f"embedding {role}", disable=not self.progress, leave=False):
                 images, label = self.data_and_label_getter(batch)
                 label = c_f.process_label(label, "all", self.label_mapper)
                 label = label.reshape(len(label), -1)
-                some = self._embed_batch(images, role, trunk_model, embedder_model)
+                some = embed_images(
+                    images, network, self.batch_transform.get(role), device=self.data_device,
+                    precision=self.precision, dtype=self.dtype,
+                )  # fmt: skip
                 some = some if self.pca else self.maybe_normalize(some)  # all at once, that would make a copy of all
                 if embeddings is None:
                     # in place from the start: a list, joined at the end, would hold everything twice; and a list of
@@ -250,20 +254,6 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
                 rows = slice(done, done + len(some))
                 embeddings[rows], labels[rows], done = some, label, rows.stop
         return embeddings, labels.to(self.data_device)
-
-    def _embed_batch(self, images: Tensor, role: str, trunk_model: nn.Module, embedder_model: nn.Module) -> Tensor:
-        images = images.to(self.data_device, non_blocking=True)
-        if role in self.batch_transform:
-            images = self.batch_transform[role](images)
-        if images.dtype == torch.uint8:
-            raise TypeError(f"the {role} images are uint8: give a batch_transform that makes normalised floats of them")
-        images = c_f.to_device(images, device=self.data_device, dtype=self.dtype)
-        encode = _encoder(trunk_model, role) or trunk_model
-        bf16 = torch.autocast(self.data_device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
-        with bf16:
-            output = encode(images)
-            output = output if self.use_trunk_output else embedder_model(output)
-        return output.float()
 
 
 def _encoder(trunk: nn.Module, role: str) -> Callable[[Tensor], Tensor] | None:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-from ..utils.distributed import gather_objects, is_first, rank, world_size
+from ..utils.distributed import gather_objects, is_main_process, rank, world_size
 from ..utils.errors import UserError
 from ..utils.files import write_torch
 from ..utils.seed import rng_state, set_rng_state
@@ -56,7 +56,7 @@ def save_training_state(path: str | os.PathLike[str], trainer: Any, epoch: int, 
         "rng": gather_objects(rng_state()),  # of every process
         "extra": extra,
     }
-    if is_first():
+    if is_main_process():
         write_torch(path, _plain(state, "state"))
     trainer.last_checkpoint = Path(path)
 

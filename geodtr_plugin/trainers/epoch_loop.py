@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from pytorch_metric_learning.trainers import TwoStreamMetricLoss
+from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader
 from tqdm import tqdm
 
@@ -16,36 +17,37 @@ from ..samplers.seeded_loading import EpochSampler, SeededBatches, SeededItems
 from ..utils.distributed import share_of, world_size
 from ..utils.errors import UserError
 from ..utils.seed import one_thread_worker
+from .batches import Batch
 from .errors import NonFiniteLossError
 from .step_meter import StepMeter
 
 
 class EpochLoop(TwoStreamMetricLoss):
-    """``TwoStreamMetricLoss`` with a seeded loader and a loop that reads the losses once in ``log_every`` steps.
+    """`TwoStreamMetricLoss` with a seeded loader and a loop that reads the losses once in `log_every` steps.
 
-    Hooks, schedulers and the meaning of ``train(start_epoch, num_epochs)`` are PML's. For hooks to read, at the end
-    of an epoch: ``epoch_losses`` (means over its steps) and ``epoch_stats`` (``grad_norm``, ``lr``,
-    ``pairs_per_second``, ``data_wait_share``).
+    Hooks, schedulers and the meaning of `train(start_epoch, num_epochs)` are PML's. For hooks to read, at the end
+    of an epoch: `epoch_losses` (means over its steps) and `epoch_stats` (`grad_norm`, `lr`,
+    `pairs_per_second`, `data_wait_share`).
 
-    Under ``torchrun``, ``batch_size`` is that of all processes together, and each loads its part of every batch.
+    Under `torchrun`, `batch_size` is that of all processes together, and each loads its part of every batch.
 
-    The order of an epoch, and the random draws of its items, depend on ``(seed, epoch)`` only, unless a ``sampler``
-    is given. One that has ``set_epoch`` is told the epoch and started anew for each; any other runs on over the
+    The order of an epoch, and the random draws of its items, depend on `(seed, epoch)` only, unless a `sampler`
+    is given. One that has `set_epoch` is told the epoch and started anew for each; any other runs on over the
     epochs, as in PML.
 
     Args:
-        *args: see ``pytorch_metric_learning.trainers.BaseTrainer``.
+        *args: see `pytorch_metric_learning.trainers.BaseTrainer`.
         seed: of the order and of the draws of the items.
         pin_memory: load into page-locked memory; by default where the device is a GPU.
         log_every: steps between two readings of the losses.
         progress: show a progress bar.
-        on_log: called with a dict of plain numbers at every reading: ``epoch``, ``step``, the mean of each loss
-            since the last one, and the entries of ``epoch_stats``.
-        **kwargs: see ``BaseTrainer``.
+        on_log: called with a dict of plain numbers at every reading: `epoch`, `step`, the mean of each loss
+            since the last one, and the entries of `epoch_stats`.
+        **kwargs: see `BaseTrainer`.
 
     Raises:
         UserError: in :meth:`train`, if a batch would hold one pair, or the data do not fill one batch.
-        NonFiniteLossError: in :meth:`train`, at most ``log_every`` steps after the step that it names.
+        NonFiniteLossError: in :meth:`train`, at most `log_every` steps after the step that it names.
     """
 
     def __init__(
@@ -71,13 +73,12 @@ class EpochLoop(TwoStreamMetricLoss):
         self.meter: StepMeter | None = None  # of the current epoch
         self.grad_norm: torch.Tensor | float = 0.0  # of the last step
         self.dataloader_iter: Any = None
-        self.batch_rows: list[int] = []  # rows of the data set in the current batch
         self.epoch_losses: dict[str, float] = {}
         self.epoch_stats: dict[str, float] = {}
         super().__init__(*args, **kwargs)
 
     def train(self, start_epoch: int = 1, num_epochs: int = 1) -> None:
-        """Train from ``start_epoch`` up to and including ``num_epochs``, or until a hook at an epoch's end says False.
+        """Train from `start_epoch` up to and including `num_epochs`, or until a hook at an epoch's end says False.
 
         Whatever ends the training, Ctrl-C included, the workers of the loader are gone afterwards.
         """
@@ -86,7 +87,7 @@ class EpochLoop(TwoStreamMetricLoss):
             self.initialize_dataloader()
             for self.epoch in range(start_epoch, num_epochs + 1):
                 if self.epoch > start_epoch:
-                    self.begin_passage()
+                    self.restart_loader()
                 self.train_epoch(num_epochs)
                 if self.end_of_epoch_hook(self) is False:
                     break
@@ -100,8 +101,8 @@ class EpochLoop(TwoStreamMetricLoss):
         title = f"epoch {self.epoch}/{num_epochs}"
         with tqdm(total=self.iterations_per_epoch, desc=title, unit="step", disable=not self.progress) as bar:
             for self.iteration in range(self.iterations_per_epoch):
-                self.forward_and_backward()
-                self.meter.add([*(self.losses[name] for name in self.loss_names), self.grad_norm], self.batch_labels)
+                batch = self.forward_and_backward()
+                self.meter.add([*(self.losses[name] for name in self.loss_names), self.grad_norm], batch.labels)
                 self.end_of_iteration_hook(self)
                 bar.update()
                 if self.meter.full or self.iteration + 1 == self.iterations_per_epoch:
@@ -133,16 +134,18 @@ class EpochLoop(TwoStreamMetricLoss):
         speed["pairs_per_second"] *= world_size()
         return {"lr": float(groups[0]["lr"]) if groups else 0.0, **speed}
 
-    def get_batch(self) -> tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor]:
-        """PML's batch; the time until it is there counts as waiting for data."""
+    def load_batch(self) -> Batch:
+        """Return the next batch on the device; the time until it is loaded counts as waiting for data."""
         with contextlib.nullcontext() if self.meter is None else self.meter.waiting():  # None in steps without train()
-            batch = super().get_batch()
-        self.batch_labels = batch[1]
-        self.batch_rows = self.dataloader.batch_sampler.issued.popleft()
-        return batch
+            (query, reference), labels = self.get_batch()
+        return Batch(*self.to_device(query, reference, labels), self.dataloader.batch_sampler.issued.popleft())
+
+    def to_device(self, *tensors: Tensor) -> list[Tensor]:
+        """Return tensors on the device of the training."""
+        return [tensor.to(self.data_device, non_blocking=True) for tensor in tensors]
 
     def initialize_dataloader(self) -> None:
-        """Make the loader, and begin the passage of ``self.epoch`` through the data."""
+        """Make the loader, and begin the passage of `self.epoch` through the data."""
         share_of(int(self.batch_size))  # processes of unequal parts would not meet in gather_rows
         workers = self.dataloader_num_workers
         on_gpu = torch.device(self.data_device).type == "cuda"
@@ -157,13 +160,13 @@ class EpochLoop(TwoStreamMetricLoss):
             generator=torch.Generator().manual_seed(self.seed),  # else each passage would draw from the training's
         )
         self.stop_workers()  # of an earlier loader
-        self.begin_passage()
+        self.restart_loader()
         if not self.iterations_per_epoch:
             self.iterations_per_epoch = len(self.dataloader)
         if not self.iterations_per_epoch:
             raise UserError("The batch sampler gives no batch; check it, or leave it out for a plain shuffle.")
 
-    def begin_passage(self) -> None:
+    def restart_loader(self) -> None:
         """Tell the samplers the epoch, and start the loader anew where they have an order for each."""
         per_epoch = self.dataloader.batch_sampler.set_epoch(self.epoch)
         if per_epoch or self.dataloader_iter is None:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..utils.seed import rng_state, set_rng_state
+from .batches import BatchEmbeddings, Synchronise
 
-VIEWS = ("query", "reference", "query_cf", "reference_cf")
-Batch = tuple[Tensor, Tensor, Tensor]  # query, reference, labels
+Images = tuple[Tensor, Tensor, Tensor]  # query, reference, labels
 
 
 class MicroBatches:
     """A batch that is embedded piece by piece, twice.
 
-    The first pass keeps no activations: it yields the embeddings, of which the loss of the whole batch and its gradient
+    The first pass keeps no activations: it gives the embeddings, of which the loss of the whole batch and its gradient
     are taken. The second embeds each piece again, with the same random draws, and hands that gradient on to the
     parameters. Both equal one pass over the whole batch, unless the network normalises over a batch.
 
@@ -28,26 +27,24 @@ class MicroBatches:
         size: pairs of a piece.
         prepare: a piece as loaded -> network input, augmented; draws from torch's global generators, or from generators
             that are attributes of `transform`'s modules.
-        embed: query, reference -> an object with the attributes VIEWS, tensors [rows, D] or None.
+        embed: query, reference -> embeddings.
         trunk: the network; its running statistics move in the second pass only.
         transform: what `prepare` draws with.
     """
 
     def __init__(
-        self, batch: Batch, size: int, prepare: Callable[..., Batch], embed: Callable[..., Any], trunk: nn.Module,
-        transform: Any = None,
+        self, batch: Images, size: int, prepare: Callable[..., Images],
+        embed: Callable[[Tensor, Tensor], BatchEmbeddings], trunk: nn.Module, transform: Any = None,
     ):  # fmt: skip
         self.pieces = list(zip(*(part.split(size) for part in batch)))
         self.prepare, self.embed_piece, self.trunk = prepare, embed, trunk
         modules = transform.modules() if isinstance(transform, nn.Module) else ()
-        found = (getattr(module, "generator", None) for module in modules)
-        self.generators = list({id(g): g for g in found if g is not None}.values())
+        own = (getattr(module, "generator", None) for module in modules)
+        self.generators = list({id(g): g for g in own if g is not None}.values())
         self.states: list[Any] = []
-        self.leaves: dict[str, list[Tensor]] = {}
-        self.rows: list[int] = []  # of each piece, after augmentation
 
-    def embed(self) -> tuple[Any, Tensor]:
-        """First pass: the embeddings of the whole batch, leaves of the graph of the loss, and the labels."""
+    def embed(self) -> tuple[BatchEmbeddings, Tensor]:
+        """Do the first pass; return the whole batch's embeddings, leaves of the graph of the loss, and its labels."""
         outputs, labels = [], []
         with torch.no_grad(), _frozen_statistics(self.trunk):
             for piece in self.pieces:
@@ -56,32 +53,32 @@ class MicroBatches:
                 outputs.append(self.embed_piece(query, reference))
                 labels.append(label)
         self.samples = len(labels[0]) // len(self.pieces[0][2])  # 2 where twins were made
-        self.whole = SimpleNamespace(**{view: self._leaf([getattr(o, view, None) for o in outputs]) for view in VIEWS})
+        self.whole = BatchEmbeddings(*map(self._leaf, zip(*outputs)))
         return self.whole, _joined(labels, self.samples)
 
-    def backward(self, synchronise: Callable[[bool], contextlib.AbstractContextManager[Any]]) -> None:
-        """Second pass: the parameters' gradient, from that of the embeddings.
+    def backward(self, synchronise: Synchronise) -> None:
+        """Do the second pass: from the gradient of the embeddings to that of the parameters.
 
         Args:
             synchronise: gives the context of a piece; it is told whether this is the last one.
         """
         after = self._random_state()
-        shares = {view: self._share(getattr(self.whole, view)) for view in VIEWS}
+        shares = [self._share(leaf) for leaf in self.whole]
         for number, (piece, state) in enumerate(zip(self.pieces, self.states)):
             self._set_random_state(state)
             with torch.no_grad():
                 query, reference, _ = self.prepare(*piece)
             with synchronise(number + 1 == len(self.pieces)):
                 outputs = self.embed_piece(query, reference)
-                wanted = [(getattr(outputs, view), shares[view][number]) for view in VIEWS if shares[view] is not None]
+                wanted = [(output, share[number]) for output, share in zip(outputs, shares) if share is not None]
                 torch.autograd.backward(*zip(*wanted))
         self._set_random_state(after)
 
-    def _leaf(self, parts: list[Tensor | None]) -> Tensor | None:
+    def _leaf(self, parts: tuple[Tensor | None, ...]) -> Tensor | None:
         return None if parts[0] is None else _joined(parts, self.samples).requires_grad_()
 
     def _share(self, leaf: Tensor | None) -> list[Tensor] | None:
-        """The gradient of a leaf, cut as the pieces are; None where the loss does not depend on it."""
+        """Return the gradient of a leaf, cut as the pieces are; None where the loss does not depend on it."""
         if leaf is None or leaf.grad is None:
             return None
         by_sample = leaf.grad.view(self.samples, -1, *leaf.shape[1:])
@@ -96,20 +93,20 @@ class MicroBatches:
             generator.set_state(own)
 
 
-def _joined(parts: list[Tensor], samples: int) -> Tensor:
-    """Pieces of [samples * b, ...] rows, all first samples before all twins -> the same for the whole batch."""
+def _joined(parts: tuple[Tensor, ...] | list[Tensor], samples: int) -> Tensor:
+    """Join pieces of [samples * b, ...] rows, all first samples before all twins, to the same for the whole batch."""
     return torch.cat([part.unflatten(0, (samples, -1)) for part in parts], dim=1).flatten(0, 1)
 
 
 @contextlib.contextmanager
 def _frozen_statistics(trunk: nn.Module) -> Iterator[None]:
-    """Batch normalisation in training leaves its running statistics alone."""
+    """Within the block, let batch normalisation in training leave its running statistics alone."""
     kind = nn.modules.batchnorm._BatchNorm
-    found = [m for m in trunk.modules() if isinstance(m, kind) and m.training and m.track_running_stats]
-    for module in found:
+    moving = [m for m in trunk.modules() if isinstance(m, kind) and m.training and m.track_running_stats]
+    for module in moving:
         module.track_running_stats = False
     try:
         yield
     finally:
-        for module in found:
+        for module in moving:
             module.track_running_stats = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-from argparse import ArgumentError
+from argparse import SUPPRESS, Action, ArgumentError
 from collections.abc import Callable, Sequence
 
 from jsonargparse import ArgumentParser, Namespace
@@ -30,22 +30,35 @@ def guarded(command: Callable[[], int], argv: Sequence[str]) -> int:
 
 
 def complain(error: UserError) -> int:
-    """Print the sentence of an error; the exit code."""
-    # torch wraps what a loader's worker raised in that worker's traceback; the sentence stands after the class's name
-    sentence = str(error).rsplit(f"{type(error).__name__}: ", 1)[-1].strip()
+    """Print the sentences of an error, and return the exit code 1."""
     number = os.environ.get("RANK") if int(os.environ.get("WORLD_SIZE", "1")) > 1 else None
-    print(f"Error{f' in process {number}' if number else ''}: {sentence}", file=sys.stderr, flush=True)
+    print(f"Error{f' in process {number}' if number else ''}: {error}", file=sys.stderr, flush=True)
     return 1
 
 
-def make_parser(prog: str, description: str) -> ArgumentParser:
-    """A parser that raises instead of exiting, and leaves the lines of the description alone."""
+def make_parser(prog: str, description: str, defaults: bool = True) -> ArgumentParser:
+    """Return a parser that raises instead of exiting, and leaves the lines of the description alone.
+
+    Args:
+        prog: what the usage line calls the command.
+        description: text above the options.
+        defaults: show the defaults of nested settings (`--optim.lr`); False where they are not known yet.
+    """
     from argparse import RawDescriptionHelpFormatter
 
     from jsonargparse import DefaultHelpFormatter
 
-    formatter = type("Formatter", (DefaultHelpFormatter, RawDescriptionHelpFormatter), {})
-    return ArgumentParser(prog=prog, description=description, exit_on_error=False, formatter_class=formatter)
+    class Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
+        def _get_help_string(self, action: Action) -> str:
+            if defaults or ("." not in action.dest and action.dest != "model"):
+                return super()._get_help_string(action)
+            default, action.default = action.default, SUPPRESS
+            try:
+                return super()._get_help_string(action)
+            finally:
+                action.default = default
+
+    return ArgumentParser(prog=prog, description=description, exit_on_error=False, formatter_class=Formatter)
 
 
 def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
@@ -58,12 +71,12 @@ def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
         return parser.parse_args(list(argv))
     except ArgumentError as error:
         text = " ".join(str(error).split())
-        raise UserError(f"{text.rstrip('.')}.{_nearest_option(parser, text)}") from error
+        raise UserError(f"{text.rstrip('.')}.", _nearest_option(parser, text)) from error
 
 
 def _nearest_option(parser: ArgumentParser, text: str) -> str:
     options = [option for action in parser._actions for option in action.option_strings]
     unknown = [word.split("=")[0] for word in text.split() if word.startswith("--") and word not in options]
     near = [match for word in unknown for match in difflib.get_close_matches(word, options, n=1)]
-    hint = f" Did you mean {near[0]}?" if near else ""
-    return f"{hint} --help lists the options." if unknown else ""
+    hint = f"Did you mean {near[0]}? " if near else ""
+    return f"{hint}--help lists the options." if unknown else ""

@@ -26,13 +26,13 @@ def launched() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
-def join(device: torch.device) -> None:
+def init_process_group(device: torch.device) -> None:
     """Meet the other processes that torchrun started: NCCL between GPUs, Gloo between CPUs."""
     if launched() and not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
 
 
-def leave() -> None:
+def destroy_process_group() -> None:
     """End the meeting."""
     if dist.is_initialized():
         dist.destroy_process_group()
@@ -48,7 +48,7 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def is_first() -> bool:
+def is_main_process() -> bool:
     """Whether this is the process that writes files and prints."""
     return not launched() or int(os.environ["RANK"]) == 0
 
@@ -129,12 +129,12 @@ def shard(count: int, of: int | None = None) -> range:
 
 
 @contextlib.contextmanager
-def first_alone() -> Iterator[None]:
+def main_process_first() -> Iterator[None]:
     """The first process does this while the others wait; then they do, and find in place what it left."""
-    if not is_first():
+    if not is_main_process():
         wait_for_all()
     yield
-    if is_first():
+    if is_main_process():
         wait_for_all()
 
 

@@ -1,4 +1,4 @@
-"""Errors that are meant for the person at the keyboard: one sentence that says what is wrong and what to do."""
+"""Errors that are meant for the person at the keyboard: what is wrong, and what to do."""
 
 from __future__ import annotations
 
@@ -9,21 +9,39 @@ MOST_NAMES = 32  # a longer list of known names is cut to those like the one ask
 
 
 class UserError(Exception):
-    """A mistake in what was asked or in the data. Commands print its text and no traceback, and exit with 1."""
+    """A mistake in what was asked or in the data. Commands print its text without a traceback, and exit with 1.
+
+    Args:
+        message: what is wrong, a sentence.
+        remedy: what to do, a sentence or several; empty where the message says it.
+    """
+
+    def __init__(self, message: str, remedy: str = ""):
+        self.message, self.remedy = message, remedy
+        super().__init__(f"{message} {remedy}".strip())
+
+    def __reduce__(self):  # loader workers send errors to the main process
+        return _restored, (type(self), self.args, self.__dict__)
 
 
 class UnknownNameError(UserError, KeyError):
-    """A name that is not among the known ones."""
+    """A name that is not among the known ones.
+
+    Args:
+        kind: what the name stands for, such as "method".
+        name: what was asked for.
+        known: the names that there are.
+    """
 
     __str__ = Exception.__str__  # KeyError would print the message in quotes
 
     def __init__(self, kind: str, name: str, known: Iterable[str]):
         known = sorted(known)
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = f"Did you mean {near[0]!r}? " if near else ""
         if len(known) > MOST_NAMES:
             known = [*difflib.get_close_matches(name, known, n=MOST_NAMES // 2, cutoff=0.4), "..."]
-        super().__init__(f"There is no {kind} {name!r}.{hint} Known: {', '.join(known)}.")
+        super().__init__(f"There is no {kind} {name!r}.", f"{hint}Known: {', '.join(known)}.")
 
 
 class DatasetNotFoundError(UserError, FileNotFoundError):
@@ -34,3 +52,9 @@ class DatasetNotFoundError(UserError, FileNotFoundError):
 
 class DatasetCorruptError(UserError):
     """An image or index file is there but cannot be used."""
+
+
+def _restored(kind: type[UserError], args: tuple, state: dict) -> UserError:
+    error = kind.__new__(kind, *args)
+    error.args, error.__dict__ = args, state
+    return error

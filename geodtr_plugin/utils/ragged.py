@@ -38,6 +38,14 @@ class Ragged:
         """Packs flat values `[T]` by the lengths of their rows `[N]`."""
         return cls(values, np.concatenate([[0], np.cumsum(as_int64(counts))]))
 
+    @classmethod
+    def joined(cls, parts: Sequence[Ragged]) -> Ragged:
+        """Return rows that hold the values of the same rows of all parts."""
+        rows = np.concatenate([part.rows() for part in parts])
+        values = np.concatenate([part.values for part in parts])
+        counts = np.bincount(rows, minlength=len(parts[0]))
+        return cls.from_counts(values[np.argsort(rows, kind="stable")], counts)
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 

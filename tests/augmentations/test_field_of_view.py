@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from geodtr_plugin import CHSG
-from geodtr_plugin.augmentations import BatchTransform, RoleTransform, ViewTransform
+from geodtr_plugin.augmentations import BatchTransform, ImageTransform, RoleTransform
 from geodtr_plugin.augmentations.field_of_view import crop_columns, narrow_width, random_columns
-from geodtr_plugin.datasets.base import ImageArray, ViewDataset
+from geodtr_plugin.datasets.base import ImageArray, ImageDataset
 
 NEUTRAL = dict(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
@@ -40,7 +40,7 @@ def test_random_windows_are_whole_seeded_and_reach_every_heading():
 
 
 def test_evaluation_looks_north_and_training_anywhere():
-    view, tile = ViewTransform(4, 4, panorama_width=16), ViewTransform(8, 8)
+    view, tile = ImageTransform(4, 4, panorama_width=16), ImageTransform(8, 8)
     images, tiles = ramp(64, 4, 16), torch.zeros(64, 3, 8, 8, dtype=torch.uint8)
     north = RoleTransform(view, **NEUTRAL)(images)
     assert north.shape == (64, 3, 4, 4) and (north[:, 0, 0] * 255).round()[0].tolist() == [6, 7, 8, 9]
@@ -53,7 +53,7 @@ def test_evaluation_looks_north_and_training_anywhere():
 def test_twins_are_made_of_whole_panoramas():
     """The layout turns the panorama before the cut: all columns of it turn up, also with a fixed heading."""
     torch.manual_seed(0)
-    view, tile = ViewTransform(4, 4, panorama_width=16), ViewTransform(8, 8)
+    view, tile = ImageTransform(4, 4, panorama_width=16), ImageTransform(8, 8)
     transform = BatchTransform(view, tile, CHSG(), **NEUTRAL, random_heading=False)
     query, reference, labels = transform(ramp(64, 4, 16), torch.zeros(64, 3, 8, 8, dtype=torch.uint8), torch.arange(64))
     assert query.shape == (128, 3, 4, 4) and reference.shape == (128, 3, 8, 8) and len(labels) == 128
@@ -61,14 +61,14 @@ def test_twins_are_made_of_whole_panoramas():
 
 
 def test_the_view_is_kept_with_the_weights():
-    view = ViewTransform(32, 22, panorama_width=88)
-    assert ViewTransform.from_config(view.to_config()) == view
+    view = ImageTransform(32, 22, panorama_width=88)
+    assert ImageTransform.from_config(view.to_config()) == view
     assert view.on_load(torch.zeros(3, 64, 176, dtype=torch.uint8)).shape == (3, 32, 88)
 
 
 def test_a_data_set_turns_each_panorama_to_its_heading():
     images = ImageArray(ramp(3, 2, 8).permute(0, 2, 3, 1).numpy())
-    turned = ViewDataset(images, headings=torch.tensor([0.0, 0.25, 0.99]).numpy())
+    turned = ImageDataset(images, headings=torch.tensor([0.0, 0.25, 0.99]).numpy())
     assert [turned[i][0][0, 0].tolist()[0] for i in range(3)] == [0, 2, 7]
     with pytest.raises(ValueError, match="2 headings"):
-        ViewDataset(images, headings=torch.zeros(2).numpy())
+        ImageDataset(images, headings=torch.zeros(2).numpy())

@@ -9,10 +9,10 @@ from geodtr_plugin.augmentations import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     BatchTransform,
+    ImageTransform,
     LayoutSimulation,
     RoleTransform,
     SemanticAugmentation,
-    ViewTransform,
 )
 from geodtr_plugin.miners import CHSG
 
@@ -20,7 +20,7 @@ GENERATOR = torch.Generator().manual_seed(0)
 QUERY = torch.randint(0, 256, (5, 3, 20, 64), dtype=torch.uint8, generator=GENERATOR)
 REFERENCE = torch.randint(0, 256, (5, 3, 48, 48), dtype=torch.uint8, generator=GENERATOR)
 LABELS = torch.tensor([3, 1, 4, 1 << 40, 5])
-QUERY_VIEW, SQUARE_VIEW, POLAR_VIEW = ViewTransform(20, 64), ViewTransform(32, 32), ViewTransform(10, 40, polar=True)
+QUERY_VIEW, SQUARE_VIEW, POLAR_VIEW = ImageTransform(20, 64), ImageTransform(32, 32), ImageTransform(10, 40, polar=True)
 
 
 def normalised(images: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,7 @@ import pytest
 from geodtr_plugin.commands.data_write import Blocks, to_latlon, write_command
 from geodtr_plugin.commands.index import index_command
 from geodtr_plugin.commands.locate import locate_command
-from geodtr_plugin.datasets import load_index
+from geodtr_plugin.datasets import load_split
 from geodtr_plugin.harness import run as run_harness
 from geodtr_plugin.harness import settings
 from geodtr_plugin.utils.geo import to_metres
@@ -54,8 +54,8 @@ def _recall_at_1(results) -> float:
 
 
 def test_the_written_city_is_own_data_with_true_distances(city):
-    own = load_index(f"folder:{city / 'my_city'}", "test")
-    world = load_index("synth-suburb", "test", count=32)
+    own = load_split(f"folder:{city / 'my_city'}", "test")
+    world = load_split("synth-suburb", "test", count=32)
     assert len(own.references) == 32
     metres = to_metres(to_latlon(world.references.coordinates % 1000), "latlon")
     plain = world.references.coordinates % 1000

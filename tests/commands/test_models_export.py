@@ -11,7 +11,7 @@ import sys
 import pytest
 import torch
 
-from geodtr_plugin import create_model, load_index, load_model
+from geodtr_plugin import create_model, load_model, load_split
 from geodtr_plugin.commands.export import export_command
 from geodtr_plugin.commands.models import models_command
 from geodtr_plugin.harness import run as run_harness
@@ -50,7 +50,7 @@ def exported(run):
 @pytest.fixture(scope="module")
 def photos() -> dict[str, torch.Tensor]:
     """Four stored images of either role, uint8."""
-    index = load_index("synth-suburb", "test", count=8)
+    index = load_split("synth-suburb", "test", count=8)
     return {role: torch.stack([getattr(index, name).read(i) for i in range(4)])
             for role, name in (("query", "queries"), ("reference", "references"))}  # fmt: skip
 
@@ -143,7 +143,7 @@ def test_one_tower_can_be_asked_for(run, photos, tmp_path, monkeypatch):
         size = {"query": model.query_size, "reference": model.reference_size}[role]
         return torch.export.export(torch.nn.Flatten(), (torch.zeros(4, 3, *size),))
 
-    monkeypatch.setattr("geodtr_plugin.methods._export.export_tower", quick)
+    monkeypatch.setattr("geodtr_plugin.methods.export.export_tower", quick)
     out = tmp_path / "tower"
     assert export_command([str(run), "-o", str(out), "--format", "torch-export", "--tower", "reference"]) == 0
     assert {path.name for path in out.iterdir()} == {"config.json", "README.md", "reference.pt2"}

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from geodtr_plugin.comparison.ablations import TABLES, ablations_command, entries_for, published_on
 from geodtr_plugin.comparison.costs import cost_line, paper_model
-from geodtr_plugin.comparison.jobs import Entry
+from geodtr_plugin.comparison.jobs import Variant
 from geodtr_plugin.harness import settings
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "ablations.py"
@@ -24,7 +24,7 @@ def test_entries_on_the_real_sets(name, count):
     entries = entries_for(TABLES[name], settings("--train cvusa"))
     assert len(entries) == count
     for label in entries:  # every entry is one that run.py understands
-        words = " ".join(Entry.parse(label).words)
+        words = " ".join(Variant.parse(label).words)
         assert settings(f"--method geodtr_plus --train cvusa {words}").recipe_name == "paper"
 
 

@@ -17,7 +17,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from geodtr_plugin.comparison.compare import compare_command, parse_entries, parse_seeds
-from geodtr_plugin.comparison.jobs import Entry, settings_of
+from geodtr_plugin.comparison.jobs import Variant, settings_of
 from geodtr_plugin.harness import runner, settings
 from geodtr_plugin.harness.run_folder import RunFolder
 from geodtr_plugin.utils.errors import UserError
@@ -57,7 +57,7 @@ def matrix(tmp_path_factory) -> tuple[Path, int, str, str]:
 
 
 def results_of(root: Path, label: str, seed: int) -> dict:
-    return json.loads((root / Entry.parse(label).folder / f"seed-{seed}" / "results.json").read_text())
+    return json.loads((root / Variant.parse(label).folder / f"seed-{seed}" / "results.json").read_text())
 
 
 def test_every_entry_is_trained_with_its_own_options_and_every_seed(matrix):
@@ -196,7 +196,7 @@ def test_help_comes_without_torch():
 
 def test_settings_of_later_stages_count_too():
     config = settings("--train synth-suburb")
-    staged = replace(config, later=(("second", config.recipe.but(optim={"lr": 0.5})),), out="elsewhere", threads=7)
+    staged = replace(config, later=(("second", config.recipe.replace(optim={"lr": 0.5})),), out="elsewhere", threads=7)
     alone, both = settings_of(config), settings_of(staged)
     assert both["later.second.optim.lr"] == 0.5 and alone.items() <= both.items()
     assert all(name.startswith("later.second.") for name in both if name not in alone)

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from geodtr_plugin import create_model
-from geodtr_plugin.comparison.complexity import Cost, complexity, count_parameters, inference_time
+from geodtr_plugin.comparison.complexity import Cost, complexity, inference_time
+from geodtr_plugin.methods.base import count_parameters
 
 VIGOR = dict(query_size=(320, 640), reference_size=(320, 320), polar=False)
 # giga multiply-accumulates without the products of attention, as a profiler reports them, and with them

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from geodtr_plugin.comparison.jobs import Entry
+from geodtr_plugin.comparison.jobs import Variant
 from geodtr_plugin.comparison.plot import comparison_plot, looks, mean_recall
 from geodtr_plugin.comparison.report import as_csv, as_markdown, as_text
 from geodtr_plugin.comparison.statistics import (
@@ -167,12 +167,12 @@ def test_an_entry_is_read_from_its_finished_runs(tmp_path):
     found = {**results({"home": 60.0}), "train_data": {"pairs": 20}}
     found["tests"]["home"]["published"] = paper
     runs = {4: write_run(RunFolder(tmp_path / "a"), found, [8.0, 16.0]), 5: RunFolder(tmp_path / "none")}
-    plain = read_row(Entry.parse("plus:no-polar"), runs)
+    plain = read_row(Variant.parse("plus:no-polar"), runs)
     assert list(plain.results) == [4] and plain.published == {"home": paper}
     assert plain.train_seconds == {4: 3.0}  # 16 of 20 pairs fill batches of 8: 2 s and 1 s
-    assert read_row(Entry.parse("plus:chsg=raw"), runs).published == {}, "the paper's number is not that of a variant"
-    assert read_row(Entry.parse("plus:chsg=raw"), runs, {"home": {"recall_at_1": 9}}).published["home"] != paper
-    assert read_row(Entry.parse("plus"), {5: runs[5]}) is None
+    assert read_row(Variant.parse("plus:chsg=raw"), runs).published == {}, "the paper's number is not that of a variant"
+    assert read_row(Variant.parse("plus:chsg=raw"), runs, {"home": {"recall_at_1": 9}}).published["home"] != paper
+    assert read_row(Variant.parse("plus"), {5: runs[5]}) is None
 
 
 def test_the_plot(rows, tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from trees import Picture, write_cvact, write_cvusa
 
-from geodtr_plugin.datasets import ImageArray, load_index
+from geodtr_plugin.datasets import ImageArray, load_split
 from geodtr_plugin.datasets.check import check_alignment, check_dataset, quick_check
 from geodtr_plugin.datasets.check.looking import choose
 from geodtr_plugin.datasets.check.whole import _remedy
@@ -24,7 +24,7 @@ PAIRS = 24
 
 @cache
 def world():
-    return load_index("synth-suburb", "test", count=PAIRS)
+    return load_split("synth-suburb", "test", count=PAIRS)
 
 
 def world_picture(role: str, place: int, height: int, width: int) -> np.ndarray:
@@ -130,7 +130,7 @@ def empty_folder(case: Case, root: Path) -> str:
 
 
 def _of_train(case: Case, root: Path) -> Path:
-    images = load_index(case.name, "train", root).queries
+    images = load_split(case.name, "train", root).queries
     return images.root / images.paths[5]
 
 
@@ -180,7 +180,7 @@ def test_wrong_pictures_are_named(case, fault, tmp_path):
 def test_missing_files_are_all_listed(copied):
     case, root = copied
     lost = sorted(root.glob(case.aerials))[-3:]
-    images = load_index(case.name, "train", root).references
+    images = load_split(case.name, "train", root).references
     lost = [images.root / images.paths[i] for i in (0, 2, 9)]
     for path in lost:
         path.unlink()
@@ -245,7 +245,7 @@ def test_advice_is_taken_from_what_a_loader_says():
 
 @pytest.mark.parametrize("style", ["suburb", "downtown", "country", "oldtown"])
 def test_north_is_found_in_every_world(style):
-    index = load_index(f"synth-{style}", "test", count=64)
+    index = load_split(f"synth-{style}", "test", count=64)
     found = check_alignment([index])
     assert found.sound and "at the centre" in found.text
     assert float(found.text.split(" to ")[1].split()[0]) <= 3
@@ -258,7 +258,7 @@ def test_north_is_found_in_every_world(style):
 
 
 def test_pictures_of_other_places_show_no_angle():
-    index = load_index("synth-suburb", "test", count=64)
+    index = load_split("synth-suburb", "test", count=64)
     strangers = replace(index, queries=ImageArray(np.roll(index.queries.array, 1, axis=0)))
     found = check_alignment([strangers])
     assert not found.sound and "not aligned" in found.text
@@ -268,14 +268,14 @@ def test_pictures_of_other_places_show_no_angle():
 
 def test_the_quick_form_tells_the_same(good, tmp_path):
     case, root = good
-    report = quick_check(load_index(case.name, "train", root))
+    report = quick_check(load_split(case.name, "train", root))
     assert report.sound, report.lines()
     assert [finding.topic for finding in report.findings] == ["counts", "sizes", "decoding", "north"]
-    mirrored = quick_check(load_index(case.name, "train", case.tree(tmp_path, partial(turned, mirror=True))))
+    mirrored = quick_check(load_split(case.name, "train", case.tree(tmp_path, partial(turned, mirror=True))))
     assert [finding.topic for finding in mirrored.faults] == ["north"]
 
 
 def test_the_quick_form_takes_limited_and_rendered_sets():
-    report = quick_check(load_index("synth-suburb", "test", count=64).limit(32))
+    report = quick_check(load_split("synth-suburb", "test", count=64).limit(32))
     assert report.sound and "image" not in "".join(finding.text for finding in report.faults)
-    assert quick_check(load_index("synth-suburb-offset", "test", count=8)).sound
+    assert quick_check(load_split("synth-suburb-offset", "test", count=8)).sound

@@ -8,7 +8,7 @@ import pytest
 import torch
 from trees import cvusa_locations, smooth_noise, write_cvusa
 
-from geodtr_plugin.datasets import cvusa_lists, load_index
+from geodtr_plugin.datasets import cvusa_lists, load_split
 from geodtr_plugin.utils.errors import DatasetCorruptError, DatasetNotFoundError, UserError
 
 TRAIN, VAL = [3, 1, 7, 2, 8, 9], [5, 4, 6]
@@ -24,7 +24,7 @@ def tree(tmp_path):
 
 
 def test_the_lists_are_read_in_their_order(tree):
-    train, test = load_index("cvusa", "train", tree), load_index("cvusa", "test", tree)
+    train, test = load_split("cvusa", "train", tree), load_split("cvusa", "test", tree)
     assert (train.query_places.tolist(), test.query_places.tolist()) == (TRAIN, VAL)
     assert train.pairs.tolist() == [[i, i] for i in range(6)]
     assert positives(test) == [[0], [1], [2]]
@@ -36,14 +36,14 @@ def test_the_lists_are_read_in_their_order(tree):
 
 
 def test_images_have_their_stored_size_and_are_not_cropped(tree):
-    index = load_index("cvusa", "test", tree)
+    index = load_split("cvusa", "test", tree)
     panorama = torch.from_numpy(smooth_noise("ground", 5, 24, 123).copy()).permute(2, 0, 1)
     assert (index.queries.read(0).int() - panorama.int()).abs().max() < 32
     assert tuple(index.references.read(0).shape) == (3, 75, 75)
 
 
 def test_native_sizes(tmp_path):
-    index = load_index("cvusa", "train", write_cvusa(tmp_path, [1], [2], smooth_noise, (224, 1232), (750, 750)))
+    index = load_split("cvusa", "train", write_cvusa(tmp_path, [1], [2], smooth_noise, (224, 1232), (750, 750)))
     assert tuple(index.queries.read(0).shape) == (3, 224, 1232)
     assert tuple(index.references.read(0).shape) == (3, 750, 750)
 
@@ -55,35 +55,35 @@ LAYOUTS = [".", "dataset", "CVUSA", "cvusa/dataset", "CVPR_subset", "CVUSA/CVPR_
 def test_the_folder_is_found_in_every_layout(tmp_path, lies_in):
     base = tmp_path / "data"
     folder = write_cvusa(base / lies_in)
-    index = load_index("cvusa", "test", base)
+    index = load_split("cvusa", "test", base)
     assert index.layout.startswith(f"CVPR subset in {folder}")
-    assert index.fingerprint() == load_index("cvusa", "test", folder).fingerprint()
+    assert index.fingerprint() == load_split("cvusa", "test", folder).fingerprint()
 
 
 @pytest.mark.parametrize("given", ["CVUSA/bingmap", "CVUSA/splits", "CVACT"])
 def test_the_folder_is_found_one_folder_up_and_beside(tmp_path, given):
     folder = write_cvusa(tmp_path / "CVUSA")
     (tmp_path / given).mkdir(exist_ok=True)
-    assert str(folder) in load_index("cvusa", "test", tmp_path / given).layout
+    assert str(folder) in load_split("cvusa", "test", tmp_path / given).layout
 
 
 def test_the_environment_names_the_folder(tree, monkeypatch):
     monkeypatch.setenv("GEODTR_DATA", str(tree.parent))
-    assert len(load_index("cvusa", "test").queries) == 3
+    assert len(load_split("cvusa", "test").queries) == 3
 
 
 def test_a_relative_root_and_a_home(tree, monkeypatch):
     monkeypatch.chdir(tree.parent)
     monkeypatch.setenv("HOME", str(tree.parent))
     for root in ("CVUSA", "~/CVUSA", "."):
-        assert str(tree) in load_index("cvusa", "test", root).layout
+        assert str(tree) in load_split("cvusa", "test", root).layout
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "  \n", "\n\n", " \t\r\n\r\n"])
 @pytest.mark.parametrize("slash", ["/", "\\"])
 def test_lists_that_went_through_other_systems_read_the_same(tmp_path, tree, line_end, slash):
     other = write_cvusa(tmp_path / "other", line_end=line_end, slash=slash)
-    theirs, ours = load_index("cvusa", "train", other), load_index("cvusa", "train", tree)
+    theirs, ours = load_split("cvusa", "train", other), load_split("cvusa", "train", tree)
     assert theirs.fingerprint() == ours.fingerprint()
     assert list(theirs.queries.paths) == list(ours.queries.paths)
     assert list(theirs.references.paths) == list(ours.references.paths)
@@ -93,7 +93,7 @@ def test_a_byte_order_mark_dot_paths_and_a_missing_annotation_column(tree):
     (tree / "splits/val-19zl.csv").write_bytes(
         b"\xef\xbb\xbf./bingmap/19/0000005.jpg , streetview/panos/0000005.jpg\n"
     )
-    index = load_index("cvusa", "test", tree)
+    index = load_split("cvusa", "test", tree)
     assert index.references.paths[0] == "bingmap/19/0000005.jpg"
     assert index.queries.paths[0] == "streetview/panos/0000005.jpg"
 
@@ -103,10 +103,10 @@ def test_released_lists_are_recognised_whatever_their_line_ends(tmp_path, monkey
     released = write_cvusa(tmp_path / "released") / "splits/val-19zl.csv"
     md5 = hashlib.md5(released.read_bytes()).hexdigest()
     monkeypatch.setitem(cvusa_lists.PROVENANCE, md5, "original")
-    index = load_index("cvusa", "test", write_cvusa(tmp_path / "mine", line_end=line_end))
+    index = load_split("cvusa", "test", write_cvusa(tmp_path / "mine", line_end=line_end))
     assert index.provenance == "original"
     shorter = write_cvusa(tmp_path / "shorter", val=VAL[:2], line_end=line_end)
-    assert load_index("cvusa", "test", shorter).provenance == "custom"
+    assert load_split("cvusa", "test", shorter).provenance == "custom"
 
 
 LOCATIONS = ["split_locations/all.csv", "split_locations/split/all.csv", "all.csv"]
@@ -115,7 +115,7 @@ LOCATIONS = ["split_locations/all.csv", "split_locations/split/all.csv", "all.cs
 @pytest.mark.parametrize("locations_file", LOCATIONS)
 def test_coordinates_are_the_rows_of_the_ids(tmp_path, locations_file):
     table = cvusa_locations(12)
-    index = load_index("cvusa", "test", write_cvusa(tmp_path, locations=table, locations_file=locations_file))
+    index = load_split("cvusa", "test", write_cvusa(tmp_path, locations=table, locations_file=locations_file))
     rows = table[np.array(VAL) - 1]
     assert np.array_equal(index.references.coordinates, rows[:, :2])
     assert np.array_equal(index.queries.coordinates, rows[:, 2:4])
@@ -125,7 +125,7 @@ def test_coordinates_are_the_rows_of_the_ids(tmp_path, locations_file):
 
 
 def test_without_all_csv_places_are_ids(tree):
-    index = load_index("cvusa", "test", tree)
+    index = load_split("cvusa", "test", tree)
     assert index.queries.coordinates is index.queries.coordinate_kind is None
     assert index.query_places.tolist() == VAL
     assert "coordinates unknown" in index.layout
@@ -138,7 +138,7 @@ def test_ids_of_one_panorama_are_one_place_over_both_splits(tmp_path):
     table[6 - 1, 2:] = table[2 - 1, 2:]  # one in each; only the second position and the heading agree
     table[9 - 1, :4] = table[8 - 1, :4]  # the heading differs: another panorama
     write_cvusa(tmp_path, locations=table)
-    train, test = load_index("cvusa", "train", tmp_path), load_index("cvusa", "test", tmp_path)
+    train, test = load_split("cvusa", "train", tmp_path), load_split("cvusa", "test", tmp_path)
     assert train.query_places.tolist() == train.reference_places.tolist() == [3, 1, 3, 2, 8, 9]
     assert test.query_places.tolist() == [4, 4, 2]
     assert positives(train) == [[0, 2], [1], [0, 2], [3], [4], [5]]
@@ -147,21 +147,21 @@ def test_ids_of_one_panorama_are_one_place_over_both_splits(tmp_path):
 
 def test_only_the_list_of_the_split_is_needed(tree):
     (tree / "splits/train-19zl.csv").unlink()
-    assert len(load_index("cvusa", "test", tree).queries) == 3
+    assert len(load_split("cvusa", "test", tree).queries) == 3
     with pytest.raises(DatasetNotFoundError, match=r"it lacks splits/train-19zl\.csv.*35,532 rows.*split archive"):
-        load_index("cvusa", "train", tree)
+        load_split("cvusa", "train", tree)
 
 
 def test_a_missing_val_list_is_named_with_its_rows(tree):
     (tree / "splits/val-19zl.csv").unlink()
     with pytest.raises(DatasetNotFoundError, match=r"splits/val-19zl\.csv.*8,884 rows"):
-        load_index("cvusa", "test", tree)
+        load_split("cvusa", "test", tree)
 
 
 def test_a_wrong_root_lists_what_was_looked_for_where_and_what_to_do(tmp_path):
     (tmp_path / "empty/CVUSA").mkdir(parents=True)
     with pytest.raises(DatasetNotFoundError) as caught:
-        load_index("cvusa", "test", tmp_path / "empty")
+        load_split("cvusa", "test", tmp_path / "empty")
     looked = [f"{tmp_path}/empty (no bingmap/19)", f"{tmp_path}/empty/CVUSA (no bingmap/19)"]
     for part in (*looked, "MVRL", "--data-root", "GEODTR_DATA"):
         assert part in str(caught.value)
@@ -172,22 +172,22 @@ def test_a_folder_that_holds_a_part_is_named_with_all_it_lacks(tmp_path):
     folder = tmp_path / "mine/CVUSA"
     (folder / "bingmap/19").mkdir(parents=True)
     with pytest.raises(DatasetNotFoundError) as caught:
-        load_index("cvusa", "test", tmp_path / "mine")
+        load_split("cvusa", "test", tmp_path / "mine")
     assert f"CVUSA in {folder} is not complete: it lacks streetview/panos, splits/val-19zl.csv." in str(caught.value)
 
 
 def test_a_root_that_is_not_there_is_not_replaced_by_its_neighbour(tree):
     with pytest.raises(DatasetNotFoundError, match="There is no folder .*CVUSB"):
-        load_index("cvusa", "test", tree.parent / "CVUSB")
+        load_split("cvusa", "test", tree.parent / "CVUSB")
 
 
 def test_no_root_at_all(monkeypatch, tree):
     monkeypatch.delenv("GEODTR_DATA", raising=False)
     with pytest.raises(DatasetNotFoundError, match="--data-root or in GEODTR_DATA"):
-        load_index("cvusa", "test")
+        load_split("cvusa", "test")
     monkeypatch.setenv("GEODTR_DATA", str(tree.parent / "gone"))
     with pytest.raises(DatasetNotFoundError, match="gone, which GEODTR_DATA names"):
-        load_index("cvusa", "test")
+        load_split("cvusa", "test")
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -198,14 +198,14 @@ def test_missing_images_are_counted_and_the_first_is_named(tree, split):
     (tree / f"streetview/panos/{first:07d}.jpg").unlink()
     total = 6 if split == "train" else 3
     with pytest.raises(DatasetNotFoundError) as caught:
-        load_index("cvusa", split, tree)
+        load_split("cvusa", split, tree)
     text = str(caught.value)
     assert f"{total - 2} of {total} pairs" in text
     assert "1 aerial and 2 panoramas are missing" in text
     assert f"the first is bingmap/19/{last:07d}.jpg" in text
     assert "--allow-partial" in text
 
-    index = load_index("cvusa", split, tree, allow_partial=True)
+    index = load_split("cvusa", split, tree, allow_partial=True)
     assert len(index.queries) == len(index.references) == total - 2
     assert f"{total - 2} of {total} pairs" in index.notes[0]
     assert last not in index.query_places
@@ -215,14 +215,14 @@ def test_no_complete_pair_is_an_error_even_if_partial_is_allowed(tree):
     for path in (tree / "streetview/panos").iterdir():
         path.unlink()
     with pytest.raises(DatasetNotFoundError, match="0 of 3 pairs"):
-        load_index("cvusa", "test", tree, allow_partial=True)
+        load_split("cvusa", "test", tree, allow_partial=True)
 
 
 def test_folders_are_listed_once_and_files_never_asked_for(tree, monkeypatch):
     listed = []
     scandir = os.scandir
     monkeypatch.setattr(os, "scandir", lambda path=".": listed.append(str(path)) or scandir(path))
-    load_index("cvusa", "train", tree)
+    load_split("cvusa", "train", tree)
     assert sorted(path for path in listed if "bingmap" in path or "panos" in path) == [
         str(tree / "bingmap/19"),
         str(tree / "streetview/panos"),
@@ -234,7 +234,7 @@ def test_a_line_without_two_paths_is_named(tree, line):
     good = "bingmap/19/0000005.jpg,streetview/panos/0000005.jpg,x\n"
     (tree / "splits/val-19zl.csv").write_text(f"{good}{line}\n")
     with pytest.raises(DatasetCorruptError, match=r"Line 2 of .*val-19zl\.csv"):
-        load_index("cvusa", "test", tree)
+        load_split("cvusa", "test", tree)
 
 
 def test_an_empty_list(tree):
@@ -243,7 +243,7 @@ def test_an_empty_list(tree):
         if locations is not None:
             np.savetxt(tree / "all.csv", locations, delimiter=",")
         with pytest.raises(DatasetCorruptError, match="no pair"):
-            load_index("cvusa", "test", tree)
+            load_split("cvusa", "test", tree)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_an_empty_list(tree):
 def test_a_damaged_all_csv(tree, content, what):
     (tree / "all.csv").write_text(content)
     with pytest.raises(DatasetCorruptError, match=what):
-        load_index("cvusa", "test", tree)
+        load_split("cvusa", "test", tree)
 
 
 def test_own_lists_may_have_names_for_ids(tree):
@@ -264,7 +264,7 @@ def test_own_lists_may_have_names_for_ids(tree):
     text = "".join(f"bingmap/19/{name}.jpg,streetview/panos/{name}.jpg\n" for name in names)
     (tree / "splits/val-19zl.csv").write_text(text)
     np.savetxt(tree / "all.csv", cvusa_locations(3), delimiter=",")
-    index = load_index("cvusa", "test", tree)
+    index = load_split("cvusa", "test", tree)
     assert index.query_places.tolist() == [0, 1, 0]
     assert index.queries.coordinates is None
 
@@ -272,6 +272,6 @@ def test_own_lists_may_have_names_for_ids(tree):
 def test_a_truncated_jpeg_is_found_when_it_is_read(tree):
     path = tree / "bingmap/19/0000004.jpg"
     path.write_bytes(path.read_bytes()[:-100])
-    index = load_index("cvusa", "test", tree)
+    index = load_split("cvusa", "test", tree)
     with pytest.raises(UserError, match=r"Image 1 of 3, .*bingmap/19/0000004\.jpg, is damaged"):
         index.references.read(1)

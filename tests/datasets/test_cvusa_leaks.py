@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from trees import cvusa_locations, write_cvusa
 
-from geodtr_plugin.datasets import cvusa_lists, load_index
+from geodtr_plugin.datasets import cvusa_lists, load_split
 from geodtr_plugin.datasets.cvusa_lists import DERIVED
 from geodtr_plugin.utils.errors import DatasetNotFoundError
 
@@ -38,7 +38,7 @@ def ids(index):
 
 
 def test_the_test_split_knows_what_training_has_seen_and_what_is_repeated(tree):
-    index = load_index("cvusa", "test", tree)
+    index = load_split("cvusa", "test", tree)
     seen, cleaned = index.subsets
     assert (seen.name, seen.queries.tolist(), seen.references) == ("not_in_training", [0, 1, 4], None)
     assert seen.what.startswith("3 of 5 queries, those whose place is not in the training list")
@@ -49,48 +49,48 @@ def test_the_test_split_knows_what_training_has_seen_and_what_is_repeated(tree):
     assert [row.tolist() for row in whole] == [[0, 1], [0, 1], [4]]
     alone = cleaned.truth(index.truth, len(index.references)).positives
     assert [row.tolist() for row in alone] == [[0], [1], [2], [3]]
-    assert load_index("cvusa", "train", tree).subsets == ()
+    assert load_split("cvusa", "train", tree).subsets == ()
 
 
 def test_subsets_name_the_rows_that_are_left_of_a_partial_gallery(tree):
     (tree / "bingmap/19/0000005.jpg").unlink()
-    index = load_index("cvusa", "test", tree, allow_partial=True)
+    index = load_split("cvusa", "test", tree, allow_partial=True)
     assert [subset.queries.tolist() for subset in index.subsets] == [[0, 3], [0, 1, 2, 3]]
     assert (len(index.pairs), index.total_pairs) == (4, 5) and "4 of 5 pairs" in index.notes[0]
 
 
 def test_what_cannot_be_told_is_said(tree):
     (tree / "splits/train-19zl.csv").rename(tree / "train.csv")
-    index = load_index("cvusa", "test", tree)
+    index = load_split("cvusa", "test", tree)
     assert [subset.name for subset in index.subsets] == ["cleaned"]
     assert "without splits/train-19zl.csv nobody can tell" in index.notes[0]
     (tree / "split_locations/all.csv").unlink()
-    index = load_index("cvusa", "test", tree)
+    index = load_split("cvusa", "test", tree)
     assert index.subsets == ()
     assert "without all.csv and numbered ids" in index.notes[0] and "CVPR subset's archive of splits" in index.notes[0]
 
 
 def test_training_on_every_test_place_leaves_no_subset(tree):
     write_list(tree / "splits/train-19zl.csv", VAL)
-    index = load_index("cvusa", "test", tree)
+    index = load_split("cvusa", "test", tree)
     assert [subset.name for subset in index.subsets] == ["cleaned"]
     assert index.notes == ("every test place is in the training list too",)
 
 
 def test_the_cleaned_lists_are_made_by_the_authors_rule_where_they_are_not_on_disk(tree):
-    train, test = (load_index("cvusa-cleaned", split, tree) for split in ("train", "test"))
+    train, test = (load_split("cvusa-cleaned", split, tree) for split in ("train", "test"))
     assert (ids(train), ids(test)) == ([3, 1, 2, 8, 9], [5, 6, 10, 11])
     assert train.provenance == test.provenance == f"{DERIVED} from a custom list"
     assert [(s.name, s.queries.tolist()) for s in test.subsets] == [("not_in_training", [0, 3])]
     assert repr(test).startswith("<CVUSA cleaned test: 4 queries")
-    assert test.fingerprint() != load_index("cvusa", "test", tree).fingerprint()
+    assert test.fingerprint() != load_split("cvusa", "test", tree).fingerprint()
 
 
 def test_the_one_slip_of_the_released_list_is_told(tree, monkeypatch):
     for split in ("train", "val"):
         data = (tree / f"splits/{split}-19zl.csv").read_bytes()
         monkeypatch.setitem(cvusa_lists.PROVENANCE, hashlib.md5(data).hexdigest(), "original")
-    train, test = (load_index("cvusa-cleaned", split, tree) for split in ("train", "test"))
+    train, test = (load_split("cvusa-cleaned", split, tree) for split in ("train", "test"))
     assert train.provenance == test.provenance == DERIVED == "cleaned (derived by rule)"
     assert "34,769" in train.notes[0] and "0025234" in train.notes[0] and test.notes == ()
 
@@ -102,34 +102,34 @@ CLEANED_PLACES = ["splits/cleaned", "splits_cleaned", "cleaned", "CVUSA_cleaned/
 def test_cleaned_lists_on_disk_come_first(tree, lies_in):
     write_list(tree / lies_in / "train-19zl.csv", [3, 9])
     write_list(tree / lies_in / "val-19zl.csv", [6, 11])
-    train, test = (load_index("cvusa-cleaned", split, tree) for split in ("train", "test"))
+    train, test = (load_split("cvusa-cleaned", split, tree) for split in ("train", "test"))
     assert (ids(train), ids(test)) == ([3, 9], [6, 11])
     assert train.provenance == "custom" and f"list {lies_in}/train-19zl.csv" in train.layout
     assert [subset.queries.tolist() for subset in test.subsets] == [[0, 1]]  # the cleaned training list has no 2
-    assert ids(load_index("cvusa", "test", tree)) == VAL
+    assert ids(load_split("cvusa", "test", tree)) == VAL
 
 
 @pytest.mark.parametrize("path", ["splits/val-19zl.csv", "splits/validation.csv", "splits/new/val-19zl.csv"])
 def test_cleaned_lists_are_known_by_their_content(tree, monkeypatch, path):
     data = write_list(tree / path, [11, 5]).read_bytes()
     monkeypatch.setitem(cvusa_lists.PROVENANCE, hashlib.md5(data).hexdigest(), "cleaned")
-    index = load_index("cvusa-cleaned", "test", tree.parent)
+    index = load_split("cvusa-cleaned", "test", tree.parent)
     assert (ids(index), index.provenance) == ([11, 5], "cleaned")
 
 
 def test_a_tree_of_the_cleaned_lists_alone(tree, monkeypatch):
     data = write_list(tree / "splits/val-19zl.csv", [11, 5]).read_bytes()
     monkeypatch.setitem(cvusa_lists.PROVENANCE, hashlib.md5(data).hexdigest(), "cleaned")
-    assert [s.name for s in load_index("cvusa", "test", tree).subsets] == ["not_in_training"]
+    assert [s.name for s in load_split("cvusa", "test", tree).subsets] == ["not_in_training"]
     (tree / "splits/train-19zl.csv").unlink()
-    index = load_index("cvusa-cleaned", "test", tree)
+    index = load_split("cvusa-cleaned", "test", tree)
     assert index.subsets == () and "without the cleaned training list" in index.notes[0]
 
 
 def test_neither_a_cleaned_list_nor_what_it_is_made_from(tree):
     (tree / "split_locations/all.csv").unlink()
     with pytest.raises(DatasetNotFoundError) as caught:
-        load_index("cvusa-cleaned", "train", tree)
+        load_split("cvusa-cleaned", "train", tree)
     for part in ("cleaned list of CVUSA train", "splits/cleaned/train-19zl.csv", "splits/train-19zl.csv", "all.csv"):
         assert part in str(caught.value)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from trees import write_own
 
-from geodtr_plugin.datasets import load_index
+from geodtr_plugin.datasets import load_split
 from geodtr_plugin.datasets.near import distances
 from geodtr_plugin.utils.errors import DatasetCorruptError, DatasetNotFoundError, UserError
 
@@ -27,7 +27,7 @@ def positions(references=NAMES, queries=NAMES):
 
 
 def load(folder, split="test", **options):
-    return load_index(f"folder:{folder}", split, **options)
+    return load_split(f"folder:{folder}", split, **options)
 
 
 def positives(index):

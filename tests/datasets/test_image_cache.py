@@ -16,13 +16,13 @@ import torch
 from torch.utils.data import DataLoader
 from trees import save_jpeg, smooth_noise
 
-from geodtr_plugin.augmentations import ViewTransform
-from geodtr_plugin.datasets import ImageFiles, Index, PairDataset, cache
+from geodtr_plugin.augmentations import ImageTransform
+from geodtr_plugin.datasets import ImageFiles, PairDataset, Split, cache
 from geodtr_plugin.datasets.cache import CachedImages, cached
 from geodtr_plugin.evaluation.truth import Truth
 from geodtr_plugin.utils.errors import DatasetCorruptError, DatasetNotFoundError, UserError
 
-VIEWS = ViewTransform(12, 34), ViewTransform(16, 16)
+VIEWS = ImageTransform(12, 34), ImageTransform(16, 16)
 COUNT = 20
 
 
@@ -34,7 +34,7 @@ def index(tmp_path):
         save_jpeg(tmp_path / f"data/aerial/{place}.jpg", smooth_noise("aerial", place, 75, 75))
     places = np.arange(COUNT)
     roles = (ImageFiles(tmp_path / "data", [f"{role}/{i}.jpg" for i in places]) for role in ("ground", "aerial"))
-    return Index("tiny", "train", *roles, np.stack([places, places], 1), places, places, Truth.diagonal(COUNT))
+    return Split("tiny", "train", *roles, np.stack([places, places], 1), places, places, Truth.diagonal(COUNT))
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def folders(tmp_path) -> list:
     return sorted((tmp_path / "cache/images").iterdir())
 
 
-def assert_same(index: Index, other: Index, views=VIEWS) -> None:
+def assert_same(index: Split, other: Split, views=VIEWS) -> None:
     direct, resized = PairDataset(index, *views), PairDataset(other, *views)
     for i in range(COUNT):
         ours, theirs = resized[i], direct[i]
@@ -59,7 +59,7 @@ def assert_same(index: Index, other: Index, views=VIEWS) -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("polar", [False, True])
 def test_cached_images_are_those_of_the_view(index, tmp_path, polar, workers):
-    views = VIEWS[0], ViewTransform(12, 34, polar)
+    views = VIEWS[0], ImageTransform(12, 34, polar)
     other = cached(index, *views, folder=tmp_path / "cache", workers=workers)
     assert_same(index, other, views)
     assert other.references.read(0).shape == ((3, 75, 75) if polar else (3, 12, 34))
@@ -78,7 +78,7 @@ def test_a_cache_is_used_again(index, tmp_path, reads):
 
 def test_each_view_and_each_picture_has_its_own_cache(index, tmp_path):
     first = cached(index, *VIEWS, folder=tmp_path / "cache")
-    cached(index, ViewTransform(12, 35), VIEWS[1], folder=tmp_path / "cache")
+    cached(index, ImageTransform(12, 35), VIEWS[1], folder=tmp_path / "cache")
     assert len(folders(tmp_path)) == 3  # the references' is shared
     save_jpeg(tmp_path / "data/aerial/0.jpg", smooth_noise("aerial", 99, 75, 75))  # the same name, another picture
     changed = cached(index, *VIEWS, folder=tmp_path / "cache")
@@ -174,7 +174,7 @@ def test_a_folder_that_cannot_be_written_is_named(index, tmp_path):
 def test_polar_tiles_of_two_sizes_are_refused(index, tmp_path):
     save_jpeg(tmp_path / "data/aerial/7.jpg", smooth_noise("aerial", 7, 60, 60))
     with pytest.raises(UserError, match="7, has 60x60 pixels.*75x75"):
-        cached(index, VIEWS[0], ViewTransform(12, 34, polar=True), folder=tmp_path / "cache")
+        cached(index, VIEWS[0], ImageTransform(12, 34, polar=True), folder=tmp_path / "cache")
     assert_same(index, cached(index, *VIEWS, folder=tmp_path / "cache"))
 
 

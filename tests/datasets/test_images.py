@@ -9,8 +9,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from trees import save_jpeg, smooth_noise
 
-from geodtr_plugin.augmentations import ViewTransform
-from geodtr_plugin.datasets import ImageArray, ImageFiles, ViewDataset
+from geodtr_plugin.augmentations import ImageTransform
+from geodtr_plugin.datasets import ImageArray, ImageDataset, ImageFiles
 from geodtr_plugin.datasets.names import Names
 from geodtr_plugin.utils.errors import DatasetCorruptError, DatasetNotFoundError
 
@@ -181,7 +181,7 @@ def test_what_does_not_fit_together_is_refused(tmp_path):
 
 
 def test_workers_that_share_no_memory_read_the_same(jpegs):
-    dataset = ViewDataset(jpegs)
+    dataset = ImageDataset(jpegs)
     loader = DataLoader(dataset, batch_size=2, num_workers=1, multiprocessing_context="spawn")
     images, labels = (torch.cat(parts) for parts in zip(*loader))
     assert labels.tolist() == [0, 1, 2]
@@ -191,7 +191,7 @@ def test_workers_that_share_no_memory_read_the_same(jpegs):
 def test_an_error_in_a_worker_keeps_its_class_path_and_index(jpegs):
     (jpegs.root / jpegs.paths[1]).unlink()
     with pytest.raises(DatasetNotFoundError, match="Image 1 of 3.*_b_grdView.jpg"):
-        list(DataLoader(ViewDataset(jpegs), num_workers=1))
+        list(DataLoader(ImageDataset(jpegs), num_workers=1))
 
 
 @pytest.mark.parametrize(("stored", "size"), [((75, 75), (26, 26)), ((224, 1232), (122, 671)), ((40, 64), (60, 80))])
@@ -203,5 +203,5 @@ def test_decoded_pixels_are_pils_and_resized_ones_within_one_level(tmp_path, sto
     theirs = Image.open(tmp_path / "a.jpg")
     assert np.array_equal(ours.permute(1, 2, 0).numpy(), np.asarray(theirs))
     theirs = np.asarray(theirs.resize(size[::-1], Image.Resampling.BILINEAR), np.int64)
-    resized = ViewTransform(*size).on_load(ours).permute(1, 2, 0).numpy()
+    resized = ImageTransform(*size).on_load(ours).permute(1, 2, 0).numpy()
     assert resized.dtype == np.uint8 and np.abs(resized - theirs).max() <= 1

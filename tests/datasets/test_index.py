@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from geodtr_plugin.datasets import ImageArray, Index, PairDataset, ViewDataset
+from geodtr_plugin.datasets import ImageArray, ImageDataset, PairDataset, Split
 from geodtr_plugin.datasets.base import Subset
 from geodtr_plugin.evaluation.truth import Truth
 
 
-def make_index(queries=(10, 11, 12, 10), references=(10, 11, 12, 10), pairs=None, split="train", **fields) -> Index:
+def make_index(queries=(10, 11, 12, 10), references=(10, 11, 12, 10), pairs=None, split="train", **fields) -> Split:
     """An index over blank pictures; picture i of the queries is painted i, of the references 100 + i."""
     query_places, reference_places = np.array(queries), np.array(references)
     if pairs is None:
@@ -22,7 +22,7 @@ def make_index(queries=(10, 11, 12, 10), references=(10, 11, 12, 10), pairs=None
         np.arange(first, first + n, dtype=np.uint8)[:, None, None, None], (n, 4, 8, 3)
     )
     fields.setdefault("truth", Truth.from_labels(query_places, reference_places))
-    return Index(
+    return Split(
         name="cvusa",
         split=split,
         queries=ImageArray(paint(0, len(queries))),
@@ -35,7 +35,7 @@ def make_index(queries=(10, 11, 12, 10), references=(10, 11, 12, 10), pairs=None
 
 
 @pytest.fixture
-def offset_index() -> Index:
+def offset_index() -> Split:
     """As VIGOR: two queries share a reference, semi-positives are neutral, the last reference is a distractor."""
     return make_index(
         queries=(5, 5, 7),
@@ -86,7 +86,7 @@ def test_a_limit_keeps_shared_references_once_and_neutrals_but_no_distractors(of
     index = offset_index.limit(2)
     assert index.pairs.tolist() == [[0, 1], [1, 1]]
     assert index.reference_places.tolist() == [6, 5, 7]
-    assert [index.truth.neutrals[i].tolist() for i in range(2)] == [[0], [2]]
+    assert [index.truth.ignored[i].tolist() for i in range(2)] == [[0], [2]]
 
 
 def test_a_limit_above_the_number_of_pairs_changes_nothing_and_zero_is_refused():
@@ -114,7 +114,7 @@ def test_the_truth_of_a_subset(offset_index):
     whole, part = (Subset("s", "", [1, 2], rows).truth(truth, references) for rows in (None, [1, 2]))
     assert [whole.positives[i].tolist() for i in range(2)] == [[1], [2]]
     assert [part.positives[i].tolist() for i in range(2)] == [[0], [1]]
-    assert [part.neutrals[i].tolist() for i in range(2)] == [[1], []]
+    assert [part.ignored[i].tolist() for i in range(2)] == [[1], []]
 
 
 @pytest.mark.parametrize(
@@ -173,11 +173,11 @@ def test_place_labels_above_2_to_the_24_survive_the_loader():
 
 def test_views_load_with_row_numbers_or_labels(offset_index):
     images = offset_index.references
-    assert [ViewDataset(images)[i][1] for i in range(4)] == [0, 1, 2, 3]
-    image, label = ViewDataset(images, Halved(), labels=offset_index.reference_places)[2]
+    assert [ImageDataset(images)[i][1] for i in range(4)] == [0, 1, 2, 3]
+    image, label = ImageDataset(images, Halved(), labels=offset_index.reference_places)[2]
     assert (tuple(image.shape), label) == ((3, 4, 4), 7)
     with pytest.raises(ValueError, match="4 images came with 2 labels"):
-        ViewDataset(images, labels=[1, 2])
+        ImageDataset(images, labels=[1, 2])
 
 
 def test_an_index_can_be_sent_to_a_worker(offset_index):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from trees_places import CITIES, Written, write_msls, write_named
 
-from geodtr_plugin.datasets import load_index, msls
+from geodtr_plugin.datasets import load_split, msls
 from geodtr_plugin.datasets.check import check_dataset
 from geodtr_plugin.utils.errors import DatasetCorruptError, DatasetNotFoundError, UnknownNameError, UserError
 
@@ -33,7 +33,7 @@ def draw_named(asked: int = 6) -> Written:
 )
 def test_the_two_sets_of_queries(root, monkeypatch, queries, kept):
     monkeypatch.setattr(msls, "RELEASED", (8, 18))
-    keys, index = write_msls(root), load_index("msls-val", "test", root, queries=queries)
+    keys, index = write_msls(root), load_split("msls-val", "test", root, queries=queries)
     assert list(index.queries.ids) == [keys[f"{city}/query"][i] for city in CITIES for i in kept]
     assert list(index.references.ids) == [key for city in CITIES for key in keys[f"{city}/database"][:-1]]
     assert [index.truth.positives[i].tolist() for i in range(len(index.queries))] == loop(index)
@@ -47,43 +47,43 @@ def test_the_two_sets_of_queries(root, monkeypatch, queries, kept):
 def test_names_of_files(tmp_path, monkeypatch):
     written = write_named(tmp_path / "images_first", "val", draw_named(), "33")
     monkeypatch.setattr(msls, "RELEASED", (740, 12))
-    index = load_index("msls-val", "test", tmp_path / "images_first")
+    index = load_split("msls-val", "test", tmp_path / "images_first")
     assert list(index.references.paths) == written.references and index.provenance == "custom, all queries"
     assert [index.truth.positives[i].tolist() for i in range(6)] == loop(index)
     monkeypatch.setattr(msls, "RELEASED", (6, 12))  # a selection like the authors'
-    assert load_index("msls-val", "test", tmp_path / "images_first").provenance == "original, official queries"
+    assert load_split("msls-val", "test", tmp_path / "images_first").provenance == "original, official queries"
     with pytest.raises(DatasetNotFoundError, match="subtask_index.csv.*Use the archive as it was released"):
-        load_index("msls-val", "test", tmp_path / "images_first", queries="official")
+        load_split("msls-val", "test", tmp_path / "images_first", queries="official")
     write_named(tmp_path / "without", "val", draw_named(), "33", home="{}")
-    assert load_index("msls-val", "test", tmp_path / "without").references.ids[3] == index.references.ids[3]
+    assert load_split("msls-val", "test", tmp_path / "without").references.ids[3] == index.references.ids[3]
     (tmp_path / "images_first" / written.references[0]).unlink()
     with pytest.raises(DatasetNotFoundError, match="6 queries and 11 references, released were 6 queries and 12"):
-        load_index("msls-val", "test", tmp_path / "images_first")
+        load_split("msls-val", "test", tmp_path / "images_first")
 
 
 def test_it_is_not_for_training_and_names_are_checked(root):
     with pytest.raises(UserError, match="MSLS val is for testing only.*--train pitts30k"):
-        load_index("msls-val", "train", root)
+        load_split("msls-val", "train", root)
     with pytest.raises(UnknownNameError, match="'official'"):
-        load_index("msls-val", "test", root, queries="oficial")
+        load_split("msls-val", "test", root, queries="oficial")
 
 
 @pytest.mark.parametrize("table", ["postprocessed", "raw", "subtask_index"])
 def test_a_missing_table_is_named(root, table):
     (root / f"train_val/sf/query/{table}.csv").unlink()
     with pytest.raises(DatasetNotFoundError, match=f"lacks .*sf/query/{table}.csv.*mapillary.com"):
-        load_index("msls-val", "test", root)
+        load_split("msls-val", "test", root)
 
 
 def test_a_missing_city_and_a_missing_photo_are_named(root):
     lost = root / "train_val/sf/database/images" / f"sfd_-{3:019d}.jpg"
     lost.unlink()
     with pytest.raises(DatasetNotFoundError, match=f"0 of 8 queries and 1 of 18 references are missing.*{lost.name}"):
-        load_index("msls-val", "test", root)
-    assert len(load_index("msls-val", "test", root, allow_partial=True).references) == 17
+        load_split("msls-val", "test", root)
+    assert len(load_split("msls-val", "test", root, allow_partial=True).references) == 17
     (root / "train_val/sf").rename(root / "train_val/elsewhere")
     with pytest.raises(DatasetNotFoundError, match="is not complete: it lacks train_val/sf"):
-        load_index("msls-val", "test", root)
+        load_split("msls-val", "test", root)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_damaged_table_is_named(root, file, change, told):
     path = root / "train_val/cph/query" / file
     path.write_bytes(change(path.read_bytes().decode()).encode())
     with pytest.raises(DatasetCorruptError, match=told):
-        load_index("msls-val", "test", root)
+        load_split("msls-val", "test", root)
 
 
 def test_the_check_finds_all_sound(root):

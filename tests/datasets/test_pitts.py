@@ -9,7 +9,7 @@ import pytest
 from scipy.io import savemat
 from trees_places import Written, draw_pitts, write_dbstruct, write_named, write_pitts_lists
 
-from geodtr_plugin.datasets import load_index, pitts
+from geodtr_plugin.datasets import load_split, pitts
 from geodtr_plugin.datasets.check import check_dataset
 from geodtr_plugin.utils.errors import DatasetCorruptError, DatasetNotFoundError, UnknownNameError
 
@@ -36,7 +36,7 @@ def loop(index, radius: float) -> list[list[int]]:
 
 
 def test_the_test_list_is_what_a_plain_loop_says(root):
-    index, written = load_index("pitts30k", "test", root), draw_pitts("test")
+    index, written = load_split("pitts30k", "test", root), draw_pitts("test")
     assert (len(index.queries), len(index.references)) == (18, 30)
     assert [index.truth.positives[i].tolist() for i in range(18)] == loop(index, 25.0)
     assert np.array_equal(index.queries.coordinates, written.at_queries) and index.queries.coordinate_kind == "metres"
@@ -47,7 +47,7 @@ def test_the_test_list_is_what_a_plain_loop_says(root):
 
 
 def test_training_pairs_are_the_nearest_within_10_m_of_the_same_view(root):
-    index = load_index("pitts30k", "train", root)
+    index = load_split("pitts30k", "train", root)
     right = loop(index, 10.0)
     assert [index.truth.positives[i].tolist() for i in range(18)] == right
     assert index.pairs[:, 0].tolist() == [i for i in range(18) if right[i]]
@@ -61,12 +61,12 @@ def test_training_pairs_are_the_nearest_within_10_m_of_the_same_view(root):
 
 
 def test_val_is_tested_on_where_it_is_asked_for(root):
-    index = load_index("pitts30k", "test", root, part="val")
+    index = load_split("pitts30k", "test", root, part="val")
     assert index.queries.ids[0].startswith("000100") and index.provenance.endswith("val")
     assert any("val list is tested on" in note for note in index.notes)
-    assert index.fingerprint() != load_index("pitts30k", "test", root).fingerprint()
+    assert index.fingerprint() != load_split("pitts30k", "test", root).fingerprint()
     with pytest.raises(UnknownNameError, match="test, val|'val'"):
-        load_index("pitts30k", "test", root, part="vall")
+        load_split("pitts30k", "test", root, part="vall")
 
 
 @pytest.mark.parametrize(
@@ -79,22 +79,22 @@ def test_val_is_tested_on_where_it_is_asked_for(root):
 )
 def test_other_arrangements_give_the_same(root, tmp_path, below, where):
     write_pitts_lists(tmp_path / "other" / below, **where)
-    theirs, ours = load_index("pitts30k", "test", tmp_path / "other"), load_index("pitts30k", "test", root)
+    theirs, ours = load_split("pitts30k", "test", tmp_path / "other"), load_split("pitts30k", "test", root)
     assert theirs.fingerprint() == ours.fingerprint()
     assert theirs.references.read(4).equal(ours.references.read(4)) and theirs.queries.path(0).is_file()
 
 
 def test_pitts250k_has_its_own_lists(tmp_path):
     write_pitts_lists(tmp_path, "pitts250k")
-    assert len(load_index("pitts250k", "test", tmp_path).references) == 30
+    assert len(load_split("pitts250k", "test", tmp_path).references) == 30
     with pytest.raises(DatasetNotFoundError, match=r"lacks pitts30k_test\.mat.*netvlad_v100_datasets.*willow"):
-        load_index("pitts30k", "test", tmp_path)
+        load_split("pitts30k", "test", tmp_path)
 
 
 def test_names_of_files_say_the_same_as_lists(named):
     root, written = named
     for split, part, radius in (("train", "train", 10.0), ("test", "test", 25.0), ("test", "val", 25.0)):
-        index = load_index("pitts30k", split, root, part="test" if part == "train" else part)
+        index = load_split("pitts30k", split, root, part="test" if part == "train" else part)
         assert list(index.references.paths) == written[part].references
         assert np.array_equal(index.queries.coordinates, written[part].at_queries)
         assert [index.truth.positives[i].tolist() for i in range(18)] == loop(index, radius)
@@ -109,13 +109,13 @@ def test_a_missing_list_is_named_with_where_to_ask(root):
     (root / "pitts30k_test.mat").unlink()
     told = r"Pitts30k in .* is not complete: it lacks pitts30k_test\.mat or datasets/pitts30k_test\.mat.*willow"
     with pytest.raises(DatasetNotFoundError, match=told):
-        load_index("pitts30k", "test", root)
-    assert len(load_index("pitts30k", "train", root).queries) == 18
+        load_split("pitts30k", "test", root)
+    assert len(load_split("pitts30k", "train", root).queries) == 18
 
 
 def test_nothing_there_names_what_was_looked_for(tmp_path):
     with pytest.raises(DatasetNotFoundError, match=r"was not found.*no pitts30k_train\.mat.*images/train/database"):
-        load_index("pitts30k", "train", tmp_path)
+        load_split("pitts30k", "train", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ def test_nothing_there_names_what_was_looked_for(tmp_path):
 def test_missing_photos_are_named_and_left_out_on_request(root, lost, count):
     (root / lost).unlink()
     with pytest.raises(DatasetNotFoundError, match=f"is not complete: .*the first is {lost}.*--allow-partial"):
-        load_index("pitts30k", "test", root)
-    index = load_index("pitts30k", "test", root, allow_partial=True)
+        load_split("pitts30k", "test", root)
+    index = load_split("pitts30k", "test", root, allow_partial=True)
     assert len(index.queries) == count and len(index.queries) + len(index.references) == 47
     assert any(lost in note for note in index.notes) and index.total_pairs == 18
     assert [index.truth.positives[i].tolist() for i in range(count)] == loop(index, 25.0)
@@ -136,13 +136,13 @@ def test_a_damaged_list_is_named(root):
     written, whole = draw_pitts("test"), path.read_bytes()
     write_dbstruct(path, written, counts=(31, 18))
     with pytest.raises(DatasetCorruptError, match=r"pitts30k_test\.mat.*names 30 references and counts 31"):
-        load_index("pitts30k", "test", root)
+        load_split("pitts30k", "test", root)
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DatasetCorruptError, match=r"pitts30k_test\.mat.*is damaged.*netvlad_v100_datasets"):
-        load_index("pitts30k", "test", root)
+        load_split("pitts30k", "test", root)
     savemat(path, {"other": 1})
     with pytest.raises(DatasetCorruptError, match="KeyError"):
-        load_index("pitts30k", "test", root)
+        load_split("pitts30k", "test", root)
 
 
 def test_queries_and_references_of_different_places_are_told(root):
@@ -150,19 +150,19 @@ def test_queries_and_references_of_different_places_are_told(root):
     moved = Written(one.queries, one.at_queries + 9000, one.references, other.at_references)
     write_dbstruct(root / "pitts30k_test.mat", moved)
     with pytest.raises(DatasetCorruptError, match="No query of Pitts30k test .* has a reference within 25 m"):
-        load_index("pitts30k", "test", root)
+        load_split("pitts30k", "test", root)
 
 
 def test_a_lost_photo_shows_in_the_count_where_no_list_names_it(named):
     root, written = named
     (root / written["test"].references[3]).unlink()
     with pytest.raises(DatasetNotFoundError, match="18 queries and 29 references, released were 18 .* and 30"):
-        load_index("pitts30k", "test", root)
-    index = load_index("pitts30k", "test", root, allow_partial=True)
+        load_split("pitts30k", "test", root)
+    index = load_split("pitts30k", "test", root, allow_partial=True)
     assert len(index.references) == 29 and index.provenance == "custom"
     for path in written["test"].references[10:]:
         (root / path).unlink(missing_ok=True)
-    assert load_index("pitts30k", "test", root).provenance == "custom"  # somebody's selection
+    assert load_split("pitts30k", "test", root).provenance == "custom"  # somebody's selection
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_strange_names_are_named(named, name, told):
     path = root / written["test"].references[0]
     path.rename(path.parent / name)
     with pytest.raises(DatasetCorruptError, match=f"{name}.*{told}"):
-        load_index("pitts30k", "test", root)
+        load_split("pitts30k", "test", root)
 
 
 def test_the_check_finds_all_sound_and_a_missing_photo(root):
@@ -193,10 +193,10 @@ def test_real_numbers_are_quick(tmp_path, monkeypatch):
     """The index of the train split at its real size: lists of 10,002 and 7,416."""
     written = draw_pitts("train", panoramas=1667, asked=1236)
     write_dbstruct(tmp_path / "pitts30k_train.mat", written)
-    monkeypatch.setattr("geodtr_plugin.datasets.aligned.Listing.__contains__", lambda self, path: True)
+    monkeypatch.setattr("geodtr_plugin.datasets.aligned.DirectoryCache.__contains__", lambda self, path: True)
     (tmp_path / "000").mkdir()
     (tmp_path / "queries_real").mkdir()
     start = time.process_time()
-    index = load_index("pitts30k", "train", tmp_path)
+    index = load_split("pitts30k", "train", tmp_path)
     assert time.process_time() - start < 5
     assert (len(index.queries), len(index.references)) == (7416, 10_002)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from trees import save_jpeg, smooth_noise
 
-from geodtr_plugin.datasets import ImageFiles, Index
+from geodtr_plugin.datasets import ImageFiles, Split
 from geodtr_plugin.datasets.readable import readable
 from geodtr_plugin.datasets.subset import Subset
 from geodtr_plugin.evaluation.truth import Truth
@@ -21,7 +21,7 @@ def index(tmp_path):
         save_jpeg(tmp_path / f"aerial/{i}.jpg", smooth_noise("aerial", i, 20, 20))
     for i in range(6):
         save_jpeg(tmp_path / f"ground/{i}.jpg", smooth_noise("ground", i, 10, 30))
-    return Index(
+    return Split(
         "tiny", "test",
         ImageFiles(tmp_path, [f"ground/{i}.jpg" for i in range(6)]),
         ImageFiles(tmp_path, [f"aerial/{i}.jpg" for i in range(7)]),
@@ -58,7 +58,7 @@ def test_damaged_images_go_with_their_pairs_and_orphaned_queries(index, workers)
     assert left.query_places.tolist() == [10, 13, 14, 15]
     assert left.reference_places.tolist() == [10, 11, 13, 14, 15]
     assert lists(left.truth.positives) == [[0], [2], [3], [4]]
-    assert lists(left.truth.neutrals) == [[1], [3], [], []]
+    assert lists(left.truth.ignored) == [[1], [3], [], []]
     assert left.subsets[0].queries.tolist() == [0, 2]
     assert left.total_pairs == 7
     assert torch.equal(left.queries.read(1), index.queries.read(3))

@@ -13,13 +13,13 @@ from trees import cvusa_locations, write_act_mat
 MOST_SECONDS, MOST_MEGABYTES = 10, 1000
 PROGRAM = """
 import sys, time
-from geodtr_plugin.datasets import aligned, cvact, cvusa, load_index
-aligned.Listing.__contains__ = lambda self, path: True  # as if every image were there
+from geodtr_plugin.datasets import aligned, cvact, cvusa, load_split
+aligned.DirectoryCache.__contains__ = lambda self, path: True  # as if every image were there
 peak = lambda: int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) / 1024
 imported = peak()
 for word in sys.argv[2:]:
     start = time.perf_counter()
-    index = load_index(*word.split(":"), root=sys.argv[1])
+    index = load_split(*word.split(":"), root=sys.argv[1])
     print(word, len(index.queries), len(index.truth), time.perf_counter() - start, peak() - imported)
 """
 

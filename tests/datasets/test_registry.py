@@ -23,7 +23,7 @@ def test_listing_the_names_imports_neither_torch_nor_pil():
 
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(UnknownNameError, match="no data set 'cvusaa'. Did you mean 'cvusa'.*folder:PATH"):
-        datasets.load_index("cvusaa", "train")
+        datasets.load_split("cvusaa", "train")
 
 
 def test_own_folders_have_facts_and_a_loader():
@@ -35,7 +35,7 @@ def test_own_folders_have_facts_and_a_loader():
 
 def test_an_unknown_split_is_refused(tmp_path):
     with pytest.raises(ValueError, match="train, test"):
-        datasets.load_index("cvusa", "val", root=tmp_path)
+        datasets.load_split("cvusa", "val", root=tmp_path)
 
 
 @pytest.mark.parametrize("name", datasets.list_datasets())

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geodtr_plugin.datasets import facts_of, list_datasets, load_index
+from geodtr_plugin.datasets import facts_of, list_datasets, load_split
 from geodtr_plugin.datasets.check import check_dataset
 from geodtr_plugin.datasets.synthetic_ground import NAMES, alike, load_ground
 from geodtr_plugin.utils.errors import UnknownNameError
@@ -33,18 +33,18 @@ def test_every_style_is_registered_for_a_laptop_without_polar():
 
 
 def test_truth_is_what_a_plain_loop_says():
-    index = load_index("synth-suburb-ground", "test", **SMALL)
+    index = load_split("synth-suburb-ground", "test", **SMALL)
     at, around = index.queries.coordinates, index.references.coordinates
     right = [[j for j, r in enumerate(around) if np.sqrt(((q - r) ** 2).sum()) <= 10] for q in at]
     assert [index.truth.positives[i].tolist() for i in range(8)] == right
     assert all(set(range(VIEWS * i, VIEWS * i + VIEWS)) <= set(right[i]) for i in range(8))  # its own place is right
     assert (len(index.references), index.ks, index.centred) == (8 * VIEWS, (1, 5, 10, 20), False)
     assert index.exclusion_radius is None and index.queries.coordinate_kind == "metres"
-    assert load_index("synth-suburb-ground", "train", **SMALL).exclusion_radius == 25
+    assert load_split("synth-suburb-ground", "train", **SMALL).exclusion_radius == 25
 
 
 def test_pairs_look_the_same_way(drives):
-    index = load_index("synth-suburb-ground", "test", **SMALL)
+    index = load_split("synth-suburb-ground", "test", **SMALL)
     for query, reference in index.pairs:
         apart = abs((drives.query_headings[query] - drives.reference_headings[reference] + 180) % 360 - 180)
         assert reference // VIEWS == query and apart <= 180 / VIEWS + 3  # a column is 4 degrees wide
@@ -124,7 +124,7 @@ def test_processes_render_the_same(tmp_path):
 
 
 def test_train_and_test_share_no_ground():
-    train, test = (load_index("synth-suburb-ground", split, **SMALL) for split in ("train", "test"))
+    train, test = (load_split("synth-suburb-ground", split, **SMALL) for split in ("train", "test"))
     assert np.abs(train.references.coordinates[:, None] - test.references.coordinates[None]).max(axis=2).min() > 1000
     assert not np.array_equal(train.references.array, test.references.array)
     assert train.fingerprint() != test.fingerprint()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from trees_places import draw_tokyo, write_dbstruct, write_named, write_tokyo_list
 
-from geodtr_plugin.datasets import load_index, tokyo247
+from geodtr_plugin.datasets import load_split, tokyo247
 from geodtr_plugin.datasets.check import check_dataset
 from geodtr_plugin.evaluation import recall
 from geodtr_plugin.utils.errors import DatasetCorruptError, DatasetNotFoundError, UserError
@@ -35,7 +35,7 @@ def found_by_the_authors(query, reference, index, k: int) -> float:
 
 
 def test_the_list_and_its_truth(root):
-    index = load_index("tokyo247", "test", root)
+    index = load_split("tokyo247", "test", root)
     assert (len(index.queries), len(index.references), index.ks) == (3, 48, (1, 5, 10, 20))
     assert [index.truth.positives[i].tolist() for i in range(3)] == loop(index)
     assert index.truth.groups.tolist() == np.repeat(np.arange(4), 12).tolist() or len(set(index.truth.groups)) == 4
@@ -46,7 +46,7 @@ def test_the_list_and_its_truth(root):
 
 def test_ranks_are_those_of_the_authors_script(tmp_path):
     write_tokyo_list(tmp_path, panoramas=40, asked=30)
-    index, single = (load_index("tokyo247", "test", tmp_path, nms=nms) for nms in (True, False))
+    index, single = (load_split("tokyo247", "test", tmp_path, nms=nms) for nms in (True, False))
     # views of a panorama resemble each other, so that one wrong panorama can fill the top of a list of views
     own = torch.randn(40, 12).repeat_interleave(12, 0)
     reference = torch.nn.functional.normalize(own + 0.3 * torch.randn(480, 12), dim=1)
@@ -69,7 +69,7 @@ def test_ranks_are_those_of_the_authors_script(tmp_path):
 )
 def test_other_arrangements_give_the_same(root, tmp_path, below, where):
     write_tokyo_list(tmp_path / "other" / below, **where)
-    theirs, ours = load_index("tokyo247", "test", tmp_path / "other"), load_index("tokyo247", "test", root)
+    theirs, ours = load_split("tokyo247", "test", tmp_path / "other"), load_split("tokyo247", "test", root)
     assert theirs.fingerprint() == ours.fingerprint() and theirs.references.path(47).is_file()
 
 
@@ -77,7 +77,7 @@ def test_other_arrangements_give_the_same(root, tmp_path, below, where):
 def test_names_of_files_say_the_same_as_the_list(root, tmp_path, monkeypatch, references):
     write_named(tmp_path / "other", "test", draw_tokyo(), "54", references)
     monkeypatch.setattr(tokyo247, "RELEASED", (3, 48))
-    named, listed = load_index("tokyo247", "test", tmp_path / "other"), load_index("tokyo247", "test", root)
+    named, listed = load_split("tokyo247", "test", tmp_path / "other"), load_split("tokyo247", "test", root)
     assert named.provenance == listed.provenance == "original, panoramas ranked"
     assert [named.truth.positives[i].tolist() for i in range(3)] == loop(named)
     assert sorted(np.bincount(named.truth.groups)) == [12] * 4
@@ -90,26 +90,26 @@ def test_names_without_a_panorama_cannot_be_counted_by_panoramas(tmp_path):
         fields = path.name.split("@")
         path.rename(path.with_name("@".join([*fields[:7], "", f"{fields[7]}{fields[8]}", *fields[9:]])))
     with pytest.raises(DatasetCorruptError, match=r"of which panorama it is a view.*--data\.nms false"):
-        load_index("tokyo247", "test", tmp_path)
-    assert len(load_index("tokyo247", "test", tmp_path, nms=False).references) == 48
+        load_split("tokyo247", "test", tmp_path)
+    assert len(load_split("tokyo247", "test", tmp_path, nms=False).references) == 48
 
 
 def test_it_is_not_for_training(root):
     with pytest.raises(UserError, match="Tokyo 24/7 is for testing only.*--train pitts30k"):
-        load_index("tokyo247", "train", root)
+        load_split("tokyo247", "train", root)
 
 
 def test_a_missing_list_and_missing_photos_are_named(root):
     lost = sorted((root / "tokyo247/images").rglob("*.png"))[5]
     lost.unlink()
     with pytest.raises(DatasetNotFoundError, match=f"0 of 3 queries and 1 of 48 references are missing.*{lost.name}"):
-        load_index("tokyo247", "test", root)
-    assert len(load_index("tokyo247", "test", root, allow_partial=True).truth.groups) == 47
+        load_split("tokyo247", "test", root)
+    assert len(load_split("tokyo247", "test", root, allow_partial=True).truth.groups) == 47
     report = check_dataset("tokyo247", root).report
     assert len(report.faults) == 1 and str(lost) in report.faults[0].line
     (root / "tokyo247.mat").unlink()
     with pytest.raises(DatasetNotFoundError, match=r"lacks tokyo247\.mat or datasets/tokyo247\.mat.*netvlad_v100"):
-        load_index("tokyo247", "test", root)
+        load_split("tokyo247", "test", root)
 
 
 def test_a_wrong_count_is_named_and_a_sound_copy_passes_the_check(root):
@@ -118,4 +118,4 @@ def test_a_wrong_count_is_named_and_a_sound_copy_passes_the_check(root):
     assert [index.split for index in checked.indexes] == ["test"]
     write_dbstruct(root / "tokyo247.mat", draw_tokyo(), counts=(48, 4))
     with pytest.raises(DatasetCorruptError, match="names 3 queries and counts 4"):
-        load_index("tokyo247", "test", root)
+        load_split("tokyo247", "test", root)

@@ -9,7 +9,7 @@ import torch
 from trees import smooth_noise
 from trees_university import write_university1652
 
-from geodtr_plugin.datasets import load_index
+from geodtr_plugin.datasets import load_split
 from geodtr_plugin.datasets.university1652 import RELEASED
 from geodtr_plugin.evaluation import recall
 from geodtr_plugin.utils.errors import DatasetCorruptError, DatasetNotFoundError
@@ -48,25 +48,25 @@ def satellites(buildings):
     ],
 )
 def test_images_are_sorted_and_every_image_of_the_building_is_right(written, name, split, queries, references):
-    index = load_index(name, split, written)
+    index = load_split(name, split, written)
     assert (list(index.queries.ids), list(index.references.ids)) == (queries, references)
     for row, query in enumerate(queries):
         right = [column for column, reference in enumerate(references) if reference[:4] == query[:4]]
         assert index.truth.positives[row].tolist() == right and right
     assert index.query_places.tolist() == [int(query[:4]) for query in queries]
     assert index.reference_places.tolist() == [int(reference[:4]) for reference in references]
-    assert (index.centred, index.truth.neutrals, index.total_pairs) == (False, None, len(index.pairs))
+    assert (index.centred, index.truth.ignored, index.total_pairs) == (False, None, len(index.pairs))
 
 
 def test_the_short_name_is_drone_to_satellite(written):
     for split in ("train", "test"):
-        short, long = (load_index(name, split, written) for name in ("university1652", TO_SATELLITE))
+        short, long = (load_split(name, split, written) for name in ("university1652", TO_SATELLITE))
         assert short.fingerprint() == long.fingerprint()
 
 
 @pytest.mark.parametrize("name", [TO_SATELLITE, TO_DRONE])
 def test_training_pairs_every_drone_view_with_its_satellite_image(written, name):
-    index = load_index(name, "train", written)
+    index = load_split(name, "train", written)
     pairs = {(index.queries.ids[q], index.references.ids[r]) for q, r in index.pairs.tolist()}
     both = {(drone, f"{drone[:4]}/{drone[:4]}") for drone in drones(TRAIN)}
     assert pairs == (both if name == TO_SATELLITE else {pair[::-1] for pair in both})
@@ -76,32 +76,32 @@ def test_training_pairs_every_drone_view_with_its_satellite_image(written, name)
 @pytest.mark.parametrize("name", [TO_SATELLITE, TO_DRONE])
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_the_first_pairs_are_of_different_buildings(written, name, split):
-    limited = load_index(name, split, written).limit(2)
+    limited = load_split(name, split, written).limit(2)
     assert len(set(limited.query_places.tolist())) == len(limited.queries) == len(limited.references) == 2
 
 
 def test_images_are_those_of_the_lists(written):
-    index = load_index(TO_SATELLITE, "test", written)
+    index = load_split(TO_SATELLITE, "test", written)
     for images, row, role, number in ((index.queries, 5, "ground", 202), (index.references, 2, "aerial", 500)):
         pixels = torch.from_numpy(smooth_noise(role, number, 32, 32).copy()).permute(2, 0, 1)
         assert (images.read(row).int() - pixels.int()).abs().max() < 32
 
 
 def test_order_does_not_depend_on_the_disk(written, monkeypatch):
-    before = load_index(TO_DRONE, "test", written).fingerprint()
+    before = load_split(TO_DRONE, "test", written).fingerprint()
     scandir = os.scandir
 
     class Backwards(list):
         __enter__, __exit__ = lambda self: self, lambda self, *_: None
 
     monkeypatch.setattr(os, "scandir", lambda path=".": Backwards(sorted(scandir(path), key=lambda e: e.name)[::-1]))
-    assert load_index(TO_DRONE, "test", written).fingerprint() == before
+    assert load_split(TO_DRONE, "test", written).fingerprint() == before
 
 
 @pytest.mark.parametrize("given", [".", "University-Release", "University-Release/test", "other"])
 def test_the_folder_is_found_from_near_it(tree, given):
     (tree.parent / "other").mkdir()
-    index = load_index("university1652", "test", tree.parent / given)
+    index = load_split("university1652", "test", tree.parent / given)
     assert index.layout == f"test/query_drone and test/gallery_satellite in {tree}"
 
 
@@ -110,34 +110,34 @@ def test_folders_that_systems_leave_behind_and_other_files_are_passed_over(writt
         (tree / "test/gallery_satellite" / name).mkdir()
     (tree / "test/gallery_satellite/0001/Thumbs.db").touch()
     (tree / "test/gallery_satellite/list.txt").touch()
-    theirs, ours = (load_index(TO_SATELLITE, "test", root) for root in (tree, written))
+    theirs, ours = (load_split(TO_SATELLITE, "test", root) for root in (tree, written))
     assert theirs.fingerprint() == ours.fingerprint()
 
 
 def test_a_folder_that_is_no_building_is_named(tree):
     (tree / "test/gallery_drone/backup").mkdir()
     with pytest.raises(DatasetCorruptError, match=r"test/gallery_drone/backup is not named with a building's number"):
-        load_index(TO_DRONE, "test", tree)
+        load_split(TO_DRONE, "test", tree)
 
 
 def test_empty_web_folders_are_as_released(written):
     assert (written / "train/google/1057").is_dir() and not list((written / "train/google/1057").iterdir())
-    assert not any("google" in note for note in load_index(TO_SATELLITE, "train", written).notes)
+    assert not any("google" in note for note in load_split(TO_SATELLITE, "train", written).notes)
 
 
 def test_numbers_other_than_the_released_ones_are_told(written, monkeypatch):
-    index = load_index(TO_DRONE, "test", written)
+    index = load_split(TO_DRONE, "test", written)
     assert index.provenance == "custom"
     assert index.notes[1] == "test/gallery_drone holds 20 images of 5 buildings; released were 51,355 of 951"
     monkeypatch.setitem(RELEASED, "test/gallery_drone", (5, 20))
     monkeypatch.setitem(RELEASED, "test/query_satellite", (3, 3))
-    index = load_index(TO_DRONE, "test", written)
+    index = load_split(TO_DRONE, "test", written)
     assert (index.provenance, index.notes) == ("original", ())
 
 
 def test_one_building_may_have_a_view_more(written, tree):
     shutil.copy(tree / "test/query_drone/0001/image-01.jpeg", tree / "test/query_drone/0001/image-05.jpeg")
-    assert len(load_index(TO_SATELLITE, "test", tree).queries) == 13
+    assert len(load_split(TO_SATELLITE, "test", tree).queries) == 13
 
 
 MISSING = [
@@ -157,9 +157,9 @@ MISSING = [
 def test_what_is_missing_is_named(tree, name, split, gone, left, total):
     (tree / gone).unlink()
     with pytest.raises(DatasetNotFoundError) as caught:
-        load_index(name, split, tree)
+        load_split(name, split, tree)
     assert f"missing: {gone}." in str(caught.value) and "--allow-partial" in str(caught.value)
-    index = load_index(name, split, tree, allow_partial=True)
+    index = load_split(name, split, tree, allow_partial=True)
     assert (len(index.pairs), index.total_pairs) == (left, total)
     assert gone in index.notes[-1]
     assert index.truth.positives.counts().min() > 0
@@ -173,8 +173,8 @@ def test_a_building_that_has_nothing_in_one_role(tree, name, gone, keep_folder):
         (tree / "train" / gone / "0840").mkdir()
     named = "train/drone/0840/image-01.jpeg and 3 more" if gone == "drone" else "train/satellite/0840/0840.jpg."
     with pytest.raises(DatasetNotFoundError, match=f"missing: {named}"):
-        load_index(name, "train", tree)
-    index = load_index(name, "train", tree, allow_partial=True)
+        load_split(name, "train", tree)
+    index = load_split(name, "train", tree, allow_partial=True)
     assert (len(index.pairs), index.total_pairs) == (16, 20)
     assert 840 not in index.query_places and 840 not in index.reference_places
 
@@ -182,23 +182,23 @@ def test_a_building_that_has_nothing_in_one_role(tree, name, gone, keep_folder):
 def test_a_building_that_is_asked_for_but_not_in_the_gallery(tree):
     shutil.rmtree(tree / "test/gallery_satellite/0007")
     with pytest.raises(DatasetNotFoundError, match=r"missing: test/gallery_satellite/0007/0007\.jpg\."):
-        load_index(TO_SATELLITE, "test", tree)
-    index = load_index(TO_SATELLITE, "test", tree, allow_partial=True)
+        load_split(TO_SATELLITE, "test", tree)
+    index = load_split(TO_SATELLITE, "test", tree, allow_partial=True)
     assert (len(index.pairs), len(index.references), index.total_pairs) == (8, 4, 12)
 
 
 def test_an_empty_building_whose_images_have_names_of_their_own(tree):
     for number, path in enumerate(sorted((tree / "train/satellite").glob("*/*.jpg"))):
         path.rename(path.with_name(f"scene{number}.jpg"))
-    assert len(load_index(TO_SATELLITE, "train", tree).pairs) == 20
+    assert len(load_split(TO_SATELLITE, "train", tree).pairs) == 20
     next((tree / "train/satellite/0842").iterdir()).unlink()
     with pytest.raises(DatasetNotFoundError, match=r"missing: train/satellite/0842/\*\."):
-        load_index(TO_SATELLITE, "train", tree)
+        load_split(TO_SATELLITE, "train", tree)
 
 
 def test_a_copy_that_lost_some_buildings_is_no_selection(tree, monkeypatch):
     monkeypatch.setitem(RELEASED, "test/gallery_satellite", (6, 6))
-    load_index(TO_SATELLITE, "test", tree)  # 5 of 6: less than nine in ten
+    load_split(TO_SATELLITE, "test", tree)  # 5 of 6: less than nine in ten
     for building in range(2000, 2006):
         (tree / f"test/gallery_satellite/{building}").mkdir()
         shutil.copy(
@@ -206,18 +206,18 @@ def test_a_copy_that_lost_some_buildings_is_no_selection(tree, monkeypatch):
         )
     monkeypatch.setitem(RELEASED, "test/gallery_satellite", (12, 12))
     with pytest.raises(DatasetNotFoundError, match=r"missing: test/gallery_satellite \(11 of 12 buildings\)"):
-        load_index(TO_SATELLITE, "test", tree)
-    assert len(load_index(TO_SATELLITE, "test", tree, allow_partial=True).references) == 11
+        load_split(TO_SATELLITE, "test", tree)
+    assert len(load_split(TO_SATELLITE, "test", tree, allow_partial=True).references) == 11
 
 
 def test_a_folder_that_is_not_there_or_empty(tree):
     shutil.rmtree(tree / "test/query_drone")
     with pytest.raises(DatasetNotFoundError, match="it lacks test/query_drone"):
-        load_index(TO_SATELLITE, "test", tree)
+        load_split(TO_SATELLITE, "test", tree)
     (tree / "test/query_drone").mkdir()
     for allowed in (False, True):
         with pytest.raises(DatasetNotFoundError, match=r"missing: test/query_drone \(0 of 701 buildings\)"):
-            load_index(TO_SATELLITE, "test", tree, allow_partial=allowed)
+            load_split(TO_SATELLITE, "test", tree, allow_partial=allowed)
 
 
 @pytest.mark.parametrize("name", [TO_SATELLITE, TO_DRONE])
@@ -225,7 +225,7 @@ def test_recall_equals_a_loop_over_the_folders(tmp_path, name):
     """The best of a building's images counts, whatever its other images score."""
     test, distractors = range(1, 25), range(100, 110)
     write_university1652(tmp_path, [30], test, distractors, views=5, size=(2, 2))
-    index = load_index(name, "test", tmp_path)
+    index = load_split(name, "test", tmp_path)
     draw = np.random.default_rng(0)
     buildings = {label: draw.normal(size=8) for label in (*test, *distractors)}
     query, reference = (

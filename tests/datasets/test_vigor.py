@@ -8,7 +8,7 @@ import torch
 from trees import smooth_noise
 from trees_vigor import CITIES, write_vigor
 
-from geodtr_plugin.datasets import load_index
+from geodtr_plugin.datasets import load_split
 from geodtr_plugin.datasets.vigor import RELEASED
 from geodtr_plugin.utils.errors import DatasetNotFoundError, UnknownNameError
 
@@ -46,7 +46,7 @@ def expected(cities, name, split):
 def as_names(index):
     ids = list(index.references.ids)
     return [
-        (path.rpartition("/")[2], *(ids[i] for i in (*index.truth.positives[q], *index.truth.neutrals[q])))
+        (path.rpartition("/")[2], *(ids[i] for i in (*index.truth.positives[q], *index.truth.ignored[q])))
         for q, path in enumerate(index.queries.paths)
     ]
 
@@ -64,7 +64,7 @@ CASES = [
 @pytest.mark.parametrize(("name", "split", "cities"), CASES)
 def test_panoramas_tiles_and_gallery_are_those_of_the_lists_in_their_order(written, name, split, cities):
     root, lists = written
-    index = load_index(name, split, root)
+    index = load_split(name, split, root)
     rows, gallery = expected([lists[city] for city in cities], name, split)
     assert as_names(index) == rows
     assert list(index.references.ids) == gallery
@@ -73,7 +73,7 @@ def test_panoramas_tiles_and_gallery_are_those_of_the_lists_in_their_order(writt
 
 
 def test_two_panoramas_of_a_tile_are_one_place_and_tiles_are_places(written):
-    index = load_index("vigor-cross", "train", written[0])
+    index = load_split("vigor-cross", "train", written[0])
     positives = [index.truth.positives[q][0] for q in range(len(index.queries))]
     assert index.query_places.tolist() == positives
     assert index.reference_places.tolist() == list(range(len(index.references)))
@@ -82,7 +82,7 @@ def test_two_panoramas_of_a_tile_are_one_place_and_tiles_are_places(written):
 
 def test_coordinates_are_in_the_names(written):
     root, lists = written
-    index = load_index("vigor-cross", "test", root)
+    index = load_split("vigor-cross", "test", root)
     assert index.queries.coordinate_kind == index.references.coordinate_kind == "latlon"
     for images in (index.queries, index.references):
         near = CITIES["SanFrancisco"]
@@ -94,7 +94,7 @@ def test_coordinates_are_in_the_names(written):
 
 def test_images_are_those_of_the_pair(written):
     root, lists = written
-    index = load_index("vigor-same", "test", root)
+    index = load_split("vigor-same", "test", root)
     seattle = lists["Seattle"]
     query, reference = index.pairs[-1]
     place = 3000 + seattle.shown_by[seattle.test[-1]][0]
@@ -122,7 +122,7 @@ VARIANTS = {
 def test_every_variant_reads_the_same(written, tmp_path, variant):
     write_vigor(tmp_path / "VIGOR", **VARIANTS[variant])
     for name, split in (("vigor-same", "test"), ("vigor-cross", "train")):
-        theirs, ours = load_index(name, split, tmp_path), load_index(name, split, written[0])
+        theirs, ours = load_split(name, split, tmp_path), load_split(name, split, written[0])
         assert theirs.fingerprint() == ours.fingerprint()
         assert theirs.references.read(3).shape == theirs.references.read(0).shape == (3, 32, 32)
         assert theirs.queries.read(3).shape == (3, 32, 64)
@@ -140,7 +140,7 @@ def test_every_variant_reads_the_same(written, tmp_path, variant):
 )
 def test_the_variant_is_named(tmp_path, variant, layout, provenance):
     write_vigor(tmp_path, **VARIANTS[variant])
-    index = load_index("vigor-same", "test", tmp_path)
+    index = load_split("vigor-same", "test", tmp_path)
     assert layout in index.layout and str(tmp_path) in index.layout
     assert index.provenance == provenance
 
@@ -150,8 +150,8 @@ def test_paths_in_the_lists_and_a_byte_order_mark(written, tree):
         city = path.parent.name
         text = path.read_text().replace("satellite_", f"{city}\\satellite\\satellite_")
         path.write_bytes(b"\xef\xbb\xbf" + text.encode())
-    theirs = load_index("vigor-same", "test", tree)
-    assert theirs.fingerprint() == load_index("vigor-same", "test", written[0]).fingerprint()
+    theirs = load_split("vigor-same", "test", tree)
+    assert theirs.fingerprint() == load_split("vigor-same", "test", written[0]).fingerprint()
 
 
 @pytest.mark.parametrize("given", [".", "VIGOR", "VIGOR/splits", "VIGOR/Chicago", "other"])
@@ -160,28 +160,28 @@ def test_the_folder_is_found_from_near_it(written, tmp_path, given):
     (tmp_path / "other").mkdir()
     if given.count("/"):
         given = given.replace("VIGOR", str(written[0]))
-    assert len(load_index("vigor-cross", "test", tmp_path / given).queries) == 16
+    assert len(load_split("vigor-cross", "test", tmp_path / given).queries) == 16
 
 
 def test_labels_can_be_chosen(written, tmp_path):
     for labels in ("original", "corrected"):
-        index = load_index("vigor-same", "test", written[0], labels=labels)
+        index = load_split("vigor-same", "test", written[0], labels=labels)
         assert f"{labels} lists" in index.layout
     with pytest.raises(UnknownNameError, match="kind of VIGOR labels 'correct'.*corrected"):
-        load_index("vigor-same", "test", written[0], labels="correct")
+        load_split("vigor-same", "test", written[0], labels="correct")
     write_vigor(tmp_path, labels=["splits"])
     with pytest.raises(DatasetNotFoundError, match=r"same_area_balanced_test__corrected\.txt.*splits\.zip"):
-        load_index("vigor-same", "test", tmp_path, labels="corrected")
+        load_split("vigor-same", "test", tmp_path, labels="corrected")
 
 
 def test_released_numbers_make_no_note(written, monkeypatch):
     root, lists = written
-    assert "Chicago 16 (22,308) and 4 (12,739)" in load_index("vigor-same", "test", root).notes[0]
+    assert "Chicago 16 (22,308) and 4 (12,739)" in load_split("vigor-same", "test", root).notes[0]
     for city in CITIES:
         released = type(RELEASED[city])(16, 8, 4, 4)
         monkeypatch.setitem(RELEASED, city, released)
     for name in NAMES:
-        index = load_index(name, "test", root)
+        index = load_split(name, "test", root)
         assert (index.notes, index.provenance) == ((), "corrected")
 
 
@@ -192,22 +192,22 @@ def test_a_missing_list_is_named_with_where_it_comes_from(written, tree, name):
     lists = "same_area_balanced_test" if name == "vigor-same" else "pano_label_balanced"
     split = "train" if name == "vigor-cross-reverse" else "test"
     with pytest.raises(DatasetNotFoundError, match=rf"Chicago/{lists}__corrected\.txt.*splits\.zip.*--data-root"):
-        load_index(name, split, tree)
+        load_split(name, split, tree)
 
 
 def test_a_missing_tile_list_is_named(tree):
     for path in tree.glob("splits*/Seattle/satellite_list.txt"):
         path.unlink()
     with pytest.raises(DatasetNotFoundError, match=r"splits__corrected/Seattle/satellite_list\.txt"):
-        load_index("vigor-same", "train", tree)
-    assert len(load_index("vigor-cross", "test", tree).queries) == 16
+        load_split("vigor-same", "train", tree)
+    assert len(load_split("vigor-cross", "test", tree).queries) == 16
 
 
 def test_a_missing_city_is_named_and_only_the_cities_of_the_split_are_needed(tree):
     shutil.rmtree(tree / "Seattle")
     with pytest.raises(DatasetNotFoundError, match="it lacks Seattle/panorama or ground/Seattle, Seattle/satellite or"):
-        load_index("vigor-cross", "train", tree)
-    assert len(load_index("vigor-cross", "test", tree).queries) == 16
+        load_split("vigor-cross", "train", tree)
+    assert len(load_split("vigor-cross", "test", tree).queries) == 16
 
 
 def test_missing_images_are_counted_and_the_first_is_named(written, tree):
@@ -216,17 +216,17 @@ def test_missing_images_are_counted_and_the_first_is_named(written, tree):
     panorama, positive = lists.panoramas[query], lists.shown_by[lists.test[0]][0]
     (tree / "Chicago/panorama" / panorama).unlink()
     (tree / "Chicago/satellite" / lists.tiles[positive]).unlink()
-    whole = load_index("vigor-same", "test", written[0])
+    whole = load_split("vigor-same", "test", written[0])
     gone = int((whole.query_places == positive).sum() + (whole.query_places[1] != positive))
     with pytest.raises(DatasetNotFoundError) as caught:
-        load_index("vigor-same", "test", tree)
+        load_split("vigor-same", "test", tree)
     text = str(caught.value)
     assert f"{16 - gone} of 16 pairs are complete" in text
     assert "15 of 16 panoramas and 63 of 64 tiles" in text
     assert f"the first that is missing is Chicago/satellite/{lists.tiles[positive]}" in text
     assert "--allow-partial" in text
 
-    index = load_index("vigor-same", "test", tree, allow_partial=True)
+    index = load_split("vigor-same", "test", tree, allow_partial=True)
     assert (len(index.queries), len(index.references), index.total_pairs) == (16 - gone, 63, 16)
     assert f"{16 - gone} of 16 pairs" in index.notes[-1]
     left = {row[0]: row for row in as_names(whole)}
@@ -242,8 +242,8 @@ def test_a_missing_distractor_makes_the_gallery_partial(written, tree):
     distractor = next(i for i in range(16) if i not in positives)
     (tree / "Chicago/satellite" / lists.tiles[distractor]).unlink()
     with pytest.raises(DatasetNotFoundError, match="16 of 16 panoramas and 31 of 32 tiles"):
-        load_index("vigor-cross", "test", tree)
-    index = load_index("vigor-cross", "test", tree, allow_partial=True)
+        load_split("vigor-cross", "test", tree)
+    index = load_split("vigor-cross", "test", tree, allow_partial=True)
     assert (len(index.queries), len(index.references)) == (16, 31)
     assert "31 of 32 tiles of the gallery" in index.notes[-1]
 
@@ -252,9 +252,9 @@ def test_an_empty_folder(tree):
     for path in (tree / "Chicago/panorama").iterdir():
         path.unlink()
     with pytest.raises(DatasetNotFoundError, match="12 of 16 panoramas .* first .* is Chicago/panorama/"):
-        load_index("vigor-same", "test", tree)
+        load_split("vigor-same", "test", tree)
     for city in CITIES:
         shutil.rmtree(tree / city / "panorama")
         (tree / city / "panorama").mkdir()
     with pytest.raises(DatasetNotFoundError, match="0 of 16 pairs"):
-        load_index("vigor-same", "test", tree, allow_partial=True)
+        load_split("vigor-same", "test", tree, allow_partial=True)

@@ -9,7 +9,7 @@ from PIL import Image
 from trees import smooth_noise
 from trees_vigor import save_tile, write_vigor
 
-from geodtr_plugin.datasets import load_index
+from geodtr_plugin.datasets import load_split
 from geodtr_plugin.utils.errors import DatasetCorruptError
 
 
@@ -47,7 +47,7 @@ def test_a_line_that_cannot_be_used_is_named(tree, fault):
     edit(tree / "splits__corrected/Chicago/same_area_balanced_test__corrected.txt", change)
     match = rf"Line 2 of .*Chicago/same_area_balanced_test__corrected\.txt cannot be used: .*{what}"
     with pytest.raises(DatasetCorruptError, match=match):
-        load_index("vigor-same", "test", tree)
+        load_split("vigor-same", "test", tree)
 
 
 def test_tile_columns_in_another_order_are_noticed(tree):
@@ -55,7 +55,7 @@ def test_tile_columns_in_another_order_are_noticed(tree):
         rows = [line.split(" ") for line in path.read_text().splitlines()]
         path.write_text("".join(" ".join([r[0], *r[4:7], *r[1:4], *r[7:]]) + "\n" for r in rows))
     with pytest.raises(DatasetCorruptError, match="columns in another order.* in 8 of 8 lines another one is nearer"):
-        load_index("vigor-cross", "train", tree)
+        load_split("vigor-cross", "train", tree)
 
 
 def test_tile_lists_that_cannot_be_used(tree):
@@ -68,13 +68,13 @@ def test_tile_lists_that_cannot_be_used(tree):
     ):
         path.write_text(text)
         with pytest.raises(DatasetCorruptError, match=what):
-            load_index("vigor-cross", "test", tree)
+            load_split("vigor-cross", "test", tree)
 
 
 def test_an_empty_label_list(tree):
     (tree / "splits__corrected/Chicago/pano_label_balanced__corrected.txt").write_text("\r\n")
     with pytest.raises(DatasetCorruptError, match="names no panorama"):
-        load_index("vigor-cross", "test", tree)
+        load_split("vigor-cross", "test", tree)
 
 
 def test_a_damaged_tile_is_found_when_it_is_read(tree, written):
@@ -83,6 +83,6 @@ def test_a_damaged_tile_is_found_when_it_is_read(tree, written):
     save_tile(path, smooth_noise("aerial", 0, 32, 32))
     assert Image.open(path).format == "PNG"
     path.write_bytes(path.read_bytes()[:-200])
-    index = load_index("vigor-cross", "test", tree)
+    index = load_split("vigor-cross", "test", tree)
     with pytest.raises(DatasetCorruptError, match="Image 0 of 32, .*SanFrancisco/satellite/satellite_.*is damaged"):
         index.references.read(0)

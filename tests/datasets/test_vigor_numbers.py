@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from trees_vigor import CITIES, label_line, write_vigor
 
-from geodtr_plugin.datasets import load_index
+from geodtr_plugin.datasets import load_split
 from geodtr_plugin.datasets.vigor import RELEASED
 from geodtr_plugin.evaluation import recall
 
@@ -34,12 +34,12 @@ def brute_force(root, cities, query, reference):
 
 def test_metrics_equal_a_loop_over_the_label_lines(tmp_path):
     write_vigor(tmp_path, grid=8, num_panoramas=40, ground_size=(2, 4), aerial_size=(2, 2))
-    index = load_index("vigor-same", "test", tmp_path)
+    index = load_split("vigor-same", "test", tmp_path)
     draw = np.random.default_rng(0)
     reference = draw.normal(size=(len(index.references), 8))
     reference /= np.linalg.norm(reference, axis=1, keepdims=True)
     shown = np.stack([index.truth.positives[q][0] for q in range(len(index.queries))])
-    semi = np.stack([index.truth.neutrals[q] for q in range(len(index.queries))])
+    semi = np.stack([index.truth.ignored[q] for q in range(len(index.queries))])
     # near its tile, and half of the queries near a semi-positive, so that the two metrics differ
     query = reference[shown] + np.where(draw.random((len(shown), 1)) < 0.5, 1.2 * reference[semi[:, 0]], 0)
     query = query + draw.normal(scale=0.25, size=query.shape)
@@ -78,13 +78,13 @@ def write_lists(root, tiles_a_city, panoramas_a_city):
 def test_lists_of_a_real_size_are_read_within_bounds(tmp_path, monkeypatch):
     """A fifth of the real size: 10,520 queries and 18,225 tiles may take a fifth of ten seconds and of 500 MB."""
     write_lists(tmp_path, 4_624, 2_630)
-    monkeypatch.setattr("geodtr_plugin.datasets.vigor.Listing.__contains__", lambda self, path: True)
+    monkeypatch.setattr("geodtr_plugin.datasets.vigor.DirectoryCache.__contains__", lambda self, path: True)
     start = time.process_time()
-    index = load_index("vigor-same", "test", tmp_path)
+    index = load_split("vigor-same", "test", tmp_path)
     assert time.process_time() - start < 2
     assert (len(index.queries), len(index.references)) == (10_520, 4 * 68**2)
     tracemalloc.start()
-    load_index("vigor-same", "test", tmp_path)
+    load_split("vigor-same", "test", tmp_path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 100e6

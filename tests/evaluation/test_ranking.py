@@ -1,4 +1,4 @@
-"""Ranks against exact arithmetic: ties, duplicates, several positives, neutrals, every tile size, bounded memory."""
+"""Ranks against exact arithmetic: ties, duplicates, several positives, ignored, every tile size, bounded memory."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def cosine_key(q, r):
     return Fraction(dot * abs(dot), norm) if norm and any(q) else Fraction(0)
 
 
-def naive_rank(q, references, positives, neutrals, ties):
-    """(found, rank among all, rank without neutrals), one reference after another in rational arithmetic."""
+def naive_rank(q, references, positives, ignored, ties):
+    """(found, rank among all, rank without ignored), one reference after another in rational arithmetic."""
     if not positives:
         return False, len(references), len(references)
     keys = [cosine_key(q, r) for r in references]
     best = max(keys[i] for i in positives)
     beats = [k >= best if ties == "pessimistic" else k > best for k in keys]
     plain = sum(beats[i] for i in range(len(keys)) if i not in positives)
-    without = sum(beats[i] for i in range(len(keys)) if i not in positives and i not in neutrals)
+    without = sum(beats[i] for i in range(len(keys)) if i not in positives and i not in ignored)
     return True, plain, without
 
 
@@ -51,8 +51,8 @@ def retrievals(draw):
     references = draw(st.lists(vector, min_size=1, max_size=12))
     some = st.sets(st.integers(0, len(references) - 1), max_size=4)
     positives = [draw(some) for _ in queries]
-    neutrals = [draw(some) - positive for positive in positives]
-    return queries, references, positives, neutrals
+    ignored = [draw(some) - positive for positive in positives]
+    return queries, references, positives, ignored
 
 
 @pytest.mark.usefixtures("first_precision")
@@ -64,16 +64,16 @@ def retrievals(draw):
     st.sampled_from([torch.float32, torch.float64, torch.bfloat16]),
 )
 def test_ranks_are_those_of_exact_arithmetic(retrieval, ties, buffer_bytes, dtype):
-    queries, references, positives, neutrals = retrieval
+    queries, references, positives, ignored = retrieval
     ranks = rank_queries(
         torch.tensor(queries, dtype=dtype),
         torch.tensor(references, dtype=dtype),
-        Truth.from_lists(map(sorted, positives), map(sorted, neutrals)),
+        Truth.from_lists(map(sorted, positives), map(sorted, ignored)),
         ties=ties,
         buffer_bytes=buffer_bytes,
     )
-    expected = [naive_rank(q, references, p, n, ties) for q, p, n in zip(queries, positives, neutrals)]
-    assert list(zip(ranks.found, ranks.plain, ranks.without_neutrals)) == expected
+    expected = [naive_rank(q, references, p, n, ties) for q, p, n in zip(queries, positives, ignored)]
+    assert list(zip(ranks.found, ranks.plain, ranks.without_ignored)) == expected
 
 
 @pytest.mark.usefixtures("first_precision")
@@ -93,7 +93,7 @@ def test_ranks_of_random_embeddings_in_every_tiling(ties, spread):
         expected.append(int((others >= best - 1e-12).sum() if ties == "pessimistic" else (others > best + 1e-12).sum()))
     for buffer_bytes in (5_000, 30_000, None):
         ranks = rank_queries(query, reference, truth, ties=ties, buffer_bytes=buffer_bytes)
-        assert ranks.plain.tolist() == expected == ranks.without_neutrals.tolist()
+        assert ranks.plain.tolist() == expected == ranks.without_ignored.tolist()
 
 
 @pytest.mark.usefixtures("first_precision")

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geodtr_plugin.datasets.base import Index
+from geodtr_plugin.datasets.base import Split
 from geodtr_plugin.datasets.images import ImageArray
 from geodtr_plugin.evaluation import Truth, rank_queries, recall
 
@@ -48,7 +48,7 @@ def test_ranks_are_those_of_the_plain_procedure(retrieval, ties, buffer_bytes):
     ranks = rank_queries(query, reference, truth, ties=ties, buffer_bytes=buffer_bytes)
     expected = [suppressed_rank(np.array(row), right, groups, ties) for row, right in zip(levels, positives)]
     assert list(zip(ranks.found.tolist(), ranks.plain.tolist())) == expected
-    assert ranks.num_references == len(set(groups)) and (ranks.without_neutrals == ranks.plain).all()
+    assert ranks.num_references == len(set(groups)) and (ranks.without_ignored == ranks.plain).all()
 
 
 @pytest.mark.parametrize("ties", ["pessimistic", "optimistic"])
@@ -96,7 +96,7 @@ def test_an_index_knows_its_groups_and_its_ks():
     def index(groups, **more):
         truth = Truth(Truth.diagonal(4).positives, groups=groups)
         rows = np.arange(4)
-        return Index("x", "test", images, images, np.stack([rows, rows], 1), rows, rows, truth, **more)
+        return Split("x", "test", images, images, np.stack([rows, rows], 1), rows, rows, truth, **more)
 
     prints = {index(groups).fingerprint() for groups in (None, [0, 0, 1, 1], [0, 1, 1, 0])}
     assert len(prints) == 3

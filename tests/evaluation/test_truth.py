@@ -44,7 +44,7 @@ def test_ragged_refuses_offsets_that_do_not_fit(offsets):
 def test_diagonal():
     truth = Truth.diagonal(3)
     assert as_lists(truth.positives) == [[0], [1], [2]]
-    assert truth.neutrals is None
+    assert truth.ignored is None
     assert len(Truth.diagonal(0)) == 0
 
 
@@ -59,12 +59,12 @@ def test_labels_mean_what_a_plain_loop_says(queries, references):
         right = [j for j, label in enumerate(references) if label == positive != -1]
         neither = {j for j, label in enumerate(references) if label in semi and label not in (-1, positive)}
         assert truth.positives[i].tolist() == right
-        assert set(truth.neutrals[i].tolist()) == neither
+        assert set(truth.ignored[i].tolist()) == neither
     truth.check(len(references))
 
 
 def test_labels_of_one_column_have_no_neutrals():
-    assert Truth.from_labels([7, 8], [8, 7, 7]).neutrals is None
+    assert Truth.from_labels([7, 8], [8, 7, 7]).ignored is None
     assert as_lists(Truth.from_labels(torch.tensor([[7], [8]]), torch.tensor([8, 7, 7])).positives) == [[1, 2], [0]]
 
 
@@ -83,13 +83,13 @@ def test_labels_of_a_wrong_shape_are_refused():
 def test_a_subset_of_queries_and_of_references():
     truth = Truth.from_lists([[0, 3], [1], [2]], [[1], [], [0, 3]])
     taken = truth.take([2, 0])
-    assert (as_lists(taken.positives), as_lists(taken.neutrals)) == ([[2], [0, 3]], [[0, 3], [1]])
+    assert (as_lists(taken.positives), as_lists(taken.ignored)) == ([[2], [0, 3]], [[0, 3], [1]])
     kept = truth.keep_references([3, 1], num_references=4)
-    assert (as_lists(kept.positives), as_lists(kept.neutrals)) == ([[0], [1], []], [[1], [], [0]])
+    assert (as_lists(kept.positives), as_lists(kept.ignored)) == ([[0], [1], []], [[1], [], [0]])
 
 
 @pytest.mark.parametrize(
-    ("positives", "neutrals", "what"),
+    ("positives", "ignored", "what"),
     [
         ([[0], [4]], None, "query 1 names reference 4"),
         ([[-1], [0]], None, "query 0 names reference -1"),
@@ -97,8 +97,8 @@ def test_a_subset_of_queries_and_of_references():
         ([[0], [1]], [[], [1]], "query 1 names reference 1 twice"),
     ],
 )
-def test_check_names_the_query_and_the_reference(positives, neutrals, what):
-    truth = Truth.from_lists(positives, neutrals)
+def test_check_names_the_query_and_the_reference(positives, ignored, what):
+    truth = Truth.from_lists(positives, ignored)
     with pytest.raises(ValueError, match=what):
         truth.check(4)
 

@@ -8,14 +8,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from geodtr_plugin.commands.run import run_command
 from geodtr_plugin.harness import settings
 from geodtr_plugin.harness.runner import Run
-from geodtr_plugin.harness.settings import run_command
-from geodtr_plugin.methods import list_methods, method_class
+from geodtr_plugin.methods import METHODS, list_methods
 
 DATA = "--train synth-suburb --test synth-suburb --data.count 16".split()
 SMALL = [*DATA, *"--batch-size 8 --epochs 1 --workers 0 --threads 1 --device cpu".split()]
-METHODS = [name for name in list_methods() if method_class(name).__module__.startswith("geodtr_plugin.")]
+METHODS = [name for name in list_methods() if METHODS[name].__module__.startswith("geodtr_plugin.")]
 
 PHOTOGRAPHS = ("haf", "netvlad")  # their references are no squares, which layouts turn
 
@@ -30,14 +30,14 @@ def trained(folder, method: str, words: str) -> dict:
 @pytest.mark.parametrize("method", METHODS)
 def test_chsg_layouts_colours_loss_sampler_and_field_of_view_go_with_every_method(method, tmp_path):
     words = "--chsg l+s --layout weak --semantic weak --loss info_nce --sampler geo --fov 270"
-    sizes = method_class(method).recipes["laptop"].model
+    sizes = METHODS[method].recipes["laptop"].model
     if method in PHOTOGRAPHS:
         words += f" --model.reference_size [{sizes['query_size'][0]},{sizes['query_size'][0]}]"
     results = trained(tmp_path, method, words)
     recipe = results["recipe"]
     assert (recipe["augment"]["chsg"], recipe["augment"]["layout"]) == ("l+s", "weak")
     assert (recipe["loss"]["name"], recipe["sampling"]["name"], recipe["view"]["fov"]) == ("info_nce", "geo", 270)
-    height, width = method_class(method).recipes["laptop"].model["query_size"]
+    height, width = METHODS[method].recipes["laptop"].model["query_size"]
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["model"]["query_size"] == [height, 3 * width // 4]
     assert config["views"]["query"]["panorama_width"] == width

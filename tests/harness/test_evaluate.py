@@ -13,14 +13,14 @@ import pytest
 import torch
 
 from geodtr_plugin import Truth, recall
+from geodtr_plugin.commands.run import run_command
 from geodtr_plugin.datasets.base import Subset
 from geodtr_plugin.evaluation.ranking import rank_queries
 from geodtr_plugin.harness import evaluate, settings
 from geodtr_plugin.harness.build import build_model, build_views
-from geodtr_plugin.harness.data import load_indexes
+from geodtr_plugin.harness.data import load_splits
 from geodtr_plugin.harness.evaluate import Evaluator, most_similar, shared_file
 from geodtr_plugin.harness.run_folder import RunFolder
-from geodtr_plugin.harness.settings import run_command
 from geodtr_plugin.utils import npy_rows as row_files
 from geodtr_plugin.utils.errors import UserError
 from geodtr_plugin.utils.npy_rows import open_rows, take_rows
@@ -35,7 +35,7 @@ SMALLER = Subset("fewer", "Fewer references.", np.array([0, 2, 3, 30]), np.array
 def parts():
     """Model, views, training set and a test set with parts."""
     config = settings(WORDS)
-    train, tests = load_indexes(config)
+    train, tests = load_splits(config)
     model = build_model(config)
     index = replace(tests["synth-suburb"], subsets=(WHOLE_GALLERY, SMALLER))
     return SimpleNamespace(model=model, views=build_views(config, model), train=train, tests={"synth-suburb": index})
@@ -171,7 +171,7 @@ def test_a_file_has_its_name_when_it_is_complete(tmp_path):
 
 
 def test_processes_on_different_disks_are_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluate, "is_first", lambda: False)  # and what the first one made is somewhere else
+    monkeypatch.setattr(evaluate, "is_main_process", lambda: False)  # and what the first one made is somewhere else
     with pytest.raises(UserError, match="one file system, or keep embeddings in memory"):
         with shared_file(tmp_path / "embeddings" / "set-query.npy", (4, 3)):
             pass

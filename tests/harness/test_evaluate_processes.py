@@ -17,7 +17,7 @@ import torch.multiprocessing as mp
 from geodtr_plugin.datasets.base import Subset
 from geodtr_plugin.harness import settings
 from geodtr_plugin.harness.build import build_model, build_views
-from geodtr_plugin.harness.data import load_indexes
+from geodtr_plugin.harness.data import load_splits
 from geodtr_plugin.harness.evaluate import Evaluator
 from geodtr_plugin.harness.run_folder import RunFolder
 from geodtr_plugin.utils import distributed
@@ -34,7 +34,7 @@ def measured(folder: Path, kind: str) -> SimpleNamespace:
     config = settings(f"{WORDS} --evaluation.embeddings {kind}")
     torch.manual_seed(0)
     model = build_model(config)
-    index = load_indexes(config)[1][NAME].keep(np.arange(31), np.arange(32))
+    index = load_splits(config)[1][NAME].keep(np.arange(31), np.arange(32))
     some = Subset("some", "Some.", np.array([0, 3, 20]), np.arange(0, 32, 2))
     index = replace(index, subsets=(some, replace(some, name="one", queries=np.array([20]))))
     measure = Evaluator(config, model, build_views(config, model), {NAME: index}, torch.device("cpu"), folder)
@@ -52,7 +52,7 @@ def work(number: int, folder: str) -> None:
     found["seven"] = distributed.gather_shards(rows, 7)
     found["one"] = distributed.gather_shards(torch.ones(len(distributed.shard(1)), SIZE), 1)
     torch.save(found, f"{folder}/{number}.pt")
-    distributed.leave()
+    distributed.destroy_process_group()
 
 
 def as_process(number: int, folder: str) -> None:
@@ -72,7 +72,7 @@ def test_two_processes_measure_what_one_does(tmp_path, monkeypatch):
     try:
         work(0, str(tmp_path))  # this process is the first: a second one would have to import everything again
     finally:
-        distributed.leave()
+        distributed.destroy_process_group()
         other.join(60)
         other.kill()
     assert other.exitcode == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trees
 
-from geodtr_plugin.harness.settings import run_command
+from geodtr_plugin.commands.run import run_command
 
 WORDS = "--train cvusa --test cvact --epochs 1 --batch-size 4 --backbone tiny --model.pretrained false".split()
 SIZES = "--model.query_size [32,88] --model.feedforward 64 --precision fp32 --device cpu".split()

@@ -11,7 +11,8 @@ import trees
 import trees_university
 import trees_vigor
 
-from geodtr_plugin.harness.settings import main, run_command
+from geodtr_plugin.commands.main import main
+from geodtr_plugin.commands.run import run_command
 
 TINY = (
     "--epochs 1 --batch-size 2 --workers 0 --device cpu --precision fp32 --backbone tiny --model.pretrained false "

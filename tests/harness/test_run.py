@@ -17,8 +17,8 @@ import trees
 from safetensors.torch import load_file
 
 from geodtr_plugin import load_model
+from geodtr_plugin.commands.run import run_command
 from geodtr_plugin.harness import runner
-from geodtr_plugin.harness.settings import run_command
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "run.py"
 SMALL = "--data.count 32 --batch-size 8 --workers 0 --threads 1 --device cpu --model.dropout 0.1".split()

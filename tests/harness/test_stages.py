@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file
 
 from geodtr_plugin import load_model
+from geodtr_plugin.commands.run import run_command
 from geodtr_plugin.harness import settings
 from geodtr_plugin.harness.runner import Run
-from geodtr_plugin.harness.settings import run_command
 
 WORDS = (
     "--method transgeo --train synth-suburb --test synth-suburb --data.count 16 --batch-size 8 --epochs 1 --workers 0 "

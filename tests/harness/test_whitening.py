@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from geodtr_plugin import load_model
-from geodtr_plugin.harness.settings import run_command
+from geodtr_plugin.commands.run import run_command
 
 WORDS = (
     "--method netvlad --train synth-suburb-ground --test synth-suburb-ground --data.count 16 --batch-size 8 --epochs 1 "

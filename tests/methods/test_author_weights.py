@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torchvision.models import convnext_tiny
 
 from geodtr_plugin import create_model, load_author_weights
-from geodtr_plugin.methods._weights import load_weights
+from geodtr_plugin.methods.weights import load_weights
 from geodtr_plugin.utils.errors import UserError
 
 POSITIONS = {"grd": 7 * 41, "sat": 16 * 16}

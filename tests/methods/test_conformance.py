@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from geodtr_plugin import create_model, methods, recall
-from geodtr_plugin.methods import Recipe, list_methods, method_class
-from geodtr_plugin.methods._base import Embeddings, Facts, TwoTower
-from geodtr_plugin.methods._weights import load_weights
+from geodtr_plugin.methods import METHODS, Recipe, list_methods
+from geodtr_plugin.methods.base import Embeddings, Paper, TwoTower
+from geodtr_plugin.methods.weights import load_weights
 from geodtr_plugin.utils.errors import UserError
 
 # by file: other tests register methods of their own, which promise nothing
@@ -29,7 +29,7 @@ _models: dict[str, TwoTower] = {}
 
 def build(name: str, **options) -> TwoTower:
     torch.manual_seed(0)
-    return create_model(name, **method_class(name).recipes["laptop"].model | options)
+    return create_model(name, **METHODS[name].recipes["laptop"].model | options)
 
 
 @pytest.fixture
@@ -56,13 +56,13 @@ def pairs(model: TwoTower, count: int) -> dict[str, torch.Tensor]:
 
 def test_it_is_registered_under_the_name_of_its_file(name):
     assert name in list_methods()
-    assert issubclass(method_class(name), TwoTower)
-    assert method_class(name).method_name == name
+    assert issubclass(METHODS[name], TwoTower)
+    assert METHODS[name].method_name == name
 
 
 def test_facts_are_complete(name):
-    facts = method_class(name).facts
-    assert isinstance(facts, Facts)
+    facts = METHODS[name].paper
+    assert isinstance(facts, Paper)
     assert all((facts.title, facts.venue, facts.url, facts.code, facts.licence))
     for (train, test, polar), row in facts.published.items():
         assert isinstance(train, str) and isinstance(test, str) and isinstance(polar, bool)
@@ -72,7 +72,7 @@ def test_facts_are_complete(name):
 
 
 def test_recipes_are_there_and_survive_a_file(name):
-    cls = method_class(name)
+    cls = METHODS[name]
     options = set(inspect.signature(cls).parameters)
     assert RECIPES <= set(cls.recipes)
     for recipe_name, recipe in cls.recipes.items():
@@ -83,14 +83,14 @@ def test_recipes_are_there_and_survive_a_file(name):
 
 
 def test_offset_recipes_do_not_unroll_images_around_a_centre_where_no_camera_stands(name):
-    cls = method_class(name)
+    cls = METHODS[name]
     default = inspect.signature(cls).parameters["polar"].default
     for recipe in ("paper_offset", "laptop_offset"):
         assert not cls.recipes[recipe].model.get("polar", default), recipe
 
 
 def test_the_offset_recipe_builds_a_working_model(name):
-    recipe = method_class(name).recipes["laptop_offset"]
+    recipe = METHODS[name].recipes["laptop_offset"]
     model = create_model(name, **recipe.model).eval()
     with torch.no_grad():
         query, reference, *_ = model(**images(model, 2))

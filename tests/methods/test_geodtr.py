@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torchvision.models import resnet34
 
 from geodtr_plugin import create_model, load_author_weights
-from geodtr_plugin.methods import method_class
+from geodtr_plugin.methods import METHODS
 from geodtr_plugin.utils.errors import UserError
 
 TINY = dict(query_size=(32, 88), backbone="tiny", feedforward=64, pretrained=False)
@@ -195,8 +195,8 @@ def test_images_that_are_too_small_are_refused():
 
 
 def test_published_rows_and_their_settings():
-    cls = method_class("geodtr")
-    assert cls.facts.published["cvusa", "cvusa", True]["recall_at_1"] == 95.43
-    assert cls.facts.published["vigor-cross", "vigor-cross", False]["hit_rate"] == 30.19
+    cls = METHODS["geodtr"]
+    assert cls.paper.published["cvusa", "cvusa", True]["recall_at_1"] == 95.43
+    assert cls.paper.published["vigor-cross", "vigor-cross", False]["hit_rate"] == 30.19
     assert cls.mean == cls.std == (0.5, 0.5, 0.5)
     assert {recipe.augment.chsg for recipe in cls.recipes.values()} == {"ls"}

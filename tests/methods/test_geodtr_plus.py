@@ -3,7 +3,7 @@ import torch
 
 from geodtr_plugin import create_model
 from geodtr_plugin.layers import LayoutExtractorV1, modulate, square_for
-from geodtr_plugin.methods import method_class
+from geodtr_plugin.methods import METHODS
 from geodtr_plugin.utils.errors import UserError
 
 VIGOR = dict(query_size=(320, 640), reference_size=(320, 320), polar=False)
@@ -112,9 +112,9 @@ def test_aerial_sizes_that_go_with_a_panorama():
     assert create_model("geodtr_plus", pretrained=False, polar=False).reference_size == (256, 256)
 
 
-@pytest.mark.parametrize("name", method_class("geodtr_plus").recipes)
+@pytest.mark.parametrize("name", METHODS["geodtr_plus"].recipes)
 def test_every_recipe_builds(name):
-    recipe = method_class("geodtr_plus").recipes[name]
+    recipe = METHODS["geodtr_plus"].recipes[name]
     assert create_model("geodtr_plus", **{**recipe.model, "pretrained": False}).embedding_size > 0
 
 

@@ -13,7 +13,7 @@ from test_netvlad_method import CONVOLUTIONS, vgg_state, vlad
 from torch.nn import functional as F
 
 from geodtr_plugin import create_model, load_author_weights
-from geodtr_plugin.methods import method_class
+from geodtr_plugin.methods import METHODS
 from geodtr_plugin.methods.haf import PeakAttention, peaks
 from geodtr_plugin.utils.errors import UserError
 
@@ -148,7 +148,7 @@ def test_what_cannot_be_built_is_answered_with_a_sentence():
 
 
 def test_recipes_build_and_the_reading_of_the_figure_is_named_so():
-    cls = method_class("haf")
+    cls = METHODS["haf"]
     for recipe in cls.recipes.values():
         with torch.device("meta"):
             assert create_model("haf", **{**recipe.model, "pretrained": False}).embedding_size > 0

@@ -17,9 +17,9 @@ from scipy import ndimage
 from torch.nn import functional as F
 
 from geodtr_plugin import create_model, load_author_weights
-from geodtr_plugin.methods import l2ltr, method_class
-from geodtr_plugin.methods._weights import load_weights
+from geodtr_plugin.methods import METHODS, l2ltr
 from geodtr_plugin.methods.l2ltr import HYBRID, square_for, stretch
+from geodtr_plugin.methods.weights import load_weights
 from geodtr_plugin.utils.errors import UserError
 
 TINY = dict(query_size=(32, 88), backbone="tiny", pretrained=False)
@@ -223,9 +223,9 @@ def test_bfloat16_autocast_keeps_embeddings_in_fp32_and_near():
     assert low.dtype == torch.float32 and (low * model.encode_query(query)).sum(1).min() > 0.99
 
 
-@pytest.mark.parametrize("name", method_class("l2ltr").recipes)
+@pytest.mark.parametrize("name", METHODS["l2ltr"].recipes)
 def test_every_recipe_builds(name):
-    recipe = method_class("l2ltr").recipes[name]
+    recipe = METHODS["l2ltr"].recipes[name]
     with torch.device("meta"):
         model = create_model("l2ltr", **{**recipe.model, "pretrained": False})
     assert model.polar != name.endswith("offset") and recipe.loss.counterfactual == 0

@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from geodtr_plugin import create_model, load_author_weights
-from geodtr_plugin.methods import method_class
+from geodtr_plugin.methods import METHODS
 from geodtr_plugin.utils.errors import UserError
 
 TINY = dict(backbone="tiny", query_size=(48, 64), pretrained=False, clusters=4)
@@ -176,9 +176,9 @@ def test_what_cannot_be_built_is_answered_with_a_sentence():
 
 
 def test_recipes_build_and_published_numbers_have_names():
-    cls = method_class("netvlad")
+    cls = METHODS["netvlad"]
     for recipe in cls.recipes.values():
         with torch.device("meta"):
             model = create_model("netvlad", **{**recipe.model, "pretrained": False})
         assert not model.polar and model.embedding_size > 0
-    assert cls.facts.published["pitts30k", "pitts250k", False]["recall_at_1"] == 85.95
+    assert cls.paper.published["pitts30k", "pitts250k", False]["recall_at_1"] == 85.95

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from geodtr_plugin import create_model, load_author_weights
-from geodtr_plugin.methods import method_class
+from geodtr_plugin.methods import METHODS
 from geodtr_plugin.utils.errors import UserError
 
 TINY = dict(query_size=(32, 88), backbone="tiny", pretrained=False)
@@ -101,9 +101,9 @@ def test_dropout_is_that_of_the_authors():
     assert trunk.dropout_after == {f"conv{block}_{i}" for block in (4, 5) for i in (1, 2, 3)}
 
 
-@pytest.mark.parametrize("name", method_class("safa").recipes)
+@pytest.mark.parametrize("name", METHODS["safa"].recipes)
 def test_every_recipe_builds(name):
-    recipe = method_class("safa").recipes[name]
+    recipe = METHODS["safa"].recipes[name]
     with torch.device("meta"):
         model = create_model("safa", **{**recipe.model, "pretrained": False})
     assert model.embedding_size > 0 and recipe.loss.counterfactual == 0
@@ -111,7 +111,7 @@ def test_every_recipe_builds(name):
 
 
 def test_the_paper_recipe_is_the_authors():
-    optim = method_class("safa").recipes["paper"].optim
+    optim = METHODS["safa"].recipes["paper"].optim
     assert (optim.name, optim.lr, optim.weight_decay, optim.schedule) == ("adam", 1e-5, 0, "constant")
     assert (optim.batch_size, optim.epochs, optim.warmup_epochs, optim.max_grad_norm) == (32, 100, 0, None)
 

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from geodtr_plugin import create_model, load_author_weights
-from geodtr_plugin.methods import method_class
+from geodtr_plugin.methods import METHODS
 from geodtr_plugin.utils.errors import UserError
 
 TINY = dict(query_size=(32, 88), backbone="tiny", pretrained=False)
@@ -151,9 +151,9 @@ def test_the_counterfactual_lies_elsewhere_is_redrawn_and_leaves_the_spatial_emb
     assert all(p.grad is not None for p in model.query_tower.trunk.parameters())
 
 
-@pytest.mark.parametrize("name", method_class("safa_port").recipes)
+@pytest.mark.parametrize("name", METHODS["safa_port"].recipes)
 def test_every_recipe_builds(name):
-    recipe = method_class("safa_port").recipes[name]
+    recipe = METHODS["safa_port"].recipes[name]
     with torch.device("meta"):
         model = create_model("safa_port", **{**recipe.model, "pretrained": False})
     assert model.embedding_size > 0 and recipe.loss.counterfactual == 1

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from geodtr_plugin import create_model, load_author_weights
 from geodtr_plugin.layers import timm_models
-from geodtr_plugin.methods import method_class
+from geodtr_plugin.methods import METHODS
 from geodtr_plugin.utils.errors import UnknownNameError, UserError
 
 TINY = dict(query_size=(32, 88), reference_size=(64, 64), backbone="tiny", pretrained=False)
@@ -151,9 +151,9 @@ def test_unit_vectors_gradients_and_precision():
     assert low.dtype == torch.float32 and (low * model.encode_query(query)).sum(1).min() > 0.99
 
 
-@pytest.mark.parametrize("name", method_class("sample4geo").recipes)
+@pytest.mark.parametrize("name", METHODS["sample4geo"].recipes)
 def test_every_recipe_builds(name):
-    recipe = method_class("sample4geo").recipes[name]
+    recipe = METHODS["sample4geo"].recipes[name]
     with torch.device("meta"):
         model = create_model("sample4geo", **{**recipe.model, "pretrained": False})
     assert not model.polar and recipe.loss.name == "info_nce" and recipe.augment.chsg == "ls"

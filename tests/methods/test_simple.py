@@ -8,7 +8,7 @@ from torchvision.models import resnet34
 
 from geodtr_plugin import create_model, load_author_weights
 from geodtr_plugin.losses import SoftMarginTripletLoss
-from geodtr_plugin.methods import method_class
+from geodtr_plugin.methods import METHODS
 from geodtr_plugin.utils.errors import UserError
 
 TINY = dict(query_size=(32, 88), reference_size=(48, 48), backbone="tiny", pretrained=False)
@@ -104,9 +104,9 @@ def test_it_learns_pairs_that_share_a_code():
     assert torch.equal((outputs.query @ outputs.reference.T).argmax(1), torch.arange(8))
 
 
-@pytest.mark.parametrize("name", method_class("simple").recipes)
+@pytest.mark.parametrize("name", METHODS["simple"].recipes)
 def test_every_recipe_builds_and_is_plain(name):
-    recipe = method_class("simple").recipes[name]
+    recipe = METHODS["simple"].recipes[name]
     with torch.device("meta"):
         model = create_model("simple", **{**recipe.model, "pretrained": False})
     assert not model.polar and recipe.loss.counterfactual == 0

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from geodtr_plugin import create_model, load_author_weights
 from geodtr_plugin.layers import build_distilled_vit, resize_positions
 from geodtr_plugin.layers.attention_crop import extra_token_attention
-from geodtr_plugin.methods import method_class
-from geodtr_plugin.methods._weights import load_weights
+from geodtr_plugin.methods import METHODS
+from geodtr_plugin.methods.weights import load_weights
 from geodtr_plugin.utils.errors import UserError
 
 VIGOR = dict(query_size=(320, 640), reference_size=(320, 320))
@@ -357,9 +357,9 @@ def test_bfloat16_autocast_keeps_embeddings_in_fp32_and_near(stage):
     assert (low * model.encode_reference(images)).sum(1).min() > 0.99
 
 
-@pytest.mark.parametrize("name", method_class("transgeo").recipes)
+@pytest.mark.parametrize("name", METHODS["transgeo"].recipes)
 def test_every_recipe_builds_and_goes_on_to_one_that_ends(name):
-    recipes = method_class("transgeo").recipes
+    recipes = METHODS["transgeo"].recipes
     with torch.device("meta"):
         model = create_model("transgeo", **{**recipes[name].model, "pretrained": False})
     after = recipes[name].then

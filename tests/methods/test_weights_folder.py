@@ -12,18 +12,19 @@ import torch
 from safetensors.torch import save_file
 
 from geodtr_plugin import create_model, load_model
-from geodtr_plugin.augmentations import RoleTransform, ViewTransform
-from geodtr_plugin.methods import _hub, method_class, views_of
-from geodtr_plugin.methods._export import export_tower
+from geodtr_plugin.augmentations import ImageTransform, RoleTransform
+from geodtr_plugin.methods import METHODS, views_of
+from geodtr_plugin.methods import hub as _hub
+from geodtr_plugin.methods.export import export_tower
 from geodtr_plugin.utils.errors import UserError
 
-VIEWS = {"query": ViewTransform(32, 88), "reference": ViewTransform(64, 64)}
+VIEWS = {"query": ImageTransform(32, 88), "reference": ImageTransform(64, 64)}
 
 
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(3)
-    return create_model("simple", **method_class("simple").recipes["laptop"].model).eval()
+    return create_model("simple", **METHODS["simple"].recipes["laptop"].model).eval()
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_a_folder_is_a_name_of_a_model(model, folder, monkeypatch):
 def test_a_method_goes_before_a_folder_of_its_name(model, folder, monkeypatch):
     folder.rename(folder.with_name("simple"))
     monkeypatch.chdir(folder.parent)
-    options = method_class("simple").recipes["laptop"].model
+    options = METHODS["simple"].recipes["laptop"].model
     assert not same(create_model("simple", **options), model) and same(create_model("./simple"), model)
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
-from geodtr_plugin.datasets import ImageArray, Index
+from geodtr_plugin.datasets import ImageArray, Split
 from geodtr_plugin.evaluation.nearest import most_similar
 from geodtr_plugin.evaluation.truth import Truth
 from geodtr_plugin.samplers import (
@@ -24,7 +24,7 @@ from geodtr_plugin.samplers import (
     SimilarBatchSampler,
     choose_sampler,
 )
-from geodtr_plugin.samplers.filling import Apart
+from geodtr_plugin.samplers.filling import Conflicts
 from geodtr_plugin.utils.errors import UserError
 from geodtr_plugin.utils.ragged import Ragged
 
@@ -94,7 +94,7 @@ def test_the_table_is_that_of_the_similarities_without_ones_own_place():
 
 def test_places_that_share_a_tile_are_no_partners():
     places, tiles = town(5, 40)
-    apart = Apart(places, Ragged.from_lists(tiles.tolist()))
+    apart = Conflicts(places, Ragged.from_lists(tiles.tolist()))
     for pair, found in enumerate(apart.no_partners()):
         sharing = {apart.places[other] for other in range(40) if {*tiles[pair]} & {*tiles[other]}}
         assert len({*found}) == len(found) and {*found} == sharing
@@ -239,17 +239,17 @@ def test_real_numbers_of_pairs_are_drawn_quickly():
         assert len(batches) >= 0.995 * (len(labels) // size)
 
 
-def make_index(places, neutrals=None, coordinates=None, of="references"):
+def make_index(places, ignored=None, coordinates=None, of="references"):
     pixels = np.zeros((len(places), 2, 2, 3), np.uint8)
     located = {"coordinates": coordinates, "coordinate_kind": None if coordinates is None else "metres"}
-    num = int(max(places)) + 1 if neutrals is None else 1 + max(max(places), *(max(row) for row in neutrals))
-    return Index(
+    num = int(max(places)) + 1 if ignored is None else 1 + max(max(places), *(max(row) for row in ignored))
+    return Split(
         name="synth-suburb", split="train",
         queries=ImageArray(pixels, **(located if of == "queries" else {})),
         references=ImageArray(np.zeros((num, 2, 2, 3), np.uint8), **(located if of == "references" else {})),
         pairs=np.stack([np.arange(len(places)), places], axis=1),
         query_places=np.asarray(places), reference_places=np.arange(num),
-        truth=Truth.from_lists(np.asarray(places)[:, None], neutrals),
+        truth=Truth.from_lists(np.asarray(places)[:, None], ignored),
     )  # fmt: skip
 
 
@@ -277,9 +277,9 @@ def test_samplers_go_by_their_names():
 @pytest.mark.parametrize("name", ["auto", "geo", "hard", "similar", "geo+similar"])
 def test_tiles_that_overlap_are_kept_apart_by_all_of_them(name):
     places, tiles = town(9, 80)
-    neutrals = [[tile for tile in row if tile != place] for row, place in zip(tiles.tolist(), places)]
+    ignored = [[tile for tile in row if tile != place] for row, place in zip(tiles.tolist(), places)]
     at = np.stack(np.divmod(np.arange(81), 9), axis=1).astype(float)
-    index = make_index(places, neutrals, at[: 1 + max(max(places), *(max(row) for row in neutrals))])
+    index = make_index(places, ignored, at[: 1 + max(max(places), *(max(row) for row in ignored))])
     sampler = choose_sampler(index, name, 4)
     assert isinstance(sampler, DisjointTilesBatchSampler) == (name == "auto")
     for epoch in (1, 2):

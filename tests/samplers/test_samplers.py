@@ -14,7 +14,7 @@ from pytorch_metric_learning.losses import TripletMarginLoss
 from pytorch_metric_learning.trainers import TwoStreamMetricLoss
 from torch.utils.data import BatchSampler
 
-from geodtr_plugin.datasets import ImageArray, Index
+from geodtr_plugin.datasets import ImageArray, Split
 from geodtr_plugin.evaluation.truth import Ragged, Truth
 from geodtr_plugin.samplers import (
     DisjointTilesBatchSampler,
@@ -207,9 +207,9 @@ def test_a_batch_is_hubs_with_their_neighbours():
     line = np.stack([np.arange(400.0), np.zeros(400)], axis=1)  # places a metre apart on a road
     sampler = GeoNeighbourBatchSampler(line, "metres", np.arange(400), 8, neighbour_select=7, neighbour_range=20)
     for batches in check_epochs(sampler, 400):
-        hub, near, far = batches[0][0], batches[0][1:4], batches[0][4:]
-        distance = np.abs(np.arange(400) - hub)
-        order = [row for row in np.argsort(distance, kind="stable").tolist() if row != hub]
+        anchor, near, far = batches[0][0], batches[0][1:4], batches[0][4:]
+        distance = np.abs(np.arange(400) - anchor)
+        order = [row for row in np.argsort(distance, kind="stable").tolist() if row != anchor]
         assert sorted(distance[near]) == sorted(distance[order[:3]])
         assert set(distance[far]) <= set(distance[order[2:21]])
     assert np.ptp(batches[0]) <= 20 + 1
@@ -238,28 +238,28 @@ def test_neighbour_batches_hold_no_place_twice(places, size, seed, data):
         assert all(len(set(places[batch])) == size for batch in batches)
 
 
-def make_index(positive, num_references, neutrals=None, pairs=None):
+def make_index(positive, num_references, ignored=None, pairs=None):
     positive = np.asarray(positive)
     pixels = np.zeros((max(len(positive), num_references), 2, 2, 3), np.uint8)
-    return Index(
+    return Split(
         name="synth-suburb", split="train",
         queries=ImageArray(pixels[: len(positive)]), references=ImageArray(pixels[:num_references]),
         pairs=np.stack([np.arange(len(positive)), positive], axis=1) if pairs is None else pairs,
         query_places=positive, reference_places=np.arange(num_references),
-        truth=Truth.from_lists(positive[:, None], neutrals),
+        truth=Truth.from_lists(positive[:, None], ignored),
     )  # fmt: skip
 
 
 def test_each_data_set_gets_the_sampler_that_it_needs():
     assert default_sampler(make_index(range(20), 20), 4) is None
-    assert default_sampler(make_index(range(20), 20, neutrals=[[]] * 20), 4) is None
+    assert default_sampler(make_index(range(20), 20, ignored=[[]] * 20), 4) is None
     assert isinstance(default_sampler(make_index([*range(20), 3], 20), 4), PlaceBatchSampler)
     _, positive, tiles = vigor_like(12, 60)
-    index = make_index(positive, 144, neutrals=tiles[:, 1:])
+    index = make_index(positive, 144, ignored=tiles[:, 1:])
     sampler = default_sampler(index, 4, seed=2)
     assert isinstance(sampler, DisjointTilesBatchSampler) and sampler.seed == 2
     assert [set(row) for row in tiles_of_pairs(index)] == [set(row) for row in tiles.tolist()]
-    few = make_index(positive, 144, neutrals=tiles[:, 1:], pairs=np.stack([[5, 9, 5], positive[[5, 9, 5]]], axis=1))
+    few = make_index(positive, 144, ignored=tiles[:, 1:], pairs=np.stack([[5, 9, 5], positive[[5, 9, 5]]], axis=1))
     assert [set(row) for row in tiles_of_pairs(few)] == [set(row) for row in tiles[[5, 9, 5]].tolist()]
 
 

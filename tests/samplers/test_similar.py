@@ -1,4 +1,4 @@
-"""Dynamic similarity sampling: hubs with the places that look most like them, by the same drawing as on the ground."""
+"""Dynamic similarity sampling: anchors with the places that look most like them, by the same drawing as on the ground."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def round_a_circle(num):
     return tuple(torch.stack([(angle + by).cos(), (angle + by).sin()], dim=1).float() for by in (0.0, 0.3 / num))
 
 
-def away(rows, hub, num):
-    """Steps round the circle from the hub."""
-    steps = np.abs(np.asarray(rows) - hub)
+def away(rows, anchor, num):
+    """Steps round the circle from the anchor."""
+    steps = np.abs(np.asarray(rows) - anchor)
     return np.minimum(steps, num - steps)
 
 
@@ -34,9 +34,9 @@ def test_a_batch_is_hubs_with_the_places_that_look_like_them():
     sampler.update(*round_a_circle(400))
     for epoch in range(4):
         batches = epoch_of(sampler, epoch)
-        hub, near, far = batches[0][0], batches[0][1:4], batches[0][4:]
-        assert sorted(away(near, hub, 400)) == [1, 1, 2]
-        assert len(far) == 4 and set(away(far, hub, 400)) <= set(range(2, 11))
+        anchor, near, far = batches[0][0], batches[0][1:4], batches[0][4:]
+        assert sorted(away(near, anchor, 400)) == [1, 1, 2]
+        assert len(far) == 4 and set(away(far, anchor, 400)) <= set(range(2, 11))
         assert sorted({row for batch in batches for row in batch}) == list(range(400))
     lonely = SimilarBatchSampler(np.arange(400), 8, neighbour_select=0)
     lonely.update(*round_a_circle(400))

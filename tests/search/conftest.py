@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from geodtr_plugin.harness.build import build_views
+from geodtr_plugin.harness.options import parse_run
 from geodtr_plugin.harness.run_folder import RunFolder
-from geodtr_plugin.harness.settings import parse_run
 from geodtr_plugin.methods import create_model
 from geodtr_plugin.utils.files import write_safetensors
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from geodtr_plugin.augmentations import ViewTransform
+from geodtr_plugin.augmentations import ImageTransform
 from geodtr_plugin.datasets import ImageFiles
-from geodtr_plugin.datasets.base import ViewDataset
-from geodtr_plugin.methods._weights import load_model
+from geodtr_plugin.datasets.base import ImageDataset
+from geodtr_plugin.methods.weights import load_model
 from geodtr_plugin.search import Locator, build_index
 from geodtr_plugin.search.building import read_lines
 from geodtr_plugin.search.embedder import RunFacts
@@ -35,14 +35,14 @@ def build(run, tiles, out, **options):
 def test_vectors_are_those_of_the_tester(which, tiles, tmp_path, request):
     run = request.getfixturevalue(which)
     build(run, tiles / "places.csv", tmp_path / "i")
-    view = ViewTransform.from_config(RunFacts.read(run).views["reference"])
+    view = ImageTransform.from_config(RunFacts.read(run).views["reference"])
     model = load_model(run)
     locator = Locator.load(tmp_path / "i")
     transform = {"reference": locator.embedder.transforms["reference"]}
     tester = CrossViewTester(
         batch_size=3, dataloader_num_workers=0, data_device="cpu", batch_transform=transform, progress=False
     )  # fmt: skip
-    wanted = tester.embed(ViewDataset(ImageFiles(tiles, [f"{i}.png" for i in range(10)]), view), "reference", model)
+    wanted = tester.embed(ImageDataset(ImageFiles(tiles, [f"{i}.png" for i in range(10)]), view), "reference", model)
     np.testing.assert_allclose(locator.index.vectors, wanted.numpy(), atol=1e-5)
     lines = [tuple(line.values()) for line in read_lines(tmp_path / "i/references.jsonl")]
     assert lines[3] == ("3.png", 48.003, 10.994)

@@ -16,7 +16,7 @@ from geodtr_plugin.search import Answer, Locator, Match, build_index
 from geodtr_plugin.search.answers import as_geojson, as_table, as_text
 from geodtr_plugin.search.chart import Chart, length_text, round_length
 from geodtr_plugin.search.contact_sheet import draw_contact_sheet
-from geodtr_plugin.search.errors_in_metres import Judged, read_truth
+from geodtr_plugin.search.errors_in_metres import LocationErrors, read_truth
 from geodtr_plugin.search.map_page import write_map
 from geodtr_plugin.utils.errors import UserError
 
@@ -50,7 +50,7 @@ def test_other_weights_are_told(run, tiles, tmp_path, locator):
     told = []
     Locator.load(tmp_path / "i", run=moved, warn=told.append)
     assert not told
-    from geodtr_plugin.methods._weights import load_model
+    from geodtr_plugin.methods.weights import load_model
     from geodtr_plugin.utils.files import write_safetensors
 
     other = {name: tensor + 1 for name, tensor in load_model(run).state_dict().items()}
@@ -91,7 +91,7 @@ def test_the_table_and_the_errors(tiles):
     table = as_table(ANSWERS, judged).splitlines()
     assert table[2].split() == ["1", "0.9000", "48.000000", "11.000000", "100.1", 'x"/1.png']
     assert table[3].split() == ["2", "0.5000", "-", "-", "-", "2.png"] and len(table) == 4
-    assert "no error to tell" in Judged({}).summary(ANSWERS)
+    assert "no error to tell" in LocationErrors({}).summary(ANSWERS)
 
 
 def test_the_chart():
@@ -110,7 +110,7 @@ def test_the_map_is_whole_safe_and_offline(locator, tiles, tmp_path):
     evil = tiles / '<img src=x onerror=alert(1)>"&.png'
     (tiles / "3.png").rename(evil)
     answers = locator.locate([evil, tiles / "1.png", tiles / "places.csv"], k=10)
-    judged = Judged({str(evil): (48.0, 11.0)})
+    judged = LocationErrors({str(evil): (48.0, 11.0)})
     assert write_map(answers, locator, tmp_path / "map.html", judged) == 2
     page = (tmp_path / "map.html").read_text()
     assert "<img src=x" not in page and "&lt;img src=x onerror=alert(1)&gt;" in page

@@ -80,7 +80,7 @@ def train(number: int, world: int, folder: str, kind: str, micro_batch: int | No
     trainer.train()
     assert len(trainer.batch_rows) == BATCH // world
     torch.save(seen, f"{folder}/{world}-{number}.pt")
-    distributed.leave()
+    distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize("kind, micro_batch", [("nce", None), ("soft", 2)])

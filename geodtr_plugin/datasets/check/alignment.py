@@ -11,7 +11,7 @@ from torchvision.transforms.functional import resize
 
 from ...augmentations.polar import PolarTransform
 from ...utils.errors import UserError
-from ..base import Index
+from ..base import Split
 from .looking import choose
 from .report import Finding, fault, ok
 
@@ -55,7 +55,7 @@ class Alignment:
         return not self.mirrored and abs(self.angle) <= _TOLERANCE
 
 
-def check_alignment(indexes: Sequence[Index], pairs: int = PAIRS, seed: int = 0) -> Finding:
+def check_alignment(indexes: Sequence[Split], pairs: int = PAIRS, seed: int = 0) -> Finding:
     """Looks at up to `pairs` pairs of all splits together."""
     panoramas, aerials = [], []
     for index in indexes:

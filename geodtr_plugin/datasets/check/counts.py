@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..base import Index
+from ..base import Split
 from ..images import ImageFiles
 from ..registry import DatasetFacts
 from .report import Finding, fault, ok
@@ -27,7 +27,7 @@ _KNOWN_EXTRA = {("streetview/panos", 100): "100 panoramas of CVUSA were released
 _FOLDERS_NAMED = 8  # a set of more folders gets one number for all of them
 
 
-def check_counts(index: Index, facts: DatasetFacts) -> Finding:
+def check_counts(index: Split, facts: DatasetFacts) -> Finding:
     """Pairs of one split as its lists name them; lists of one's own may have any length."""
     pairs = index.total_pairs or len(index.pairs)
     gallery = f", gallery of {len(index.references):,}" if index.split == "test" else ""
@@ -48,7 +48,7 @@ def check_counts(index: Index, facts: DatasetFacts) -> Finding:
     )
 
 
-def check_folders(indexes: Sequence[Index]) -> Finding | None:
+def check_folders(indexes: Sequence[Split]) -> Finding | None:
     """Files in every folder of images beside those that the lists use; None where images are no files."""
     used: dict[Path, set[str]] = defaultdict(set)
     for index in indexes:

@@ -10,9 +10,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from ...utils.errors import UserError
-from ..base import Index
+from ...utils.roles import ROLE_FOLDERS
+from ..base import Split
 
-ROLES = ("queries", "references")
 _BAR_FROM = 1000  # images; fewer are opened before anybody wonders
 
 
@@ -35,11 +35,11 @@ class Look:
     error: str = ""
 
 
-def look_at_images(indexes: Sequence[Index], count: int | None, seed: int = 0) -> list[Look]:
+def look_at_images(indexes: Sequence[Split], count: int | None, seed: int = 0) -> list[Look]:
     """Opens `count` images of every role of every split, chosen by the seed (None: all), and no file twice."""
-    chosen: dict[str, tuple[Index, str, int]] = {}
+    chosen: dict[str, tuple[Split, str, int]] = {}
     for index in indexes:
-        for role in ROLES:
+        for role in ROLE_FOLDERS:
             for row in choose(len(getattr(index, role)), count, seed):
                 chosen.setdefault(_name(index, role, row), (index, role, row))
     bar = tqdm(chosen.items(), desc="decoding", unit="image", disable=len(chosen) < _BAR_FROM)
@@ -54,13 +54,13 @@ def choose(total: int, count: int | None, seed: int) -> list[int]:
     return [0, *sorted(others.tolist())][:count]
 
 
-def _name(index: Index, role: str, row: int) -> str:
+def _name(index: Split, role: str, row: int) -> str:
     images = getattr(index, role)
     path = images.path(row)
     return str(path) if path is not None else f"image {row} ({images.ids[row]}) of the {index.split} {role}"
 
 
-def _look(index: Index, role: str, row: int, where: str) -> Look:
+def _look(index: Split, role: str, row: int, where: str) -> Look:
     images = getattr(index, role)
     try:
         height, width = images.read(row).shape[1:]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..base import Index
+from ..base import Split
 from .report import Finding, fault, listed
 
 _NEVER_RELEASED = "1LqOHPdTiBbRucz-jFOSbQ"  # the one train pair of CVACT without files: nobody can copy it again
@@ -17,7 +17,7 @@ def to_copy_again(absent: Iterable[Path]) -> dict[Path, None]:
     return {path: None for path in absent if _NEVER_RELEASED not in path.name}
 
 
-def tell_missing(split: str, missing: Sequence[Path], index: Index | None) -> Finding:
+def tell_missing(split: str, missing: Sequence[Path], index: Split | None) -> Finding:
     """The finding about files that are not there.
 
     Args:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from ...utils.roles import ROLE_FOLDERS
 from ..registry import DatasetFacts
-from .looking import ROLES, Look
+from .looking import Look
 from .report import Finding, fault, listed, ok
 
 # Relative difference of two ratios of width to height that still counts as the same picture, only resized. A panorama
@@ -35,7 +36,7 @@ def check_sizes(looks: Sequence[Look], facts: DatasetFacts) -> list[Finding]:
     """One finding a split: sizes as released, or resized all alike, and the two roles not exchanged."""
     findings = []
     for split in dict.fromkeys(look.split for look in looks):
-        seen = {role: [k for k in looks if (k.split, k.role) == (split, role) and k.size] for role in ROLES}
+        seen = {role: [k for k in looks if (k.split, k.role) == (split, role) and k.size] for role in ROLE_FOLDERS}
         seen = {role: some for role, some in seen.items() if some}
         findings.append(_swapped(split, seen, facts) or _wrong(split, seen, facts) or _sound(split, seen, facts))
     return findings
@@ -45,7 +46,7 @@ def _swapped(split: str, seen: dict[str, list[Look]], facts: DatasetFacts) -> Fi
     """Panoramas where aerials should be, and the other way round."""
     if len(seen) < 2 or facts.ground is None or facts.aerial is None or _same_shape(facts.ground, facts.aerial):
         return None
-    query, reference = (_usual(seen[role]) for role in ROLES)
+    query, reference = (_usual(seen[role]) for role in ROLE_FOLDERS)
     if not _same_shape(query, facts.aerial) or _ratio(reference) < 1 + 2 * _SAME_SHAPE:
         return None
     return fault(

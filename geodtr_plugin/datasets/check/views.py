@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..base import Index
+from ...utils.roles import ROLE_FOLDERS
+from ..base import Split
 from ..images import Images
-from .looking import ROLES
 from .report import Finding, fault
 
 
-def check_views(index: Index) -> Finding | None:
+def check_views(index: Split) -> Finding | None:
     """A building has many drone views and one satellite image; None where that is so, or where there are no such."""
     views = {}
-    for role, places in zip(ROLES, (index.query_places, index.reference_places)):
+    for role, places in zip(ROLE_FOLDERS, (index.query_places, index.reference_places)):
         folder = _folder(getattr(index, role))
         if folder is not None:
             kind = next((kind for kind in ("drone", "satellite") if kind in folder.name), None)

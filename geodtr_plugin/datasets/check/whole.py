@@ -12,8 +12,8 @@ from typing import Any
 
 from ...utils.errors import UserError
 from ..aligned import collect_absent
-from ..base import Index
-from ..registry import SPLITS, DatasetFacts, facts_of, load_index, loader_of
+from ..base import Split
+from ..registry import SPLITS, DatasetFacts, facts_of, load_split, loader_of
 from .alignment import PAIRS, check_alignment
 from .counts import check_counts, check_folders
 from .looking import look_at_images
@@ -37,7 +37,7 @@ class Checked:
     """
 
     report: Report
-    indexes: tuple[Index, ...]
+    indexes: tuple[Split, ...]
     missing: tuple[Path, ...]
 
 
@@ -80,7 +80,7 @@ def check_dataset(
     return Checked(Report(facts.title, tuple(findings)), tuple(indexes), tuple(missing))
 
 
-def quick_check(index: Index, seed: int = 0) -> Report:
+def quick_check(index: Split, seed: int = 0) -> Report:
     """The same checks on a few images of one split that has been loaded."""
     facts = facts_of(index.name)
     findings = _look_inside([index], facts, _QUICK_DECODED, _QUICK_PAIRS, seed)
@@ -89,11 +89,11 @@ def quick_check(index: Index, seed: int = 0) -> Report:
 
 def _read_split(
     name: str, split: str, root: str | os.PathLike[str] | None, options: dict[str, Any]
-) -> tuple[Index | None, list[Finding], dict[Path, None]]:
+) -> tuple[Split | None, list[Finding], dict[Path, None]]:
     """One split as far as it is there, what is to be said about it, and the files it lacks."""
     with collect_absent() as absent:
         try:
-            index = load_index(name, split, root, **options)
+            index = load_split(name, split, root, **options)
             where = f" ({index.layout})" if index.layout else ""
             return index, [ok("index", f"{split} parsed{where}"), *(ok("note", note) for note in index.notes)], {}
         except UserError as error:
@@ -104,7 +104,7 @@ def _read_split(
     index = None
     if "allow_partial" in inspect.signature(loader_of(name)).parameters:
         try:
-            index = load_index(name, split, root, **options, allow_partial=True)
+            index = load_split(name, split, root, **options, allow_partial=True)
         except UserError:  # not one pair is complete
             pass
     return index, [tell_missing(split, list(missing), index)], missing
@@ -118,7 +118,7 @@ def _remedy(reason: str) -> str:
 
 
 def _look_inside(
-    indexes: Sequence[Index], facts: DatasetFacts, decode: int | None, pairs: int, seed: int
+    indexes: Sequence[Split], facts: DatasetFacts, decode: int | None, pairs: int, seed: int
 ) -> list[Finding]:
     """What the pictures tell: sizes, whether they decode, and where north is."""
     looks = look_at_images(indexes, decode, seed)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from geodtr_plugin.commands.main import main
+from geodtr_plugin.commands.run import run_command
 from geodtr_plugin.harness import settings
 from geodtr_plugin.harness.config import RunConfig
-from geodtr_plugin.harness.settings import main, parse_run, recipe_for, run_command
-from geodtr_plugin.methods import method_class
+from geodtr_plugin.harness.options import parse_run, recipe_for
+from geodtr_plugin.methods import METHODS
 
 
 def test_the_main_job_takes_the_papers_values():
@@ -26,7 +28,7 @@ def test_the_main_job_takes_the_papers_values():
 def test_the_recipe_follows_from_the_training_set(train, name):
     assert recipe_for(train) == name
     assert settings(f"--train {train}").recipe_name == name
-    assert settings(f"--train {train} --recipe paper").recipe == method_class("geodtr_plus").recipes["paper"]
+    assert settings(f"--train {train} --recipe paper").recipe == METHODS["geodtr_plus"].recipes["paper"]
 
 
 def test_every_value_can_be_set():

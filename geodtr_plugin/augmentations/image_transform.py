@@ -11,7 +11,7 @@ from .polar import PolarTransform
 
 
 @dataclass(frozen=True)
-class ViewTransform:
+class ImageTransform:
     """Resizes, or unrolls, the images of one role to a fixed size. Belongs to the recipe and is saved with the weights.
 
     Attributes:
@@ -88,6 +88,6 @@ class ViewTransform:
         return asdict(self)
 
     @classmethod
-    def from_config(cls, config: dict[str, int | bool | None]) -> ViewTransform:
+    def from_config(cls, config: dict[str, int | bool | None]) -> ImageTransform:
         """The view that `to_config` described."""
         return cls(**config)

@@ -1,10 +1,12 @@
 """A recipe: everything that decides what a training run computes, apart from the data and the seed.
 
-This module imports no torch, so that the command line can show every option at once.
+Each method's file spells out the values of its recipes. `Recipe()` is plain training: no augmentation, no counterfactual
+loss, a constant learning rate. This module imports no torch, so that the command line can show every option at once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -18,18 +20,20 @@ class Augment:
     """How a batch is varied before it reaches the network.
 
     Args:
-        chsg: variant of the contrastive hard sample generator: l+s (the paper's), raw, ls, s, s+same-l, l, same-s+l
-        layout: layout simulation: strong is flip and rotation, weak is flip only
-        semantic: colour, blur and posterize of each image by itself; cutout is Sample4Geo's, which also drops patches
+        chsg: variant of the contrastive hard sample generator: l+s (the paper's), raw (nothing), ls, s, s+same-l, l,
+            same-s+l
+        layout: layout simulation, for variants that use it: strong is flip and rotation, weak is flip only
+        semantic: colour, blur and posterize of each image by itself, for variants that use it; cutout is Sample4Geo's,
+            which also drops patches
     """
 
-    chsg: str = "l+s"
+    chsg: str = "raw"
     layout: Strength = "strong"
     semantic: Literal["strong", "weak", "cutout", "none"] = "strong"
 
 
 @dataclass(frozen=True)
-class View:
+class FieldOfView:
     """What of a panorama the query shows.
 
     Args:
@@ -52,20 +56,14 @@ class Sampling:
     Args:
         name: auto (what the data set needs), shuffle, geo (places near each other on the ground), hard (half of a batch
             at random, half from what the network confused with it), similar (groups of places that look alike to the
-            network), geo+similar (geo until there are embeddings)
-        every: epochs between two measurements of similarity, for similar
-        pool: places among which hard looks for confusing ones
-        top: most similar places from which hard draws one
-        neighbours: neighbours that a hub brings into its batch, for geo and similar; null is half a batch
-        neighbour_range: nearest places from which they are chosen; null is as many as a batch
+            network), geo+similar (geo until there are embeddings), or a sampler of one's own
+        args: arguments of the sampler: pool and top of hard; neighbours and neighbour_range of geo and similar
+        every: epochs between two measurements of similarity, for samplers that need them
     """
 
-    name: Literal["auto", "shuffle", "geo", "hard", "similar", "geo+similar"] = "auto"
+    name: str = "auto"
+    args: dict[str, Any] = field(default_factory=dict)
     every: int = 4
-    pool: int = 40_000
-    top: int = 100
-    neighbours: int | None = None
-    neighbour_range: int | None = None
 
 
 @dataclass(frozen=True)
@@ -73,30 +71,23 @@ class Loss:
     """What is minimised.
 
     Args:
-        name: soft_margin, info_nce, hinge (NetVLAD's), sare_ind, sare_joint, or one of pytorch-metric-learning's:
-            triplet, contrastive, multi_similarity, circle
-        miner: which triplets of a batch count: all, batch_hard, semihard, twin (negatives are the twins), twin+all
-        alpha: slope of the soft margin, on squared distances
-        hard_ratio: share of the hardest triplets that soft_margin keeps; 1 keeps all
-        temperature: of info_nce, where learning starts if it is learned
-        learn_temperature: let info_nce learn its temperature
-        label_smoothing: of info_nce
-        margin: of hinge, on squared distances
-        kernel: of sare_ind and sare_joint
+        name: soft_margin, info_nce, hinge (NetVLAD's), sare_ind, sare_joint; triplet, contrastive, multi_similarity,
+            circle (pytorch-metric-learning's, on cosine similarity); any other loss of pytorch-metric-learning by its
+            class name, as NTXentLoss; or a loss of one's own
+        args: arguments of the loss: alpha and hard_ratio of soft_margin; temperature, learn_temperature and
+            label_smoothing of info_nce; margin of hinge; kernel of sare_ind and sare_joint
+        miner: which triplets of a batch count: all, batch_hard, semihard, twin (negatives are the twins), twin+all, or
+            a miner of pytorch-metric-learning by its class name
+        miner_args: arguments of the miner
         counterfactual: weight of the counterfactual loss; 0 leaves the branch out
         beta: slope of the counterfactual loss, on squared distances
     """
 
     name: str = "soft_margin"
+    args: dict[str, Any] = field(default_factory=dict)
     miner: str = "all"
-    alpha: float = 10.0
-    hard_ratio: float = 1.0
-    temperature: float = 0.07
-    learn_temperature: bool = True
-    label_smoothing: float = 0.1
-    margin: float = 0.1
-    kernel: Literal["gaussian", "exponential", "cauchy"] = "gaussian"
-    counterfactual: float = 1.0
+    miner_args: dict[str, Any] = field(default_factory=dict)
+    counterfactual: float = 0.0
     beta: float = 5.0
 
 
@@ -127,26 +118,26 @@ class Optim:
 
     name: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float = 1e-4
-    weight_decay: float = 0.03
-    eps: float = 1e-6
+    weight_decay: float = 0.0
+    eps: float = 1e-8
     momentum: float = 0.9
     sharpness: float = 0.0
-    epochs: int = 200
+    epochs: int = 10
     batch_size: int = 32
     micro_batch: int | None = None
-    schedule: Literal["cosine", "constant", "halving"] = "cosine"
+    schedule: Literal["cosine", "constant", "halving"] = "constant"
     schedule_step: Literal["epoch", "step"] = "epoch"
-    warmup_epochs: float = 5
+    warmup_epochs: float = 0
     zero_first_epoch: bool = False
-    max_grad_norm: float | None = 1.0
+    max_grad_norm: float | None = None
     max_grad_value: float | None = None
-    precision: Literal["fp32", "bf16"] = "bf16"
+    precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
 
     def __post_init__(self):
         if self.batch_size < 2:
             raise UserError(
-                f"A batch of {self.batch_size} pair has no negatives to learn from. Set --batch-size to 2 or more."
+                f"A batch of {self.batch_size} pair has no negatives to learn from.", "Set --batch-size to 2 or more."
             )
         if self.micro_batch is not None and self.micro_batch < 1:
             raise UserError(f"--micro-batch is {self.micro_batch}; it counts pairs and must be 1 or more.")
@@ -165,6 +156,7 @@ class Evaluation:
         embeddings: where they are kept: memory (of the device), or file (.npy in embeddings/ of the run folder), from
             where a gallery that is larger than memory can be ranked
         precision: of the network when it embeds to be measured: fp32, or bf16 (autocast); null is as in training
+        examples: queries in the picture of examples of each test set; 0 draws none
     """
 
     every: int = 5
@@ -172,6 +164,7 @@ class Evaluation:
     ties: Literal["pessimistic", "optimistic"] = "pessimistic"
     embeddings: Literal["memory", "file"] = "memory"
     precision: Literal["fp32", "bf16"] | None = None
+    examples: int = 4
 
 
 @dataclass(frozen=True)
@@ -180,27 +173,28 @@ class Recipe:
 
     Args:
         model: what `create_model` gets beyond the defaults of the method's class.
+        augment, view, sampling, loss, optim, evaluation: the parts; see their classes.
         data: options that the data sets' loaders get where they know them, for instance `crop` of CVACT.
-        then: name of the method's recipe that goes on from the weights of this one: a second stage.
+        next_stage: name of the method's recipe that goes on from the weights of this one: a second stage.
     """
 
     model: dict[str, Any] = field(default_factory=dict)
     augment: Augment = Augment()
-    view: View = View()
+    view: FieldOfView = FieldOfView()
     sampling: Sampling = Sampling()
     loss: Loss = Loss()
     optim: Optim = Optim()
     evaluation: Evaluation = Evaluation()
     data: dict[str, Any] = field(default_factory=dict)
-    then: str | None = None
+    next_stage: str | None = None
 
     def __post_init__(self):
         # sizes come as lists from the command line and from JSON, as tuples from code
         plain = {name: tuple(value) if isinstance(value, list) else value for name, value in self.model.items()}
         object.__setattr__(self, "model", plain)
 
-    def but(self, **parts: dict[str, Any]) -> Recipe:
-        """A copy with some settings replaced: `recipe.but(optim={"lr": 1e-3}, model={"polar": False})`."""
+    def replace(self, **parts: Mapping[str, Any]) -> Recipe:
+        """Return a copy with some settings replaced: `recipe.replace(optim={"lr": 1e-3}, model={"polar": False})`."""
         changed = {}
         for part, settings in parts.items():
             current = getattr(self, part)
@@ -208,13 +202,46 @@ class Recipe:
         return replace(self, **changed)
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain nested dictionaries."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, settings: dict[str, Any]) -> Recipe:
+    def from_dict(cls, settings: Mapping[str, Any]) -> Recipe:
+        """Return the recipe that `to_dict` described, also in an earlier version of this package."""
+        settings = with_current_names(settings)
         parts = {name: part(**settings[name]) for name, part in PARTS.items()}
         return cls(**{**settings, **parts})
 
 
 # the parts of a recipe that have options of their own, in the order in which --help shows them
-PARTS = {"augment": Augment, "view": View, "sampling": Sampling, "loss": Loss, "optim": Optim, "evaluation": Evaluation}
+PARTS = {
+    "augment": Augment, "view": FieldOfView, "sampling": Sampling, "loss": Loss, "optim": Optim,
+    "evaluation": Evaluation,
+}  # fmt: skip
+
+# settings that stood beside `name` in files of runs before `args` came: by part, by setting, the names that take it
+MOVED_TO_ARGS = {
+    "loss": {
+        "alpha": ("soft_margin",), "hard_ratio": ("soft_margin",), "temperature": ("info_nce",),
+        "learn_temperature": ("info_nce",), "label_smoothing": ("info_nce",), "margin": ("hinge",),
+        "kernel": ("sare_ind", "sare_joint"),
+    },
+    "sampling": {
+        "pool": ("hard",), "top": ("hard",), "neighbours": ("geo", "similar", "geo+similar"),
+        "neighbour_range": ("geo", "similar", "geo+similar"),
+    },
+}  # fmt: skip
+
+
+def with_current_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of a recipe, or of a whole settings file, with the names of earlier versions brought up to date."""
+    settings = dict(settings)
+    if "then" in settings:
+        settings["next_stage"] = settings.pop("then")
+    for part, moved in MOVED_TO_ARGS.items():
+        own = settings.get(part)
+        if isinstance(own, Mapping) and not moved.keys().isdisjoint(own):
+            args = {name: own[name] for name, takers in moved.items() if name in own and own["name"] in takers}
+            kept = {name: value for name, value in own.items() if name not in moved}
+            settings[part] = {**kept, "args": args}
+    return settings

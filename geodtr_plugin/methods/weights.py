@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..augmentations import RoleTransform, ViewTransform
+from ..augmentations import ImageTransform, RoleTransform
 from ..utils.errors import UserError
 from . import create_model
-from ._base import TwoTower
-from ._hub import local_folder
+from .base import TwoTower
+from .hub import local_folder
 
 WEIGHTS = ("best.safetensors", "last.safetensors", "model.safetensors")  # files of our folders, the first found counts
 WRAPPERS = ("model_state_dict", "state_dict", "model")  # keys under which training scripts store a state dict
@@ -79,7 +79,7 @@ def views_of(source: str | os.PathLike[str]) -> dict[str, RoleTransform]:
     with torch.device("meta"):  # the normalisation may depend on the model's options
         model = create_model(**{**config["model"], "pretrained": False})
     try:
-        views = {role: ViewTransform.from_config(config["views"][role]) for role in ("query", "reference")}
+        views = {role: ImageTransform.from_config(config["views"][role]) for role in ("query", "reference")}
     except (KeyError, TypeError) as error:
         raise UserError(f"{folder / 'config.json'} does not describe both roles' views. Export it again.") from error
     return {role: RoleTransform(view, model.mean, model.std) for role, view in views.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..utils.errors import UserError
-from ._base import TwoTower
+from .base import TwoTower
 
 TRACED = 2  # images in the batch that is traced; a program for one image would know no other number
 

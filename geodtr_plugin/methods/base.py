@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
+from ..augmentations import IMAGENET_MEAN, IMAGENET_STD
 from ..utils.errors import UserError
-from ._recipe import Recipe
+from .recipe import Recipe
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+# (function of normalised images [B, 3, H, W], how many images): its outputs on random training images, joined, on the CPU
+TrainingImages = Callable[[Callable[[Tensor], Tensor], int], Tensor]
 
 
 class Embeddings(NamedTuple):
-    """What a forward pass returns; a view that was not given, or a branch that was not asked for, is None."""
+    """What a forward pass returns; a role that was not given, or a branch that was not asked for, is None."""
 
     query: Tensor | None  # [B, D], unit norm
     reference: Tensor | None  # [B, D], unit norm
@@ -25,7 +26,7 @@ class Embeddings(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Facts:
+class Paper:
     """What one should know about a method before using its numbers.
 
     Args:
@@ -47,8 +48,10 @@ class Facts:
     weights: str = ""
 
 
-def scores(recall_at_1: float, recall_at_5: float, recall_at_10: float, recall_at_1_percent: float) -> dict[str, float]:
-    """A published row in percent, under our calculator's names."""
+def published_row(
+    recall_at_1: float, recall_at_5: float, recall_at_10: float, recall_at_1_percent: float
+) -> dict[str, float]:
+    """Return a row of a paper's table, in percent, under the names of `CrossViewAccuracyCalculator`."""
     return dict(
         recall_at_1=recall_at_1, recall_at_5=recall_at_5, recall_at_10=recall_at_10,
         recall_at_1_percent=recall_at_1_percent,
@@ -68,7 +71,7 @@ class TwoTower(nn.Module):
     """
 
     method_name: ClassVar[str]  # set by register_method
-    facts: ClassVar[Facts]
+    paper: ClassVar[Paper]
     recipes: ClassVar[dict[str, Recipe]]  # "paper", "paper_offset", "laptop", "laptop_offset"
     has_counterfactual: ClassVar[bool] = False  # whether the towers take `counterfactual=True`
     author_extras: ClassVar[frozenset[str]] = frozenset()  # tensors of the authors' files that are no part of ours
@@ -111,6 +114,20 @@ class TwoTower(nn.Module):
             return None, None
         return tower(images, counterfactual=True) if counterfactual else (tower(images), None)
 
+    def before_training(self, images: TrainingImages) -> None:
+        """Look at training images before the first step of a new run that starts without weights.
+
+        Args:
+            images: calls a function on random training images, half of them of either role, in batches.
+        """
+
+    def configure_trainer(self, trainer: Any) -> None:
+        """Change the trainer of a run, a `CrossViewTrainer`, once it is built: add losses, optimizers, hooks."""
+
+    def after_training(self, images: TrainingImages) -> bool:
+        """Look at training images after the last step; return whether the embeddings have changed."""
+        return False
+
     def author_key(self, key: str) -> str | None:
         """Name of one of our tensors in the authors' checkpoints; methods whose authors published weights define it.
 
@@ -125,3 +142,9 @@ class TwoTower(nn.Module):
     def adapt(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Weights of ours as this model wants them; a method of two stages turns the first's into the second's."""
         return tensors
+
+
+def count_parameters(*modules: nn.Module, trained: bool = False) -> int:
+    """Return the numbers in the parameters of some modules, each parameter once; `trained`: those that training moves."""
+    unique = {id(p): p.numel() for module in modules for p in module.parameters() if p.requires_grad or not trained}
+    return sum(unique.values())

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torchvision.transforms.functional import pil_to_tensor
 
-from geodtr_plugin.augmentations import PolarTransform, ViewTransform
+from geodtr_plugin.augmentations import ImageTransform, PolarTransform
 
 
 def stored(height: int, width: int) -> torch.Tensor:
@@ -20,7 +20,7 @@ def stored(height: int, width: int) -> torch.Tensor:
 
 def test_on_load_resizes_as_pil_does():
     image = stored(224, 1232)
-    loaded = ViewTransform(122, 671).on_load(image)
+    loaded = ImageTransform(122, 671).on_load(image)
     theirs = Image.fromarray(image.permute(1, 2, 0).numpy()).resize((671, 122), Image.Resampling.BILINEAR)
     assert loaded.dtype == torch.uint8 and loaded.shape == (3, 122, 671)
     assert (loaded.int() - pil_to_tensor(theirs).int()).abs().max() <= 1
@@ -28,28 +28,28 @@ def test_on_load_resizes_as_pil_does():
 
 def test_on_load_keeps_a_polar_tile_in_full_resolution():
     tile = stored(160, 160)
-    assert ViewTransform(12, 64, polar=True).on_load(tile) is tile
+    assert ImageTransform(12, 64, polar=True).on_load(tile) is tile
     with pytest.raises(ValueError, match="square tile, not 80x160"):
-        ViewTransform(12, 64, polar=True).on_load(stored(80, 160))
+        ImageTransform(12, 64, polar=True).on_load(stored(80, 160))
 
 
 def test_on_device_scales_to_the_unit_range():
     images = stored(16, 32)[None]
-    view = ViewTransform(16, 32)
+    view = ImageTransform(16, 32)
     assert torch.equal(view.on_device(images), images / 255)
     assert torch.equal(view.on_device(images.double() / 255), (images.double() / 255).float())
 
 
 def test_on_device_transforms_to_polar():
     tiles = stored(64, 64)[None]
-    unrolled = ViewTransform(12, 40, polar=True).on_device(tiles)
+    unrolled = ImageTransform(12, 40, polar=True).on_device(tiles)
     assert unrolled.dtype == torch.float32
     torch.testing.assert_close(unrolled, PolarTransform(12, 40)(tiles / 255))
 
 
 def test_images_of_another_size_are_resized_on_the_device():
     image = stored(64, 96)
-    view = ViewTransform(16, 24)
+    view = ImageTransform(16, 24)
     as_loaded = view.on_device(view.on_load(image)[None])
     for batch in (image[None], image[None] / 255):
         resized = view.on_device(batch)
@@ -57,7 +57,7 @@ def test_images_of_another_size_are_resized_on_the_device():
 
 
 def test_a_view_survives_its_config_and_the_way_to_a_worker():
-    view = ViewTransform(122, 671, polar=True)
-    assert ViewTransform.from_config(json.loads(json.dumps(view.to_config()))) == view
+    view = ImageTransform(122, 671, polar=True)
+    assert ImageTransform.from_config(json.loads(json.dumps(view.to_config()))) == view
     assert pickle.loads(pickle.dumps(view)) == view
-    assert view != ViewTransform(122, 671)
+    assert view != ImageTransform(122, 671)

@@ -1,0 +1,47 @@
+"""The console script `geodtr`: the first word is the verb, and each verb is a module of this folder."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from ..utils.console import complain
+from ..utils.errors import UnknownNameError
+
+HELP = """usage: geodtr VERB ...
+
+verbs:
+  run           train and test a method
+  compare       train and test several methods, or variants of one, over seeds
+  ablations     the tables of the GeoDTR+ paper
+  models        what there is: papers, sizes, published numbers, where the authors keep weights
+  export        a trained model as a folder that anyone can load, or as a program of torch.export
+  data check    look at a data set on disk for all that is known to go wrong
+  data write    write tiles and photos of a synthetic city into a folder, to try the next two on
+  index build   embed a folder of aerial tiles, or of photos with known places, to search in
+  locate        where was this photo taken?
+
+geodtr VERB --help says more."""
+VERBS = {  # verb -> module, function
+    "run": (".run", "run_command"),
+    "compare": ("..comparison.compare", "compare_command"),
+    "ablations": ("..comparison.ablations", "ablations_command"),
+    "models": (".models", "models_command"),
+    "export": (".export", "export_command"),
+    "data": (".data", "data_command"),
+    "index": (".index", "index_command"),
+    "locate": (".locate", "locate_command"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the verb that the first word names, and return the exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help"):
+        print(HELP)
+        return 0 if argv else 2
+    if argv[0] not in VERBS:
+        return complain(UnknownNameError("verb", argv[0], VERBS))
+    module, function = VERBS[argv[0]]
+    return getattr(importlib.import_module(module, __package__), function)(argv[1:])

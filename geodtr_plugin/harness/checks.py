@@ -1,0 +1,84 @@
+"""What a run refuses, each refusal a function: names before any data are read, the rest when its parts are built."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from ..datasets import Split
+from ..losses import build_loss
+from ..methods import METHODS, TwoTower
+from ..miners import CHSG, build_miner
+from ..miners.chsg import variant_name
+from ..samplers import SAMPLERS
+from ..utils.errors import UnknownNameError, UserError
+from .config import RunConfig
+from .log import log
+
+
+def check_recipe(config: RunConfig) -> None:
+    """Refuse names and arguments that nothing answers to, without looking at data.
+
+    Raises:
+        UserError: of the method, the CHSG variant, the loss, the miner or the sampler.
+    """
+    for recipe in (config.recipe, *(recipe for _, recipe in config.later_stages)):
+        check_arguments(f"option of {config.method}", METHODS[config.method], recipe.model, also=("pretrained",))
+        variant_name(recipe.augment.chsg)
+        build_loss(recipe.loss.name, recipe.loss.args)
+        build_miner(recipe.loss.miner, recipe.loss.miner_args, twins=True)
+        build = SAMPLERS[recipe.sampling.name]
+        check_arguments(f"argument of the sampler {recipe.sampling.name}", build, recipe.sampling.args)
+
+
+def check_arguments(kind: str, function: Callable[..., Any], args: Mapping[str, Any], also: tuple[str, ...] = ()) -> None:
+    """Raise UnknownNameError for an argument that a function does not take."""
+    parameters = inspect.signature(function).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    for name in args:
+        if name not in parameters and name not in also:
+            raise UnknownNameError(kind, name, parameters)
+
+
+def check_polar(model: TwoTower, split: Split) -> None:
+    """Refuse to unroll tiles around a centre where no camera stands."""
+    if model.polar and not split.centred:
+        raise UserError(
+            f"{split.name} has cameras off the centre of their tiles, where the polar transform makes no sense.",
+            "Use a model without it: --no-polar.",
+        )
+
+
+def check_square(chsg: CHSG, reference_size: tuple[int, int]) -> None:
+    """Refuse to turn aerial images by quarters that are not square."""
+    height, width = reference_size
+    if chsg.turns and not chsg.polar and height != width:
+        raise UserError(
+            f"The CHSG variant {chsg.name} turns aerial images by quarters, and these are {height}x{width}.",
+            f"Make them square (--model.reference_size [{height},{height}]), or choose a variant that does not: "
+            "--chsg raw or s.",
+        )
+
+
+def check_counterfactual(model: TwoTower) -> None:
+    """Refuse a counterfactual loss for a model without that branch."""
+    if not model.has_counterfactual:
+        raise UserError(
+            f"{model.method_name} has no counterfactual branch.", "Leave that loss out: --loss.counterfactual 0."
+        )
+
+
+def check_batches(config: RunConfig, model: TwoTower, train: Split) -> None:
+    """Refuse batches that the training pairs do not fill, and say what a micro-batch changes."""
+    optim = config.recipe.optim
+    if len(train.pairs) < optim.batch_size:
+        raise UserError(f"{train!r} does not fill one batch of {optim.batch_size}.", "Lower --batch-size.")
+    if optim.micro_batch and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
+        log.warning(
+            f"{config.method} normalises over batches, now over {optim.micro_batch} pairs at a time: this is not the "
+            "step of the whole batch. Backbones without batch normalisation, such as convnext_tiny, give just that."
+        )

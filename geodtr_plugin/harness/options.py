@@ -1,0 +1,265 @@
+"""From the words of a command line to a `RunConfig`: one table of aliases, and the options of `run.py`."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser as PlainParser
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from jsonargparse import ActionYesNo, ArgumentParser, Namespace
+
+from ..datasets import facts_of, list_datasets
+from ..methods import METHODS, PARTS, Recipe, list_methods
+from ..methods.recipe import MOVED_TO_ARGS, with_current_names
+from ..utils.console import make_parser, parse
+from ..utils.errors import UnknownNameError, UserError
+from ..utils.registry import import_modules
+from .config import RunConfig
+
+DESCRIPTION = """Train a method on one data set and test it on others.
+
+  python benchmarks/run.py --method geodtr_plus --train cvusa --test cvact
+  python benchmarks/run.py --method geodtr_plus --train synth-suburb --test synth-suburb synth-downtown
+"""
+NO_DEFAULTS = "What the options of a recipe are without being given depends on method and training set: see --method M --train T --help."
+ALIASES = {  # option -> the setting that it stands for
+    "epochs": "optim.epochs", "batch_size": "optim.batch_size", "micro_batch": "optim.micro_batch", "lr": "optim.lr",
+    "precision": "optim.precision", "compile": "optim.compile", "chsg": "augment.chsg", "layout": "augment.layout",
+    "semantic": "augment.semantic", "fov": "view.fov", "miner": "loss.miner", "sampler": "sampling.name",
+    "backbone": "model.backbone", "polar": "model.polar",
+}  # fmt: skip
+# settings that may be written without the `args` between: --loss.alpha is --loss.args.alpha
+SHORT = {f"--{part}.{name}": f"--{part}.args.{name}" for part, names in MOVED_TO_ARGS.items() for name in names}
+SAME_IN_CONFIG = (  # options that RunConfig takes as they are
+    "method", "train", "data_root", "limit", "skip_corrupt", "cache", "device", "seed", "workers", "threads",
+    "init_weights", "out",
+)  # fmt: skip
+
+
+def parse_run(argv: Sequence[str]) -> tuple[RunConfig, str]:
+    """Return what the words of a command line ask for, and the full settings as YAML that `--config` reads back.
+
+    Raises:
+        UserError: the words cannot be understood, or do not go together.
+    """
+    words = [_spelled_out(word, argv[i + 1 : i + 2]) for i, word in enumerate(argv)]
+    known, words = _first_look(words)
+    import_modules(known.imports)
+    if "-h" in words or "--help" in words:
+        _parser(_base_recipe(known) if _is_specific(known) else None).print_help()
+        raise SystemExit(0)
+    base = _base_recipe(known)
+    parser = _parser(base)
+    options = parse(parser, words)
+    config = _to_config(options, base, _recipe_name(known), known.imports)
+    # a settings file names every value of one stage
+    later = () if known.config else _later_stages(words, known, config.recipe)
+    return replace(config, later_stages=later), parser.dump(options, skip_none=False)
+
+
+def recipe_for(train: str | None) -> str:
+    """Return the name of the recipe that fits a training set: by its scale, and by where its cameras stand."""
+    if train is None:
+        return "paper"
+    facts = facts_of(train)
+    return facts.scale if facts.centred else f"{facts.scale}_offset"
+
+
+def _spelled_out(word: str, following: Sequence[str]) -> str:
+    """Return an option with the whole name of the setting that it stands for."""
+    option, equals, value = word.partition("=")
+    given = value or "".join(following)
+    if option == "--loss" and not given.startswith("{"):  # by itself, --loss takes a whole group of settings
+        return f"--loss.name{equals}{value}"
+    return f"{SHORT.get(option, option)}{equals}{value}"
+
+
+def _first_look(words: Sequence[str]) -> tuple[Namespace, list[str]]:
+    """Read the few options on which the defaults of all others depend; a settings file becomes its content."""
+    parser = PlainParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--method", default="geodtr_plus")
+    parser.add_argument("--recipe", default="auto")
+    parser.add_argument("--train")
+    parser.add_argument("--init-weights")
+    parser.add_argument("--config")
+    parser.add_argument("--import", dest="imports", action="append", default=[])
+    parser.add_argument("--loss.name", dest="loss")
+    parser.add_argument("--sampler", "--sampling.name", dest="sampler")
+    parser.add_argument("--miner", "--loss.miner", dest="miner")
+    known, _ = parser.parse_known_args(words)
+    words = list(words)
+    if known.config:
+        content = _read_config(Path(known.config))
+        place = next(i for i, word in enumerate(words) if word.split("=")[0] == "--config")
+        words[place : place + (1 if "=" in words[place] else 2)] = [f"--config={yaml.safe_dump(content)}"]
+        parser.set_defaults(**{k: v for k, v in content.items() if k in ("method", "recipe", "train", "init_weights")})
+        parser.set_defaults(imports=content.get("import") or [])
+        known, _ = parser.parse_known_args([word for word in words if not word.startswith("--config=")])
+        known.config = True
+    return known, words
+
+
+def _read_config(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise UserError(f"There is no settings file {file}.")
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} cannot be read as settings: {error}.") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{file} holds no settings.", "Name a file such as the recipe.yaml of a run folder.")
+    return with_current_names(content)
+
+
+def _is_specific(known: Namespace) -> bool:
+    return bool(known.train or known.init_weights or known.config) or known.method != "geodtr_plus" or (
+        known.recipe != "auto"
+    )
+
+
+def _recipe_name(known: Namespace) -> str:
+    return known.recipe if known.recipe != "auto" else recipe_for(known.train)
+
+
+def _base_recipe(known: Namespace, name: str | None = None) -> Recipe:
+    """Return the recipe of that name, or that of the run whose weights are to be used, unless one is asked for.
+
+    The arguments of its loss, miner and sampler are dropped where the command line names others.
+    """
+    weights = known.init_weights if known.recipe == "auto" and name is None else None
+    if weights is not None and Path(weights).is_dir():
+        recipe = _recipe_of_run(weights, known.method)
+    else:
+        name = name or _recipe_name(known)
+        recipes = METHODS[known.method].recipes
+        if name not in recipes:
+            raise UnknownNameError(f"recipe of {known.method}", name, recipes)
+        recipe = recipes[name]
+    for part, kind, args in (("loss", "loss", "args"), ("loss", "miner", "miner_args"), ("sampling", "sampler", "args")):
+        setting = "miner" if kind == "miner" else "name"
+        asked = getattr(known, kind)
+        if asked is not None and asked != getattr(getattr(recipe, part), setting):
+            recipe = recipe.replace(**{part: {setting: asked, args: {}}})
+    return recipe
+
+
+def _recipe_of_run(folder: str, method: str) -> Recipe:
+    from .run_folder import RunFolder
+
+    run = RunFolder.existing(folder).config()
+    if run.method != method:
+        raise UserError(f"{folder} is a run of {run.method}, not of {method}.", f"Add --method {run.method}.")
+    return run.recipe
+
+
+def _later_stages(
+    words: Sequence[str], known: Namespace, recipe: Recipe
+) -> tuple[tuple[str, Recipe], ...]:
+    """Return the stages after a recipe; what the command line says holds for all of them."""
+    stages = []
+    while recipe.next_stage and recipe.optim.epochs:
+        name = recipe.next_stage
+        base = _base_recipe(known, name)
+        recipe = _to_recipe(parse(_parser(base), words), base)
+        stages.append((name, recipe))
+    return tuple(stages)
+
+
+def _parser(base: Recipe | None) -> ArgumentParser:
+    """Return the parser of run.py whose defaults are a recipe's; None shows no defaults, for a general --help."""
+    parser = make_parser("run.py", DESCRIPTION if base else f"{DESCRIPTION}\n{NO_DEFAULTS}\n", defaults=base is not None)
+    base = base or Recipe()
+    parser.add_argument("--config", action="config", help="settings file, such as the recipe.yaml of a run folder")
+    _add_data_options(parser)
+    _add_aliases(parser)
+    _add_machine_options(parser)
+    model = {name: list(value) if isinstance(value, tuple) else value for name, value in base.model.items()}
+    parser.add_argument("--model", type=dict[str, Any], default=model,
+                        help="options of the method, as --model.descriptors 6")  # fmt: skip
+    for name, part in PARTS.items():
+        parser.add_argument(f"--{name}", type=part, default=getattr(base, name))
+    return parser
+
+
+def _add_data_options(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--import", type=str, action="append", default=[],
+        help="module or .py file that registers methods, losses, samplers or data sets of one's own")  # fmt: skip
+    add("--method", default="geodtr_plus", help=f"one of: {', '.join(list_methods())}")
+    add("--recipe", default="auto",
+        help="name of one of the method's recipes (geodtr models METHOD lists them); auto chooses by --train")  # fmt: skip
+    add("--train", type=str | None, help=f"data set to train on, one of: {', '.join(list_datasets())}")
+    add("--test", type=str, nargs="+", help="data sets to test on; the one trained on if not given")
+    add("--data", type=dict[str, Any], default={}, help="options of the data sets' loaders, as --data.count 800")
+    add("--data-root", type=str | None, help="folder that holds the data sets (else the variable GEODTR_DATA)")
+    add("--allow-partial", action="store_true", help="go on without pairs whose files are missing; the results say so")
+    add("--skip-corrupt", action="store_true", help="leave out images that cannot be decoded; the results name them")
+    add("--cvact-rule", type=Literal["5m", "identity"] | None, help="what counts as right on cvact-test")
+    add("--cache", action="store_true", help="keep resized images on disk, for later epochs and runs")
+    add("--limit", type=int | None, help="keep the first N pairs of each data set")
+
+
+def _add_aliases(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--epochs", type=int | None, help="as --optim.epochs; 0 evaluates only")
+    add("--batch-size", "--batch_size", type=int | None, help="as --optim.batch_size: raw pairs, which CHSG doubles")
+    add("--micro-batch", "--micro_batch", type=int | None, help="as --optim.micro_batch: a large batch in small memory")
+    add("--lr", type=float | None, help="as --optim.lr")
+    add("--polar", action=ActionYesNo(yes_prefix="", no_prefix="no-"), default=None, help="as --model.polar")
+    add("--chsg", type=str | None, help="as --augment.chsg")
+    add("--layout", type=str | None, help="as --augment.layout")
+    add("--semantic", type=str | None, help="as --augment.semantic")
+    add("--miner", type=str | None, help="as --loss.miner; --loss NAME is --loss.name NAME")
+    add("--sampler", type=str | None, help="as --sampling.name")
+    add("--fov", type=float | None, help="as --view.fov: degrees that queries show")
+    add("--backbone", type=str | None, help="as --model.backbone: convnext_tiny, resnet34, tiny, or a name of timm")
+    add("--precision", type=Literal["fp32", "bf16"] | None, help="as --optim.precision")
+    compiles = ActionYesNo(yes_prefix="", no_prefix="no-")
+    add("--compile", action=compiles, default=None, help="as --optim.compile: faster steps on GPUs after some minutes")
+
+
+def _add_machine_options(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--init-weights", "--init_weights", type=str | None,
+        help="start from a weights file (ours or the authors') or from a run")  # fmt: skip
+    add("--resume", type=str | None, help="continue the run in this folder with its own settings")
+    add("--out", type=str | None, help="folder of the run; one below runs/ if not given")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    add("--seed", type=int, default=0, help="of weights, order and augmentation")
+    add("--workers", type=int | None, help="processes that load images; chosen by the machine if not given")
+    add("--threads", type=int | None, help="threads of torch on the CPU")
+    add("--debug", action="store_true", help="show the traceback of errors")
+
+
+def _to_config(options: Namespace, base: Recipe, recipe_name: str, imports: Sequence[str]) -> RunConfig:
+    recipe = _to_recipe(options, base)
+    if options.train is None and not options.test:
+        raise UserError("Nothing to do.", "Name a data set with --train, or one or more with --test.")
+    if options.train is None and recipe.optim.epochs:
+        raise UserError("--train is missing.", "To evaluate without training, give --epochs 0 and --init-weights.")
+    data = dict(options.data)
+    if options.allow_partial:
+        data["allow_partial"] = True
+    if options.cvact_rule:
+        data["rule"] = options.cvact_rule
+    tests = tuple(options.test or [options.train])
+    same = {name: options[name] for name in SAME_IN_CONFIG}
+    imports = tuple(str(Path(name).absolute()) if name.endswith(".py") else name for name in imports)
+    return RunConfig(recipe=recipe, recipe_name=recipe_name, test=tests, data=data, imports=imports, **same)
+
+
+def _to_recipe(options: Namespace, base: Recipe) -> Recipe:
+    """Return the recipe's parts as given, then the aliases."""
+    parts = {name: part(**options[name]) for name, part in PARTS.items()}
+    recipe = replace(base, model=options.model, **parts)
+    given = {setting: options[option] for option, setting in ALIASES.items() if options[option] is not None}
+    if "model.polar" in given and recipe.model.get("reference_size") == base.model.get("reference_size"):
+        # the base recipe's size belongs to its own kind of aerial image; the method has one for the other kind
+        recipe = replace(recipe, model={k: v for k, v in recipe.model.items() if k != "reference_size"})
+    for setting, value in given.items():
+        part, name = setting.split(".")
+        recipe = recipe.replace(**{part: {name: value}})
+    return recipe
