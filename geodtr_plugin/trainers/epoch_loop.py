@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from pytorch_metric_learning.trainers import TwoStreamMetricLoss
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader
+from torch.utils.data import BatchSampler
 from tqdm import tqdm
 
 from ..samplers.seeded_loading import EpochSampler, SeededBatches, SeededItems
 from ..utils.distributed import share_of, world_size
 from ..utils.errors import UserError
+from ..utils.loading import ReportingLoader
 from ..utils.seed import one_thread_worker
 from .batches import Batch
 from .errors import NonFiniteLossError
@@ -149,7 +150,7 @@ class EpochLoop(TwoStreamMetricLoss):
         share_of(int(self.batch_size))  # processes of unequal parts would not meet in gather_rows
         workers = self.dataloader_num_workers
         on_gpu = torch.device(self.data_device).type == "cuda"
-        self.dataloader = DataLoader(
+        self.dataloader = ReportingLoader(
             SeededItems(self.dataset),
             batch_sampler=SeededBatches(self.batches(), self.seed),
             num_workers=workers,

@@ -11,8 +11,6 @@ from pytorch_metric_learning.miners import TripletMarginMiner
 from pytorch_metric_learning.reducers import MeanReducer
 from pytorch_metric_learning.trainers import TwoStreamMetricLoss
 
-from geodtr_plugin.losses import SoftMarginTripletLoss, soft_margin_triplet
-
 
 class RowsApart(torch.nn.Module):
     """A counterfactual loss that records what it was called with."""
@@ -252,33 +250,3 @@ def test_frozen_trunk_stays(make_trainer, towers):
     trainer.train()
     assert all(torch.equal(before[name], p) for name, p in trunk.named_parameters())
     assert not torch.equal(start, embedder.weight)
-
-
-@pytest.mark.parametrize(
-    ("places", "keeps", "looks"),
-    [
-        ([4, 2, 9, 7], True, False),
-        ([4, 2, 9, 4], True, True),  # a place twice: its rows are positives of each other
-        ([4, 2, 9, 7], False, True),  # a transform that may give two rows one label
-    ],
-)
-def test_the_loss_looks_at_labels_only_where_the_host_does_not_know(make_trainer, monkeypatch, places, keeps, looks):
-    seen = []
-    plain = soft_margin_triplet._one_each
-    monkeypatch.setattr(soft_margin_triplet, "_one_each", lambda p: (seen.append(p.shape), plain(p))[1])
-
-    def twins(query, reference, labels):
-        return query.repeat(2, 1), reference.repeat(2, 1) * 0.9, torch.cat([2 * labels, 2 * labels + 1])
-
-    twins.keeps_labels_distinct = keeps
-    trunk = torch.nn.Linear(6, 8)
-    trainer = make_trainer(
-        trunk=trunk, batch_transform=twins, loss_funcs={"metric_loss": SoftMarginTripletLoss()}, mining_funcs={}
-    )
-    batch = (torch.randn(4, 6), torch.randn(4, 6)), torch.tensor(places)
-    trainer.calculate_loss(batch)
-    assert bool(seen) is looks
-    (query, reference), labels = batch
-    query, reference, labels = twins(query, reference, labels)
-    expected = SoftMarginTripletLoss()(trunk(query), labels, ref_emb=trunk(reference), ref_labels=labels.clone())
-    torch.testing.assert_close(trainer.losses["metric_loss"], expected)

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from recorded_batches import record_batches
 from torch.nn.parallel import DistributedDataParallel
 
 from geodtr_plugin import CounterfactualLoss, SoftMarginTripletLoss
@@ -77,8 +78,9 @@ def train(number: int, world: int, folder: str, kind: str, micro_batch: int | No
         BATCH, functions, Pairs(), dataloader_num_workers=0, data_device=torch.device("cpu"), progress=False,
         iterations_per_epoch=STEPS, batch_transform=twins, micro_batch=micro_batch, end_of_iteration_hook=note,
     )  # fmt: skip
+    batches = record_batches(trainer)
     trainer.train()
-    assert len(trainer.batch_rows) == BATCH // world
+    assert all(len(batch.rows) == len(batch.labels) == BATCH // world for batch in batches)
     torch.save(seen, f"{folder}/{world}-{number}.pt")
     distributed.destroy_process_group()
 

@@ -8,6 +8,7 @@ import time
 import pytest
 import torch
 from pytorch_metric_learning.losses import BaseMetricLossFunction
+from recorded_batches import record_batches
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import BatchSampler, DistributedSampler, RandomSampler
 
@@ -17,10 +18,9 @@ from geodtr_plugin.utils.errors import UserError
 
 
 def place_order(trainer, start, end):
-    places = []
-    trainer.end_of_iteration_hook = lambda t: places.append(t.batch_labels.tolist())
+    batches = record_batches(trainer)
     trainer.train(start, end)
-    return places
+    return [batch.labels.tolist() for batch in batches]
 
 
 class PullTogether(BaseMetricLossFunction):
@@ -251,9 +251,9 @@ class Explodes(PullTogether):
     "at, in_gradient, quantity", [(6, False, "metric_loss"), (8, False, "metric_loss"), (6, True, "grad_norm")]
 )
 def test_non_finite_step_is_named(make_trainer, at, in_gradient, quantity):
-    places, epochs = [], []
+    epochs = []
     trainer = make_trainer(loss_funcs={"metric_loss": Explodes(at, in_gradient)}, log_every=3)
-    trainer.end_of_iteration_hook = lambda t: places.append(t.batch_labels.tolist())
+    batches = record_batches(trainer)
 
     def save(trainer):
         epochs.append(trainer.epoch)
@@ -264,8 +264,9 @@ def test_non_finite_step_is_named(make_trainer, at, in_gradient, quantity):
         trainer.train(1, 3)
     error = caught.value
     assert (error.quantity, error.epoch, error.step) == (quantity, 2, at - 5)
-    assert error.places == places[at - 1] and epochs == [1]
-    for part in (quantity, "nan", "epoch 2", f"step {at - 5}", str(places[at - 1][0]), "runs/7/last.pt"):
+    places = batches[at - 1].labels.tolist()
+    assert error.places == places and epochs == [1]
+    for part in (quantity, "nan", "epoch 2", f"step {at - 5}", str(places[0]), "runs/7/last.pt"):
         assert part in str(error)
 
 
