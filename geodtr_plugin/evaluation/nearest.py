@@ -12,7 +12,8 @@ from torch.nn.functional import normalize
 from ..utils.ragged import Ragged, as_int64
 from .similarity import plain_float32
 
-ROWS, COLUMNS = 1024, 16_384  # of a tile: 64 MiB of similarities; narrower tiles cost more sorting
+ROWS, COLUMNS = 1024, 16_384  # of a tile, at most: 64 MiB of similarities; narrower tiles cost more sorting
+BLOCK_BYTES = 32 * 2**20  # of references that are normalised at once
 
 
 @torch.no_grad()
@@ -24,8 +25,9 @@ def most_similar(
     candidates: np.ndarray | None = None,
     left_out: Ragged | None = None,
     normalised: bool = False,
+    device: torch.device | str | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the references of highest cosine similarity to each query, in float32, computed where `query` is.
+    """Return the references of highest cosine similarity to each query, in float32.
 
     Args:
         query: `[N, D]`, any floating type, any norm. A row with NaN or infinity has no neighbours.
@@ -34,6 +36,7 @@ def most_similar(
         candidates: the references to choose from, distinct rows `[C]`; None: all.
         left_out: per query, references that it must not find.
         normalised: a promise that all rows are finite and of unit norm, which saves a pass over them.
+        device: where to compute; by default where `query` is.
 
     Returns:
         Similarities float32 `[N, count]`, most similar first and equals by their row, and rows of `reference`
@@ -51,14 +54,16 @@ def most_similar(
         known = np.intersect1d(known, as_int64(candidates))
     if left_out is not None:
         left_out = left_out.take(asking).renumbered(_positions(known, len(reference)))
-    best = _Best(len(asking), count, query.device)
-    with plain_float32(query.device):
-        for left in range(0, len(known), COLUMNS):
-            columns = slice(left, min(left + COLUMNS, len(known)))
-            units = _units(reference, known[columns], query.device, normalised)
+    device = query.device if device is None else torch.device(device)
+    best = _Best(len(asking), count, device)
+    with plain_float32(device):
+        width = COLUMNS if normalised else max(1, min(COLUMNS, BLOCK_BYTES // (4 * reference.shape[1])))
+        for left in range(0, len(known), width):
+            columns = slice(left, min(left + width, len(known)))
+            units = _units(reference, known[columns], device, normalised)
             for top in range(0, len(asking), ROWS):
                 rows = slice(top, min(top + ROWS, len(asking)))
-                tile = _units(query, asking[rows], query.device, normalised) @ units.T
+                tile = _units(query, asking[rows], device, normalised) @ units.T
                 if left_out is not None:
                     _leave_out(tile, left_out.take(rows), columns)
                 best.add(rows, tile, columns.start)

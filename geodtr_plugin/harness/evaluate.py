@@ -174,16 +174,22 @@ class Evaluator:
         return np.random.default_rng(HEADINGS_SEED).random(count)
 
     def _details(self, query: Tensor, reference: Tensor, truth: Truth, ranks: Ranks) -> Details:
-        count = len(query)
-        shown = np.linspace(0, count - 1, min(self.config.recipe.evaluation.examples, count)).astype(np.int64)
-        _, top = most_similar(self._take(query, shown), reference, SHOWN) if len(shown) else (None, np.empty((0, 0)))
-        part = shard(count)
+        """Find the best wrong reference of every query, each process for its part, and the examples."""
+        count, part = len(query), shard(len(query))
         own = np.arange(part.start, part.stop)
-        left_out = Ragged.joined([truth.positives, *([] if truth.ignored is None else [truth.ignored])])
-        found = most_similar(self._take(query, own), reference, 1, left_out=left_out.take(own)) if part else None
+        right = Ragged.joined([truth.positives, *([] if truth.ignored is None else [truth.ignored])])
+        found = self._most_similar(query, own, reference, 1, right.take(own)) if part else None
         parts = [both for both in gather_objects(found) if both is not None]
         similarity, wrong = (np.concatenate(column)[:, 0] for column in zip(*parts))
+        shown = np.linspace(0, count - 1, min(self.config.recipe.evaluation.examples, count)).astype(np.int64)
+        top = self._most_similar(query, shown, reference, SHOWN)[1] if len(shown) else np.empty((0, 0), np.int64)
         return Details(ranks, wrong, similarity, (shown, top))
+
+    def _most_similar(
+        self, query: Tensor, rows: np.ndarray, reference: Tensor, count: int, left_out: Ragged | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        count = min(count, len(reference))
+        return most_similar(self._take(query, rows), reference, count, left_out=left_out, device=self.device)
 
     def _take(self, embeddings: Tensor, rows: np.ndarray) -> Tensor:
         return take_rows(embeddings, rows, self.folder and self.folder.path)

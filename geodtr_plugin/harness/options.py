@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser as PlainParser
+import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,9 @@ DESCRIPTION = """Train a method on one data set and test it on others.
   python benchmarks/run.py --method geodtr_plus --train cvusa --test cvact
   python benchmarks/run.py --method geodtr_plus --train synth-suburb --test synth-suburb synth-downtown
 """
-NO_DEFAULTS = "What the options of a recipe are without being given depends on method and training set: see --method M --train T --help."
+NO_DEFAULTS = """The defaults of a recipe's options (--model, --augment ... --evaluation) depend on method and training set: they are shown by
+  python benchmarks/run.py --method METHOD --train DATA_SET --help
+"""
 ALIASES = {  # option -> the setting that it stands for
     "epochs": "optim.epochs", "batch_size": "optim.batch_size", "micro_batch": "optim.micro_batch", "lr": "optim.lr",
     "precision": "optim.precision", "compile": "optim.compile", "chsg": "augment.chsg", "layout": "augment.layout",
@@ -77,18 +79,17 @@ def _spelled_out(word: str, following: Sequence[str]) -> str:
     return f"{SHORT.get(option, option)}{equals}{value}"
 
 
-def _first_look(words: Sequence[str]) -> tuple[Namespace, list[str]]:
+def _first_look(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Read the few options on which the defaults of all others depend; a settings file becomes its content."""
-    parser = PlainParser(add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--method", default="geodtr_plus")
     parser.add_argument("--recipe", default="auto")
     parser.add_argument("--train")
     parser.add_argument("--init-weights")
     parser.add_argument("--config")
     parser.add_argument("--import", dest="imports", action="append", default=[])
-    parser.add_argument("--loss.name", dest="loss")
-    parser.add_argument("--sampler", "--sampling.name", dest="sampler")
-    parser.add_argument("--miner", "--loss.miner", dest="miner")
+    for option in ("--loss", "--loss.name", "--loss.miner", "--miner", "--sampling", "--sampling.name", "--sampler"):
+        parser.add_argument(option, default=argparse.SUPPRESS)
     known, _ = parser.parse_known_args(words)
     words = list(words)
     if known.config:
@@ -114,20 +115,20 @@ def _read_config(file: Path) -> dict[str, Any]:
     return with_current_names(content)
 
 
-def _is_specific(known: Namespace) -> bool:
-    return bool(known.train or known.init_weights or known.config) or known.method != "geodtr_plus" or (
-        known.recipe != "auto"
-    )
+def _is_specific(known: argparse.Namespace) -> bool:
+    """Tell whether more is known about the run than nothing, so that --help can show its defaults."""
+    named = known.train or known.init_weights or known.config
+    return bool(named) or (known.method, known.recipe) != ("geodtr_plus", "auto")
 
 
-def _recipe_name(known: Namespace) -> str:
+def _recipe_name(known: argparse.Namespace) -> str:
     return known.recipe if known.recipe != "auto" else recipe_for(known.train)
 
 
-def _base_recipe(known: Namespace, name: str | None = None) -> Recipe:
+def _base_recipe(known: argparse.Namespace, name: str | None = None) -> Recipe:
     """Return the recipe of that name, or that of the run whose weights are to be used, unless one is asked for.
 
-    The arguments of its loss, miner and sampler are dropped where the command line names others.
+    The arguments of its loss, miner and sampler go where the command line names others.
     """
     weights = known.init_weights if known.recipe == "auto" and name is None else None
     if weights is not None and Path(weights).is_dir():
@@ -138,12 +139,23 @@ def _base_recipe(known: Namespace, name: str | None = None) -> Recipe:
         if name not in recipes:
             raise UnknownNameError(f"recipe of {known.method}", name, recipes)
         recipe = recipes[name]
-    for part, kind, args in (("loss", "loss", "args"), ("loss", "miner", "miner_args"), ("sampling", "sampler", "args")):
-        setting = "miner" if kind == "miner" else "name"
-        asked = getattr(known, kind)
-        if asked is not None and asked != getattr(getattr(recipe, part), setting):
-            recipe = recipe.replace(**{part: {setting: asked, args: {}}})
+    for setting, args in (("loss.name", "args"), ("loss.miner", "miner_args"), ("sampling.name", "args")):
+        part, name = setting.split(".")
+        asked = _asked(known, setting)
+        if asked is not None and asked != getattr(getattr(recipe, part), name):
+            recipe = recipe.replace(**{part: {name: asked, args: {}}})
     return recipe
+
+
+def _asked(known: argparse.Namespace, setting: str) -> Any:
+    """Return what the command line gives for a setting: by its name, its alias, or in a group `--loss {"name": ...}`."""
+    part, name = setting.split(".")
+    aliases = [option for option, meant in ALIASES.items() if meant == setting]
+    for option in (setting, *aliases):
+        if option in vars(known):
+            return vars(known)[option]
+    group = yaml.safe_load(vars(known).get(part, "{}"))
+    return group.get(name) if isinstance(group, dict) else None
 
 
 def _recipe_of_run(folder: str, method: str) -> Recipe:
@@ -156,7 +168,7 @@ def _recipe_of_run(folder: str, method: str) -> Recipe:
 
 
 def _later_stages(
-    words: Sequence[str], known: Namespace, recipe: Recipe
+    words: Sequence[str], known: argparse.Namespace, recipe: Recipe
 ) -> tuple[tuple[str, Recipe], ...]:
     """Return the stages after a recipe; what the command line says holds for all of them."""
     stages = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import csv
 import errno
 import os
 from dataclasses import replace
@@ -14,12 +15,12 @@ import torch
 
 from geodtr_plugin import Truth, recall
 from geodtr_plugin.commands.run import run_command
-from geodtr_plugin.datasets.base import Subset
+from geodtr_plugin.datasets import Subset
 from geodtr_plugin.evaluation.ranking import rank_queries
 from geodtr_plugin.harness import evaluate, settings
-from geodtr_plugin.harness.build import build_model, build_views
+from geodtr_plugin.harness.build import build_model, build_image_transforms
 from geodtr_plugin.harness.data import load_splits
-from geodtr_plugin.harness.evaluate import Evaluator, most_similar, shared_file
+from geodtr_plugin.harness.evaluate import Evaluator, shared_file, write_ranks
 from geodtr_plugin.harness.run_folder import RunFolder
 from geodtr_plugin.utils import npy_rows as row_files
 from geodtr_plugin.utils.errors import UserError
@@ -38,12 +39,12 @@ def parts():
     train, tests = load_splits(config)
     model = build_model(config)
     index = replace(tests["synth-suburb"], subsets=(WHOLE_GALLERY, SMALLER))
-    return SimpleNamespace(model=model, views=build_views(config, model), train=train, tests={"synth-suburb": index})
+    return SimpleNamespace(model=model, transforms=build_image_transforms(config, model), train=train, tests={"synth-suburb": index})
 
 
 def evaluator(parts, folder=None, words=""):
     config = settings(f"{WORDS} --evaluation.embeddings {'file' if folder else 'memory'} {words}")
-    return Evaluator(config, parts.model, parts.views, parts.tests, CPU, folder and RunFolder(folder))
+    return Evaluator(config, parts.model, parts.transforms, parts.tests, CPU, folder and RunFolder(folder))
 
 
 def bare(ties="pessimistic"):
@@ -71,21 +72,53 @@ def test_a_smaller_gallery_is_ranked_anew():
     assert ranks.plain.tolist() != bare().rank(query, reference, truth).plain[kept].tolist()
 
 
-def test_examples_show_the_most_similar_references(monkeypatch):
-    query = torch.nn.functional.normalize(torch.randn(9, 4), dim=1)
-    rows, top = most_similar(query, query)
-    assert rows.tolist() == [0, 2, 5, 8] and top.shape == (4, 5)
-    assert (top[:, 0] == rows).all()
-    monkeypatch.setattr(row_files, "BLOCK_BYTES", 2 * 4 * 4)  # two rows at once
-    assert (most_similar(query, query)[1] == top).all()
+def test_examples_show_the_most_similar_references(parts):
+    embeddings = evaluator(parts).embed(parts.tests["synth-suburb"])
+    _, details = evaluator(parts, words="--evaluation.examples 3").with_details()
+    rows, top = details["synth-suburb"].examples
+    assert rows.tolist() == [0, 15, 31] and top.shape == (3, 5)
+    order = (embeddings["query"][rows] @ embeddings["reference"].T).argsort(dim=1, descending=True)
+    assert top.tolist() == order[:, :5].tolist()
+    _, details = evaluator(parts, words="--evaluation.examples 0").with_details()
+    assert len(details["synth-suburb"].examples[0]) == 0
+
+
+def test_every_query_has_a_line_with_its_rank_and_the_best_wrong_reference(parts, tmp_path):
+    split = parts.tests["synth-suburb"]
+    scores, details = evaluator(parts).measure(split, details=True)
+    write_ranks(tmp_path / "ranks.csv", split, details)
+    with (tmp_path / "ranks.csv").open(encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["query"] for line in lines] == list(split.queries.ids)
+    embeddings = evaluator(parts).embed(split)
+    similarities = torch.nn.functional.normalize(embeddings["query"]) @ embeddings["reference"].T
+    for row, line in enumerate(lines):
+        wrong = similarities[row].clone()
+        wrong[split.truth.positives[row]] = -2
+        assert line["wrong"] == split.references.ids[int(wrong.argmax())]
+        assert float(line["wrong_similarity"]) == pytest.approx(float(wrong.max()), abs=1e-5)
+        assert float(line["similarity"]) == pytest.approx(float(similarities[row, split.truth.positives[row]]), abs=1e-5)
+        assert (line["rank"] == "1") == (float(line["similarity"]) > float(line["wrong_similarity"]))
+    hits = sum(line["rank"] == "1" for line in lines)
+    assert scores["recall_at_1"] == pytest.approx(100 * hits / len(lines))
+
+
+def test_a_query_without_a_right_or_a_wrong_reference_has_empty_cells(parts, tmp_path):
+    split = replace(parts.tests["synth-suburb"].keep(np.array([0, 1]), np.array([1])), subsets=())
+    _, details = evaluator(parts).measure(split, details=True)
+    write_ranks(tmp_path / "ranks.csv", split, details)
+    first, second = (tmp_path / "ranks.csv").read_text(encoding="utf-8").splitlines()[1:]
+    assert first.split(",")[1:3] == ["", ""] and first.split(",")[3] == split.references.ids[0]
+    assert second.split(",")[1] == "1" and second.endswith(",,")
 
 
 def test_files_give_the_numbers_of_memory(parts, tmp_path):
     memory, file = evaluator(parts), evaluator(parts, tmp_path)
     numbers = memory()
     assert file() == numbers and set(numbers["synth-suburb"]["subsets"]) == {"some", "fewer"}
-    for name, pictures in memory.examples.items():
-        assert all((one == two).all() for one, two in zip(pictures, file.examples[name]))
+    for name, details in memory.with_details()[1].items():
+        other = file.with_details()[1][name]
+        assert (details.wrong == other.wrong).all() and (details.examples[1] == other.examples[1]).all()
     assert sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")) == [
         "embeddings", "embeddings/synth-suburb-query.npy", "embeddings/synth-suburb-reference.npy"
     ]  # fmt: skip
@@ -97,7 +130,7 @@ def test_files_give_the_numbers_of_memory(parts, tmp_path):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_files_give_the_numbers_of_the_gpus_memory(parts, tmp_path):
     model, words = copy.deepcopy(parts.model).cuda(), f"{WORDS} --evaluation.embeddings"
-    here = [Evaluator(settings(f"{words} {kind}"), model, parts.views, parts.tests, torch.device("cuda"),
+    here = [Evaluator(settings(f"{words} {kind}"), model, parts.transforms, parts.tests, torch.device("cuda"),
                       RunFolder(tmp_path)) for kind in ("memory", "file")]  # fmt: skip
     index = parts.tests["synth-suburb"]
     assert here[0]() == here[1]()
@@ -135,7 +168,7 @@ def test_precision_is_that_of_training_unless_given(parts):
 def test_files_need_a_folder(parts):
     config = settings(f"{WORDS} --evaluation.embeddings file")
     with pytest.raises(ValueError, match="there is no run folder"):
-        Evaluator(config, parts.model, parts.views, parts.tests, CPU)
+        Evaluator(config, parts.model, parts.transforms, parts.tests, CPU)
 
 
 def test_consecutive_rows_are_not_copied(tmp_path, monkeypatch):
@@ -205,10 +238,10 @@ def test_a_run_that_mines_by_similarity_takes_files_too(tmp_path, monkeypatch):
     """Whenever the run embeds or measures, memory is asked for the same."""
     calls, embed_pairs, measure = [], Evaluator.embed_pairs, Evaluator.measure
 
-    def from_memory(self, method, index):
+    def from_memory(self, method, *arguments, **options):
         with monkeypatch.context() as here:
             here.setattr(self, "folder", None)
-            return method(self, index)
+            return method(self, *arguments, **options)
 
     def checked_pairs(self, index):
         found = embed_pairs(self, index)
@@ -216,11 +249,11 @@ def test_a_run_that_mines_by_similarity_takes_files_too(tmp_path, monkeypatch):
         calls.append("pairs")
         return found
 
-    def checked_numbers(self, index):
-        numbers = measure(self, index)
-        assert numbers == from_memory(self, measure, index)
+    def checked_numbers(self, split, details=False):
+        numbers, more = measure(self, split, details)
+        assert numbers == from_memory(self, measure, split, details)[0]
         calls.append("numbers")
-        return numbers
+        return numbers, more
 
     monkeypatch.setattr(Evaluator, "embed_pairs", checked_pairs)
     monkeypatch.setattr(Evaluator, "measure", checked_numbers)

@@ -18,8 +18,7 @@ import numpy as np
 import torch
 
 from geodtr_plugin import CrossViewTester, Truth
-from geodtr_plugin.harness.evaluate import most_similar
-from geodtr_plugin.evaluation.ranking import rank_queries
+from geodtr_plugin.evaluation import most_similar, rank_queries
 from geodtr_plugin.utils.npy_rows import take_rows
 
 folder, count, size, asked = Path(sys.argv[1]), *map(int, sys.argv[2:])
@@ -65,7 +64,7 @@ grown["embed"] = growth(lambda: tester.embed(Images(), "reference", tower, out=f
 reference, rows = results[-1], np.arange(0, count, count // asked)
 grown["take"] = growth(lambda: take_rows(reference, np.delete(np.arange(count), 1), folder))
 query, truth = take_rows(reference, rows, folder), Truth.from_lists(rows[:, None])
-grown["examples"] = growth(lambda: most_similar(query, reference))
+grown["examples"] = growth(lambda: most_similar(query[:4], reference, 5))
 grown["rank"] = growth(lambda: rank_queries(query, reference, truth, ties="optimistic"))
 assert len(query) == asked and (results[-1].plain == 0).all()
 grown["a copy"] = growth(lambda: reference.clone())

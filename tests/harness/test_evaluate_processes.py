@@ -14,9 +14,9 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from geodtr_plugin.datasets.base import Subset
+from geodtr_plugin.datasets import Subset
 from geodtr_plugin.harness import settings
-from geodtr_plugin.harness.build import build_model, build_views
+from geodtr_plugin.harness.build import build_model, build_image_transforms
 from geodtr_plugin.harness.data import load_splits
 from geodtr_plugin.harness.evaluate import Evaluator
 from geodtr_plugin.harness.run_folder import RunFolder
@@ -37,7 +37,7 @@ def measured(folder: Path, kind: str) -> SimpleNamespace:
     index = load_splits(config)[1][NAME].keep(np.arange(31), np.arange(32))
     some = Subset("some", "Some.", np.array([0, 3, 20]), np.arange(0, 32, 2))
     index = replace(index, subsets=(some, replace(some, name="one", queries=np.array([20]))))
-    measure = Evaluator(config, model, build_views(config, model), {NAME: index}, torch.device("cpu"), folder)
+    measure = Evaluator(config, model, build_image_transforms(config, model), {NAME: index}, torch.device("cpu"), folder)
     first = measure.embed(index.keep(np.arange(1), np.arange(1)))["query"]  # there are fewer images than processes
     return SimpleNamespace(first=first.clone(), numbers=measure(), **measure.embed(index))
 

@@ -18,7 +18,7 @@ def test_the_main_job_takes_the_papers_values():
     assert (config.train, config.test, config.recipe_name) == ("cvusa", ("cvact",), "paper")
     assert (optim.lr, optim.weight_decay, optim.eps, optim.batch_size, optim.epochs) == (1e-4, 0.03, 1e-6, 32, 200)
     assert (optim.warmup_epochs, optim.max_grad_norm) == (5, 1.0)
-    assert (config.recipe.loss.alpha, config.recipe.loss.beta, config.recipe.augment.chsg) == (10.0, 5.0, "l+s")
+    assert (config.recipe.loss.args["alpha"], config.recipe.loss.beta, config.recipe.augment.chsg) == (10.0, 5.0, "l+s")
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_every_value_can_be_set():
     recipe = config.recipe
     assert config.test == ("synth-suburb", "synth-downtown")
     assert (recipe.optim.epochs, recipe.optim.batch_size, recipe.optim.lr, recipe.optim.eps) == (3, 8, 0.01, 1e-7)
-    assert (recipe.augment.chsg, recipe.loss.alpha, recipe.optim.precision) == ("ls", 7.0, "bf16")
+    assert (recipe.augment.chsg, recipe.loss.args["alpha"], recipe.optim.precision) == ("ls", 7.0, "bf16")
     assert recipe.model["backbone"] == "resnet18" and recipe.model["descriptors"] == 4
     assert list(recipe.model["query_size"]) == [64, 176]
     assert (recipe.evaluation.ties, config.data, config.limit) == ("optimistic", {"count": 50}, 40)

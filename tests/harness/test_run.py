@@ -72,16 +72,16 @@ def test_the_log_says_how_much_of_the_time_went_into_waiting_for_data(straight):
     assert lines and all(0 <= int(line.rsplit("data wait ", 1)[1].rstrip("%")) <= 100 for line in lines)
 
 
-@pytest.mark.parametrize(("share", "seconds", "told"), [(0.5, 100, True), (0.1, 100, False), (0.5, 5, False)])
-def test_much_waiting_is_told_once_with_a_remedy(monkeypatch, share, seconds, told):
+@pytest.mark.parametrize(("share", "seconds", "warns"), [(0.5, 100, True), (0.1, 100, False), (0.5, 5, False)])
+def test_much_waiting_is_warned_of_once_with_a_remedy(monkeypatch, share, seconds, warns):
     said = []
     monkeypatch.setattr(runner.log, "warning", said.append)
-    run = SimpleNamespace(told_of_waiting=False, config=SimpleNamespace(cache=False))
+    run = SimpleNamespace(warned_of_waiting=False, config=SimpleNamespace(cache=False))
     trainer = SimpleNamespace(epoch_stats={"data_wait_share": share, "seconds": seconds}, dataloader_num_workers=4)
     for _ in range(2):
-        runner.Run._tell_of_waiting(run, trainer)
-    assert len(said) == told
-    assert not told or ("50% of the epoch" in said[0] and "--cache" in said[0] and "--workers 8 (now 4)" in said[0])
+        runner.Run._warn_of_waiting(run, trainer)
+    assert len(said) == warns
+    assert not warns or ("50% of the epoch" in said[0] and "--cache" in said[0] and "--workers 8 (now 4)" in said[0])
 
 
 def test_results_say_what_the_numbers_are(straight):

@@ -28,7 +28,7 @@ def trained(tmp_path_factory):
 
 def test_what_the_command_line_says_holds_for_both_stages():
     config = settings(" ".join([*WORDS, "--lr 3e-4 --chsg ls"]))
-    ((name, second),) = config.later
+    ((name, second),) = config.later_stages
     assert (config.recipe_name, name) == ("laptop", "laptop_stage2")
     assert second.model["stage"] == 2 and second.optim.epochs == 1 and second.augment.chsg == "ls"
     assert config.recipe.optim.lr == second.optim.lr == 3e-4
@@ -36,11 +36,11 @@ def test_what_the_command_line_says_holds_for_both_stages():
 
 def test_the_second_stage_can_be_trained_by_itself(trained):
     config = settings(" ".join([*WORDS, "--recipe laptop_stage2", "--init-weights", str(trained / "stage-1")]))
-    assert config.recipe.model["stage"] == 2 and config.later == ()
+    assert config.recipe.model["stage"] == 2 and config.later_stages == ()
 
 
 def test_there_are_no_stages_without_training():
-    assert settings("--method transgeo --train synth-suburb --epochs 0").later == ()
+    assert settings("--method transgeo --train synth-suburb --epochs 0").later_stages == ()
 
 
 def test_the_second_stage_starts_from_the_first(trained):

@@ -11,11 +11,11 @@ from safetensors.torch import load_file
 from geodtr_plugin.commands.run import run_command
 from geodtr_plugin.harness import settings
 from geodtr_plugin.harness.runner import Run
-from geodtr_plugin.methods import METHODS, list_methods
+from geodtr_plugin.methods import METHODS
 
 DATA = "--train synth-suburb --test synth-suburb --data.count 16".split()
 SMALL = [*DATA, *"--batch-size 8 --epochs 1 --workers 0 --threads 1 --device cpu".split()]
-METHODS = [name for name in list_methods() if METHODS[name].__module__.startswith("geodtr_plugin.")]
+NAMES = [name for name in METHODS if METHODS[name].__module__.startswith("geodtr_plugin.")]
 
 PHOTOGRAPHS = ("haf", "netvlad")  # their references are no squares, which layouts turn
 
@@ -27,7 +27,7 @@ def trained(folder, method: str, words: str) -> dict:
     return json.loads((out / "results.json").read_text())
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", NAMES)
 def test_chsg_layouts_colours_loss_sampler_and_field_of_view_go_with_every_method(method, tmp_path):
     words = "--chsg l+s --layout weak --semantic weak --loss info_nce --sampler geo --fov 270"
     sizes = METHODS[method].recipes["laptop"].model
@@ -89,7 +89,7 @@ def test_impossible_crossings_are_refused(words, sentence, tmp_path, capsys):
 )
 def test_a_loss_is_named_in_every_spelling(words):
     assert settings(f"--train synth-suburb {words}").recipe.loss.name == "info_nce"
-    assert settings("--train synth-suburb --loss.alpha 3").recipe.loss.alpha == 3
+    assert settings("--train synth-suburb --loss.alpha 3").recipe.loss.args["alpha"] == 3
 
 
 @pytest.mark.parametrize(
