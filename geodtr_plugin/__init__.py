@@ -13,6 +13,7 @@ from .utils.lazy import lazy_imports
 if TYPE_CHECKING:
     from .augmentations import LayoutSimulation, PolarTransform, SemanticAugmentation
     from .datasets import list_datasets, load_split
+    from .datasets import load_split as load_index  # its name in another vocabulary
     from .evaluation import CrossViewAccuracyCalculator, Truth, recall
     from .losses import CounterfactualLoss, SoftMarginTripletLoss
     from .methods import create_model, list_methods, register_method

@@ -18,7 +18,7 @@ from geodtr_plugin.commands.run import run_command
 from geodtr_plugin.datasets import Subset
 from geodtr_plugin.evaluation.ranking import rank_queries
 from geodtr_plugin.harness import evaluate, settings
-from geodtr_plugin.harness.build import build_model, build_image_transforms
+from geodtr_plugin.harness.build import build_image_transforms, build_model
 from geodtr_plugin.harness.data import load_splits
 from geodtr_plugin.harness.evaluate import Evaluator, shared_file, write_ranks
 from geodtr_plugin.harness.run_folder import RunFolder

@@ -16,7 +16,7 @@ import torch.multiprocessing as mp
 
 from geodtr_plugin.datasets import Subset
 from geodtr_plugin.harness import settings
-from geodtr_plugin.harness.build import build_model, build_image_transforms
+from geodtr_plugin.harness.build import build_image_transforms, build_model
 from geodtr_plugin.harness.data import load_splits
 from geodtr_plugin.harness.evaluate import Evaluator
 from geodtr_plugin.harness.run_folder import RunFolder

@@ -55,6 +55,27 @@ def test_polar_can_be_switched():
     assert sized["reference_size"] == (48, 48) and sized["polar"] is False
 
 
+@pytest.mark.parametrize(
+    "words, shown",
+    [
+        ("--method sample4geo --train synth-suburb", {"--optim.lr": "0.003", "--optim.epochs": "10"}),
+        ("--train cvusa", {"--optim.lr": "0.0001", "--optim.epochs": "200", "--augment.chsg": "l+s"}),
+        ("--method safa --train vigor-same", {"--optim.lr": "1e-05", "--optim.batch_size": "14"}),
+        ("", {"--optim.lr": None, "--optim.epochs": None, "--augment.chsg": None}),
+    ],
+)
+def test_help_shows_the_defaults_that_the_run_would_have(words, shown, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run_command([*words.split(), "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert not ended.value.code
+    for option, default in shown.items():
+        start = text.rindex(f" {option} ")  # what comes before may speak of it
+        described = text[start : text.index(" --", start + len(option) + 2)]
+        assert (f"default: {default})" in described) if default else ("default:" not in described)
+    assert ("--method METHOD --train DATA_SET --help" in text) is (not words)
+
+
 def test_settings_survive_their_file(tmp_path):
     words = ["--train", "synth-suburb", "--lr", "0.01", "--no-polar", "--model.descriptors", "4"]
     config, text = parse_run(words)
