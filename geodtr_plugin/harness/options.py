@@ -24,7 +24,7 @@ DESCRIPTION = """Train a method on one data set and test it on others.
   python benchmarks/run.py --method geodtr_plus --train cvusa --test cvact
   python benchmarks/run.py --method geodtr_plus --train synth-suburb --test synth-suburb synth-downtown
 """
-NO_DEFAULTS = """The defaults of a recipe's options (--model, --augment ... --evaluation) depend on method and training set: they are shown by
+NO_DEFAULTS = """Defaults of a recipe's options (--model, --augment ... --evaluation) depend on method and training set. Shown by
   python benchmarks/run.py --method METHOD --train DATA_SET --help
 """
 ALIASES = {  # option -> the setting that it stands for
@@ -95,7 +95,8 @@ def _first_look(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     if known.config:
         content = _read_config(Path(known.config))
         place = next(i for i, word in enumerate(words) if word.split("=")[0] == "--config")
-        words[place : place + (1 if "=" in words[place] else 2)] = [f"--config={yaml.safe_dump(content)}"]
+        end = place + (1 if "=" in words[place] else 2)
+        words[place:end] = [f"--config={yaml.safe_dump(content)}"]
         parser.set_defaults(**{k: v for k, v in content.items() if k in ("method", "recipe", "train", "init_weights")})
         parser.set_defaults(imports=content.get("import") or [])
         known, _ = parser.parse_known_args([word for word in words if not word.startswith("--config=")])
@@ -181,7 +182,7 @@ def _later_stages(
 
 
 def _parser(base: Recipe | None) -> ArgumentParser:
-    """Return the parser of run.py whose defaults are a recipe's; None shows no defaults, for a general --help."""
+    """Return the parser of run.py, whose defaults are a recipe's; None shows none, for a general --help."""
     parser = make_parser("run.py", DESCRIPTION if base else f"{DESCRIPTION}\n{NO_DEFAULTS}\n", defaults=base is not None)
     base = base or Recipe()
     parser.add_argument("--config", action="config", help="settings file, such as the recipe.yaml of a run folder")

@@ -18,39 +18,39 @@ COLUMNS = {  # heading -> name of the calculator
 }  # fmt: skip
 
 
-def chance_of(index: Split) -> float:
-    """R@1 in percent of a random ranking: the mean share of the gallery that is right."""
-    return 100 * float(np.mean(index.truth.positives.counts())) / len(index.references)
+def chance_of(split: Split) -> float:
+    """Return R@1 of a random ranking in percent: the mean share of the gallery that is right."""
+    return 100 * float(np.mean(split.truth.positives.counts())) / len(split.references)
 
 
 def published(config: RunConfig, test: str, polar: bool) -> dict[str, float]:
-    """The paper's row for this training set, test set and kind of aerial image; empty if it has none."""
+    """Return the paper's row for this training set, test set and kind of aerial image; empty if it has none."""
     return dict(METHODS[config.method].paper.published.get((config.train, test, polar), {}))
 
 
-def describe(index: Split) -> dict[str, Any]:
-    """What a reader must know about a split to trust a number on it."""
+def describe(split: Split) -> dict[str, Any]:
+    """Return what a reader must know about a split to trust a number on it."""
     return {
-        "queries": len(index.queries), "references": len(index.references), "pairs": len(index.pairs),
-        "fingerprint": index.fingerprint(), "layout": index.layout, "provenance": index.provenance,
-        "notes": list(index.notes), "subsets": {subset.name: subset.what for subset in index.subsets},
+        "queries": len(split.queries), "references": len(split.references), "pairs": len(split.pairs),
+        "fingerprint": split.fingerprint(), "layout": split.layout, "provenance": split.provenance,
+        "notes": list(split.notes), "subsets": {subset.name: subset.what for subset in split.subsets},
     }  # fmt: skip
 
 
 def test_entry(
-    config: RunConfig, name: str, index: Split, polar: bool, last: dict[str, Any], best: dict[str, Any] | None
+    config: RunConfig, name: str, split: Split, polar: bool, last: dict[str, Any], best: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """One test set's part of results.json: after the last epoch, at the best epoch, chance and the paper."""
+    """Return one test set's part of results.json: scores after the last and at the best epoch, chance, the paper."""
     return {
         "kind": "same area" if config.train and same_area(config.train, name) else "cross area",
-        "data": describe(index),
+        "data": describe(split),
         "last": last,
         "best": best,
-        "chance_recall_at_1": chance_of(index),
+        "chance_recall_at_1": chance_of(split),
         "published": published(config, name, polar),
         "rules": {
             "ties": config.recipe.evaluation.ties,
-            "percent_rounding": index.percent_rounding,
+            "percent_rounding": split.percent_rounding,
             "rank": "references at least as similar as the best positive, other positives aside"
             if config.recipe.evaluation.ties == "pessimistic"
             else "references more similar than the best positive, other positives aside",
@@ -60,13 +60,13 @@ def test_entry(
 
 
 def columns_of(scores: Iterable[dict[str, Any]]) -> dict[str, str]:
-    """The COLUMNS that at least one of these test sets has; R@20 belongs to place recognition."""
+    """Return those of COLUMNS that at least one of these test sets has; R@20 belongs to place recognition."""
     known = set().union(*scores)
     return {title: name for title, name in COLUMNS.items() if name in known}
 
 
 def table(results: dict[str, Any]) -> str:
-    """The numbers after the last epoch, one row a test set, chance and the published row beside them.
+    """Return the table of the numbers after the last epoch, a row a test set, chance and published R@1 beside them.
 
     Parts of a test set (the queries that are not in the training list, say) follow it, with their number of queries.
     """

@@ -14,7 +14,7 @@ from .errors import UserError
 
 
 def guarded(command: Callable[[], int], argv: Sequence[str]) -> int:
-    """Run a command: its exit code, 1 after a sentence that says what was wrong, or 130 after Ctrl-C.
+    """Run a command; return its exit code, 1 after a sentence that says what was wrong, or 130 after Ctrl-C.
 
     With `--debug` among the words, errors keep their traceback.
     """
@@ -62,7 +62,7 @@ def make_parser(prog: str, description: str, defaults: bool = True) -> ArgumentP
 
 
 def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
-    """The options; a word that means nothing is answered with the nearest option.
+    """Return the options; a word that means nothing is answered with the nearest option.
 
     Raises:
         UserError: the words cannot be understood.
