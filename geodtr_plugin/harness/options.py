@@ -24,7 +24,7 @@ DESCRIPTION = """Train a method on one data set and test it on others.
   python benchmarks/run.py --method geodtr_plus --train cvusa --test cvact
   python benchmarks/run.py --method geodtr_plus --train synth-suburb --test synth-suburb synth-downtown
 """
-NO_DEFAULTS = """Defaults of a recipe's options (--model, --augment ... --evaluation) depend on method and training set. Shown by
+NO_DEFAULTS = """Defaults of a recipe's options (--model, --augment ... --evaluation) depend on method and training set:
   python benchmarks/run.py --method METHOD --train DATA_SET --help
 """
 ALIASES = {  # option -> the setting that it stands for
@@ -149,7 +149,7 @@ def _base_recipe(known: argparse.Namespace, name: str | None = None) -> Recipe:
 
 
 def _asked(known: argparse.Namespace, setting: str) -> Any:
-    """Return what the command line gives for a setting: by its name, its alias, or in a group `--loss {"name": ...}`."""
+    """Return what the command line gives for a setting: by name, by alias, or in a group `--loss {"name": ...}`."""
     part, name = setting.split(".")
     aliases = [option for option, meant in ALIASES.items() if meant == setting]
     for option in (setting, *aliases):
@@ -183,7 +183,8 @@ def _later_stages(
 
 def _parser(base: Recipe | None) -> ArgumentParser:
     """Return the parser of run.py, whose defaults are a recipe's; None shows none, for a general --help."""
-    parser = make_parser("run.py", DESCRIPTION if base else f"{DESCRIPTION}\n{NO_DEFAULTS}\n", defaults=base is not None)
+    description = DESCRIPTION if base else f"{DESCRIPTION}\n{NO_DEFAULTS}"
+    parser = make_parser("run.py", description, defaults=base is not None)
     base = base or Recipe()
     parser.add_argument("--config", action="config", help="settings file, such as the recipe.yaml of a run folder")
     _add_data_options(parser)
@@ -203,7 +204,7 @@ def _add_data_options(parser: ArgumentParser) -> None:
         help="module or .py file that registers methods, losses, samplers or data sets of one's own")  # fmt: skip
     add("--method", default="geodtr_plus", help=f"one of: {', '.join(list_methods())}")
     add("--recipe", default="auto",
-        help="name of one of the method's recipes (geodtr models METHOD lists them); auto chooses by --train")  # fmt: skip
+        help="one of the method's recipes (geodtr models METHOD lists them); auto chooses by --train")  # fmt: skip
     add("--train", type=str | None, help=f"data set to train on, one of: {', '.join(list_datasets())}")
     add("--test", type=str, nargs="+", help="data sets to test on; the one trained on if not given")
     add("--data", type=dict[str, Any], default={}, help="options of the data sets' loaders, as --data.count 800")
