@@ -1,4 +1,4 @@
-"""What all commands share: how options are read, and how mistakes are answered."""
+"""What all commands share: common options, how words are read, and how mistakes are answered."""
 
 from __future__ import annotations
 
@@ -7,19 +7,44 @@ import os
 import sys
 from argparse import SUPPRESS, Action, ArgumentError
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
 from .errors import UserError
+from .registry import import_modules
+
+COMMON_OPTIONS: dict[str, dict[str, Any]] = {  # name -> arguments of `add_argument`
+    "import": {"type": str, "action": "append", "default": [],
+               "help": "module or .py file that registers methods, losses, samplers or data sets of one's own"},
+    "device": {"type": str, "default": "auto", "help": "auto, cpu, cuda or mps"},
+    "workers": {"type": int, "default": 0, "help": "processes that decode images; 0 decodes in this one"},
+    "threads": {"type": int | None, "help": "threads of torch on the CPU"},
+    "debug": {"action": "store_true", "help": "show the traceback of errors"},
+}  # fmt: skip
 
 
 def guarded(command: Callable[[], int], argv: Sequence[str]) -> int:
-    """Run a command: its exit code, 1 after a sentence that says what was wrong, or 130 after Ctrl-C.
+    """Run a command and answer what stops it.
 
     With `--debug` among the words, errors keep their traceback.
+
+    Args:
+        command: does the work, and returns an exit code.
+        argv: the words of the command line.
+
+    Returns:
+        The command's exit code; 1 after a `UserError`, which is printed; 130 after Ctrl-C; 141 if the reader of the
+        output has left, as `head` does. The last two are what shells report for these signals.
     """
+    # OpenMP threads wait by spinning, which makes a step three times slower as soon as another program wants a core;
+    # so few turns cost nothing on an idle machine. It must be set before torch is imported.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
-        return command()
+        try:
+            return command()
+        finally:
+            sys.stdout.flush()  # a reader that has left is noticed here, and not when the process ends
     except UserError as error:
         if "--debug" in argv:
             raise
@@ -27,6 +52,22 @@ def guarded(command: Callable[[], int], argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        if not _close_broken_output():
+            raise
+        return 141
+
+
+def _close_broken_output() -> bool:
+    """Send standard output and standard error, where nobody reads them, to nowhere; tell whether one was such."""
+    broken = False
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # else the last flush, at exit, fails again
+            broken = True
+    return broken
 
 
 def complain(error: UserError) -> int:
@@ -61,17 +102,26 @@ def make_parser(prog: str, description: str, defaults: bool = True) -> ArgumentP
     return ArgumentParser(prog=prog, description=description, exit_on_error=False, formatter_class=Formatter)
 
 
+def add_common_options(parser: ArgumentParser, *names: str) -> None:
+    """Add options that several commands have, by their names in `COMMON_OPTIONS`."""
+    for name in names:
+        parser.add_argument(f"--{name}", **COMMON_OPTIONS[name])
+
+
 def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
-    """The options; a word that means nothing is answered with the nearest option.
+    """Return the options that the words give, after importing the modules that `--import` names.
 
     Raises:
-        UserError: the words cannot be understood.
+        UserError: the words cannot be understood; a word that means nothing is answered with the nearest option. Or a
+            module cannot be imported.
     """
     try:
-        return parser.parse_args(list(argv))
+        options = parser.parse_args(list(argv))
     except ArgumentError as error:
         text = " ".join(str(error).split())
         raise UserError(f"{text.rstrip('.')}.", _nearest_option(parser, text)) from error
+    import_modules(options.get("import") or ())
+    return options
 
 
 def _nearest_option(parser: ArgumentParser, text: str) -> str:
@@ -80,3 +130,18 @@ def _nearest_option(parser: ArgumentParser, text: str) -> str:
     near = [match for word in unknown for match in difflib.get_close_matches(word, options, n=1)]
     hint = f"Did you mean {near[0]}? " if near else ""
     return f"{hint}--help lists the options." if unknown else ""
+
+
+def prepare_torch(threads: int | None) -> None:
+    """Set up this process for running a network: keep freed memory for the next batch, and use so many threads.
+
+    Args:
+        threads: of torch on the CPU; None leaves torch's choice.
+    """
+    import torch
+
+    from .malloc import keep_freed_memory
+
+    keep_freed_memory()
+    if threads:
+        torch.set_num_threads(threads)
