@@ -1,4 +1,4 @@
-"""From a run's settings to its parts: model, image transforms, losses, sampler, trainer. No part is known by name here."""
+"""From a run's settings to its parts: model, image transforms, losses, sampler, trainer; none is known by name here."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .log import log
 
 
 def choose_workers(workers: int | None, device: torch.device) -> int:
-    """Return the number of loader processes: as asked, else none beside a network on the CPU, and up to 16 beside a GPU."""
+    """Return how many processes load: as asked, else none beside a network on the CPU, and up to 16 beside a GPU."""
     if workers is not None:
         return workers
     return 0 if device.type == "cpu" else min(16, os.cpu_count() or 1)
@@ -197,7 +197,7 @@ def build_run_sampler(config: RunConfig, train: Split) -> BatchSampler | None:
 
 
 def parallel(model: TwoTower, device: torch.device) -> nn.Module:
-    """Return the model as several processes train it: gradients are averaged; on GPUs, batches are normalised together."""
+    """Return the model as several processes train it: with averaged gradients, on GPUs with common batch norms."""
     if world_size() == 1:
         return model
     if device.type == "cuda":  # in place: evaluation and weights know the same modules

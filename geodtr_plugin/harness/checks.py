@@ -34,7 +34,9 @@ def check_recipe(config: RunConfig) -> None:
         check_arguments(f"argument of the sampler {recipe.sampling.name}", build, recipe.sampling.args)
 
 
-def check_arguments(kind: str, function: Callable[..., Any], args: Mapping[str, Any], also: tuple[str, ...] = ()) -> None:
+def check_arguments(
+    kind: str, function: Callable[..., Any], args: Mapping[str, Any], also: tuple[str, ...] = ()
+) -> None:
     """Raise UnknownNameError for an argument that a function does not take."""
     parameters = inspect.signature(function).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
@@ -45,7 +47,7 @@ def check_arguments(kind: str, function: Callable[..., Any], args: Mapping[str, 
 
 
 def check_polar(model: TwoTower, split: Split) -> None:
-    """Refuse to unroll tiles around a centre where no camera stands."""
+    """Raise UserError for a polar model on tiles around whose centre no camera stands."""
     if model.polar and not split.centred:
         raise UserError(
             f"{split.name} has cameras off the centre of their tiles, where the polar transform makes no sense.",
@@ -54,7 +56,7 @@ def check_polar(model: TwoTower, split: Split) -> None:
 
 
 def check_square(chsg: CHSG, reference_size: tuple[int, int]) -> None:
-    """Refuse to turn aerial images by quarters that are not square."""
+    """Raise UserError for layouts that turn aerial images (height, width) by quarters, where these are not square."""
     height, width = reference_size
     if chsg.turns and not chsg.polar and height != width:
         raise UserError(
@@ -65,7 +67,7 @@ def check_square(chsg: CHSG, reference_size: tuple[int, int]) -> None:
 
 
 def check_counterfactual(model: TwoTower) -> None:
-    """Refuse a counterfactual loss for a model without that branch."""
+    """Raise UserError for a model without a counterfactual branch."""
     if not model.has_counterfactual:
         raise UserError(
             f"{model.method_name} has no counterfactual branch.", "Leave that loss out: --loss.counterfactual 0."
@@ -73,7 +75,7 @@ def check_counterfactual(model: TwoTower) -> None:
 
 
 def check_batches(config: RunConfig, model: TwoTower, train: Split) -> None:
-    """Refuse batches that the training pairs do not fill, and say what a micro-batch changes."""
+    """Raise UserError for batches that the training pairs do not fill; warn of what a micro-batch changes."""
     optim = config.recipe.optim
     if len(train.pairs) < optim.batch_size:
         raise UserError(f"{train!r} does not fill one batch of {optim.batch_size}.", "Lower --batch-size.")

@@ -15,7 +15,11 @@ from .log import log
 
 
 def load_splits(config: RunConfig) -> tuple[Split | None, dict[str, Split]]:
-    """The training split and the test splits of a run; nothing is read but lists (worlds are rendered on first use)."""
+    """Return the training split and the test splits of a run; lists are read (or worlds rendered), no images.
+
+    Raises:
+        UserError: an option of --data means nothing, or a data set is not there or not whole.
+    """
     _check_options(config)
     train = _load(config, config.train, "train") if config.train and config.recipe.optim.epochs else None
     tests = {name: _load(config, name, "test") for name in dict.fromkeys(config.test)}
@@ -40,7 +44,7 @@ def _load(config: RunConfig, name: str, split: str) -> Split:
 
 
 def _check_options(config: RunConfig) -> None:
-    """Every option of --data must mean something to at least one of the data sets."""
+    """Raise UserError for an option of --data that means nothing to any of the data sets."""
     names = [name for name in (config.train, *config.test) if name]
     known = set().union(*(_accepted(name) for name in names))
     for option in config.data:

@@ -128,7 +128,7 @@ class Evaluator:
         return tuple(self._take(embeddings.pop(role), rows) for role, rows in zip(ROLES, split.pairs.T))
 
     def rank(self, query: Tensor, reference: Tensor, truth: Truth, rows: np.ndarray | None = None) -> Ranks:
-        """Return ranks of the queries in `rows`, or of all; each process ranks its part of them."""
+        """Rank the queries `[N, D]`, or some `rows` of them, among references `[M, D]`; each process ranks a part."""
         rows = np.arange(len(query)) if rows is None else rows
         part = shard(len(rows))
         own = rows[part.start : part.stop]
@@ -138,7 +138,7 @@ class Evaluator:
         return Ranks.joined([ranks for ranks in gather_objects(ranks) if ranks is not None])
 
     def rank_subset(self, query: Tensor, reference: Tensor, truth: Truth, subset: Subset, ranks: Ranks) -> Ranks:
-        """Return ranks of a part of a test set; `ranks` are those of the whole, which stay if the gallery stays."""
+        """Rank a part of a test set of `[N, D]` and `[M, D]`; the whole's ranks stay if the gallery stays whole."""
         if subset.references is None:
             return ranks.take(subset.queries)
         # a copy of at most M * D * 4 bytes: 1.1 GB for 92,802 references of 3,072 entries, see `take_rows`

@@ -45,7 +45,7 @@ class Scalars:
         self.writer = writer
 
     def add(self, record: dict[str, Any]) -> None:
-        """One epoch's record."""
+        """Write the record of an epoch."""
         if self.writer is None:
             return
         named = {f"loss/{name}": value for name, value in record["losses"].items()}
@@ -62,7 +62,7 @@ class Scalars:
 
 
 def open_scalars(folder: Path) -> Scalars:
-    """Scalars in the `tensorboard` folder of a run."""
+    """Return scalars in the `tensorboard` folder of a run."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

@@ -24,7 +24,7 @@ DESCRIPTION = """Train a method on one data set and test it on others.
   python benchmarks/run.py --method geodtr_plus --train cvusa --test cvact
   python benchmarks/run.py --method geodtr_plus --train synth-suburb --test synth-suburb synth-downtown
 """
-NO_DEFAULTS = """The defaults of a recipe's options (--model, --augment ... --evaluation) depend on method and training set: they are shown by
+NO_DEFAULTS = """Defaults of a recipe's options (--model, --augment ... --evaluation) depend on method and training set:
   python benchmarks/run.py --method METHOD --train DATA_SET --help
 """
 ALIASES = {  # option -> the setting that it stands for
@@ -95,7 +95,8 @@ def _first_look(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     if known.config:
         content = _read_config(Path(known.config))
         place = next(i for i, word in enumerate(words) if word.split("=")[0] == "--config")
-        words[place : place + (1 if "=" in words[place] else 2)] = [f"--config={yaml.safe_dump(content)}"]
+        end = place + (1 if "=" in words[place] else 2)
+        words[place:end] = [f"--config={yaml.safe_dump(content)}"]
         parser.set_defaults(**{k: v for k, v in content.items() if k in ("method", "recipe", "train", "init_weights")})
         parser.set_defaults(imports=content.get("import") or [])
         known, _ = parser.parse_known_args([word for word in words if not word.startswith("--config=")])
@@ -148,7 +149,7 @@ def _base_recipe(known: argparse.Namespace, name: str | None = None) -> Recipe:
 
 
 def _asked(known: argparse.Namespace, setting: str) -> Any:
-    """Return what the command line gives for a setting: by its name, its alias, or in a group `--loss {"name": ...}`."""
+    """Return what the command line gives for a setting: by name, by alias, or in a group `--loss {"name": ...}`."""
     part, name = setting.split(".")
     aliases = [option for option, meant in ALIASES.items() if meant == setting]
     for option in (setting, *aliases):
@@ -181,8 +182,9 @@ def _later_stages(
 
 
 def _parser(base: Recipe | None) -> ArgumentParser:
-    """Return the parser of run.py whose defaults are a recipe's; None shows no defaults, for a general --help."""
-    parser = make_parser("run.py", DESCRIPTION if base else f"{DESCRIPTION}\n{NO_DEFAULTS}\n", defaults=base is not None)
+    """Return the parser of run.py, whose defaults are a recipe's; None shows none, for a general --help."""
+    description = DESCRIPTION if base else f"{DESCRIPTION}\n{NO_DEFAULTS}"
+    parser = make_parser("run.py", description, defaults=base is not None)
     base = base or Recipe()
     parser.add_argument("--config", action="config", help="settings file, such as the recipe.yaml of a run folder")
     _add_data_options(parser)
@@ -202,7 +204,7 @@ def _add_data_options(parser: ArgumentParser) -> None:
         help="module or .py file that registers methods, losses, samplers or data sets of one's own")  # fmt: skip
     add("--method", default="geodtr_plus", help=f"one of: {', '.join(list_methods())}")
     add("--recipe", default="auto",
-        help="name of one of the method's recipes (geodtr models METHOD lists them); auto chooses by --train")  # fmt: skip
+        help="one of the method's recipes (geodtr models METHOD lists them); auto chooses by --train")  # fmt: skip
     add("--train", type=str | None, help=f"data set to train on, one of: {', '.join(list_datasets())}")
     add("--test", type=str, nargs="+", help="data sets to test on; the one trained on if not given")
     add("--data", type=dict[str, Any], default={}, help="options of the data sets' loaders, as --data.count 800")

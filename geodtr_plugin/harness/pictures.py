@@ -14,7 +14,7 @@ RIGHT, WRONG, NEUTRAL = "tab:green", "tab:red", "tab:orange"
 
 
 def learning_curve(metrics: list[dict[str, Any]], chance: dict[str, float], title: str, file: Path) -> None:
-    """Loss and R@1 over the epochs, with chance level, as a PNG.
+    """Draw loss and R@1 over the epochs, with chance level, as a PNG.
 
     Args:
         metrics: the records of `metrics.jsonl`.
@@ -44,7 +44,7 @@ def learning_curve(metrics: list[dict[str, Any]], chance: dict[str, float], titl
 
 
 def retrieval_examples(index: Split, queries: np.ndarray, top: np.ndarray, title: str, file: Path) -> None:
-    """Some queries with the references that were found for them, framed by right, wrong and semi-positive, as a PNG.
+    """Draw some queries with their most similar references, framed by right, wrong and semi-positive, as a PNG.
 
     Args:
         index: the test set.

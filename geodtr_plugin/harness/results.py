@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from ..datasets.base import Split
+from ..datasets import Split
 from ..datasets.registry import same_area
-from ..methods import METHODS
+from ..methods import METHODS, TwoTower
+from ..methods.base import count_parameters
+from ..utils.distributed import world_size
 from .config import RunConfig
 
 COLUMNS = {  # heading -> name of the calculator
@@ -18,39 +20,76 @@ COLUMNS = {  # heading -> name of the calculator
 }  # fmt: skip
 
 
-def chance_of(index: Split) -> float:
-    """R@1 in percent of a random ranking: the mean share of the gallery that is right."""
-    return 100 * float(np.mean(index.truth.positives.counts())) / len(index.references)
+def chance_of(split: Split) -> float:
+    """Return R@1 of a random ranking in percent: the mean share of the gallery that is right."""
+    return 100 * float(np.mean(split.truth.positives.counts())) / len(split.references)
+
+
+def collect_results(
+    config: RunConfig, model: TwoTower, train: Split | None, tests: Mapping[str, Split], last: Mapping[str, Any],
+    best: Mapping[str, Any] | None, seconds: float,
+) -> dict[str, Any]:  # fmt: skip
+    """Return the content of results.json.
+
+    Args:
+        config: what the run was asked to do.
+        model: what was measured.
+        train: the training split, if there was one.
+        tests: the test splits by name.
+        last: scores after the last epoch, by test set.
+        best: epoch, test set that it was selected on, and scores of the best epoch, if there was a training.
+        seconds: how long the run took.
+    """
+    selected = {name: {**best["tests"][name], "epoch": best["epoch"]} if best else None for name in tests}
+    results = {
+        "method": config.method,
+        "train": config.train,
+        "polar": model.polar,
+        "seed": config.seed,
+        "parameters": count_parameters(model),
+        "trained_parameters": count_parameters(model, trained=True),
+        "embedding_size": model.embedding_size,
+        "epochs": config.recipe.optim.epochs,
+        "processes": world_size(),
+        "seconds": round(seconds, 1),
+        "best_selected_on": f"{best['selected_on']} (a test set, as published numbers are)" if best else None,
+        "tests": {
+            name: test_entry(config, name, split, model.polar, last[name], selected[name])
+            for name, split in tests.items()
+        },
+        "recipe": config.recipe.to_dict(),
+    }
+    return results if train is None else {**results, "train_data": describe(train)}
 
 
 def published(config: RunConfig, test: str, polar: bool) -> dict[str, float]:
-    """The paper's row for this training set, test set and kind of aerial image; empty if it has none."""
+    """Return the paper's row for this training set, test set and kind of aerial image; empty if it has none."""
     return dict(METHODS[config.method].paper.published.get((config.train, test, polar), {}))
 
 
-def describe(index: Split) -> dict[str, Any]:
-    """What a reader must know about a split to trust a number on it."""
+def describe(split: Split) -> dict[str, Any]:
+    """Return what a reader must know about a split to trust a number on it."""
     return {
-        "queries": len(index.queries), "references": len(index.references), "pairs": len(index.pairs),
-        "fingerprint": index.fingerprint(), "layout": index.layout, "provenance": index.provenance,
-        "notes": list(index.notes), "subsets": {subset.name: subset.what for subset in index.subsets},
+        "queries": len(split.queries), "references": len(split.references), "pairs": len(split.pairs),
+        "fingerprint": split.fingerprint(), "layout": split.layout, "provenance": split.provenance,
+        "notes": list(split.notes), "subsets": {subset.name: subset.what for subset in split.subsets},
     }  # fmt: skip
 
 
 def test_entry(
-    config: RunConfig, name: str, index: Split, polar: bool, last: dict[str, Any], best: dict[str, Any] | None
+    config: RunConfig, name: str, split: Split, polar: bool, last: dict[str, Any], best: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """One test set's part of results.json: after the last epoch, at the best epoch, chance and the paper."""
+    """Return one test set's part of results.json: scores after the last and at the best epoch, chance, the paper."""
     return {
         "kind": "same area" if config.train and same_area(config.train, name) else "cross area",
-        "data": describe(index),
+        "data": describe(split),
         "last": last,
         "best": best,
-        "chance_recall_at_1": chance_of(index),
+        "chance_recall_at_1": chance_of(split),
         "published": published(config, name, polar),
         "rules": {
             "ties": config.recipe.evaluation.ties,
-            "percent_rounding": index.percent_rounding,
+            "percent_rounding": split.percent_rounding,
             "rank": "references at least as similar as the best positive, other positives aside"
             if config.recipe.evaluation.ties == "pessimistic"
             else "references more similar than the best positive, other positives aside",
@@ -60,13 +99,13 @@ def test_entry(
 
 
 def columns_of(scores: Iterable[dict[str, Any]]) -> dict[str, str]:
-    """The COLUMNS that at least one of these test sets has; R@20 belongs to place recognition."""
+    """Return those of COLUMNS that at least one of these test sets has; R@20 belongs to place recognition."""
     known = set().union(*scores)
     return {title: name for title, name in COLUMNS.items() if name in known}
 
 
 def table(results: dict[str, Any]) -> str:
-    """The numbers after the last epoch, one row a test set, chance and the published row beside them.
+    """Return the table of the numbers after the last epoch, a row a test set, chance and published R@1 beside them.
 
     Parts of a test set (the queries that are not in the training list, say) follow it, with their number of queries.
     """

@@ -25,8 +25,8 @@ class RunFolder:
     Files: `config.json` (everything that `load_model` and `--resume` need), `recipe.yaml` (the settings, for --config),
     `command.txt`, `environment.json`, `log.txt`, `metrics.jsonl` (a line an epoch), `last.ckpt` (the training state),
     `best.safetensors` and `last.safetensors` (weights), `results.json`, `ranks-TEST.csv` (a line a query),
-    `learning_curve.png`, `examples-TEST.png`, `embeddings/` if they are kept. A run of several stages has `stages.json`, the folders `stage-1` ... for all but the last, which lives in the
-    folder itself.
+    `learning_curve.png`, `examples-TEST.png`, `embeddings/` if they are kept. A run of several stages has `stages.json`
+    and the folders `stage-1` ... for all stages but the last, which lives in the folder itself.
     """
 
     def __init__(self, path: str | Path):
@@ -41,20 +41,26 @@ class RunFolder:
 
     @property
     def resume_folder(self) -> Path:
-        """What to resume: the folder itself, or for an earlier stage the one that all stages belong to."""
+        """The folder that --resume takes: this one, or for an earlier stage that of the whole run."""
         return self.path.parent if RunFolder(self.path.parent).stages_file.is_file() else self.path
 
     @classmethod
     def create(cls, config: RunConfig, settings: str = "", command: Sequence[str] = ()) -> RunFolder:
-        """A new folder: the one asked for with --out, else one below runs/ named after method, data and time."""
+        """Make a new folder: the one that --out names, else one below runs/ named after method, data and time.
+
+        Raises:
+            UserError: there is a run in the folder.
+        """
         folder = cls(config.out or _free_name(config))
         if folder.config_file.exists() or folder.stages_file.exists():
             raise UserError(
-                f"{folder.path} already holds a run. Continue it with --resume {folder.path}, or choose another --out."
+                f"{folder.path} already holds a run.",
+                f"Continue it with --resume {folder.path}, or choose another --out.",
             )
         folder.path.mkdir(parents=True, exist_ok=True)
         (folder.path / "recipe.yaml").write_text(settings, encoding="utf-8")
-        (folder.path / "command.txt").write_text(shlex.join([Path(sys.argv[0]).name, *command]) + "\n", encoding="utf-8")
+        words = shlex.join([Path(sys.argv[0]).name, *command])
+        (folder.path / "command.txt").write_text(f"{words}\n", encoding="utf-8")
         return folder
 
     def discard(self) -> None:
@@ -66,18 +72,20 @@ class RunFolder:
 
     @classmethod
     def existing(cls, path: str | Path) -> RunFolder:
-        """The folder of an earlier run.
+        """Return the folder of an earlier run.
 
         Raises:
             UserError: there is no run in it.
         """
         folder = cls(path)
         if not folder.config_file.is_file():
-            raise UserError(f"{path} is no run folder (it has no config.json). Name the folder that the run printed.")
+            raise UserError(
+                f"{path} is no run folder (it has no config.json).", "Name the folder that the run printed."
+            )
         return folder
 
     def picture(self, name: str) -> Path:
-        """A file for a picture; what cannot stand in a file's name (own data are named after a path) is replaced."""
+        """Return the file of a picture; characters of its name that cannot stand in a file's name are replaced."""
         return self.path / f"{_as_file_name(name)}.png"
 
     def ranks(self, name: str) -> Path:
@@ -85,9 +93,9 @@ class RunFolder:
         return self.path / f"ranks-{_as_file_name(name)}.csv"
 
     def embeddings(self, name: str, role: str, split: str = "test") -> Path:
-        """A file for the embeddings of a data set: `embeddings/cvact-query.npy`, of its training part with `train-`.
+        """Return the file of a data set's embeddings: `embeddings/cvact-query.npy`, of its training part with `train-`.
 
-        The rows are in the order of the index that `load_split(name, split)` gives with the run's options. A name with
+        The rows are in the order of the split that `load_split(name, split)` gives with the run's options. A name with
         what cannot stand in a file's name gets eight digits of its own, so that no two sets share a file.
         """
         plain = _as_file_name(name)
@@ -96,7 +104,7 @@ class RunFolder:
         return self.path / "embeddings" / f"{'' if split == 'test' else f'{split}-'}{plain}-{role}.npy"
 
     def config(self) -> RunConfig:
-        """What the run was asked to do."""
+        """Return what the run was asked to do."""
         return RunConfig.from_dict(json.loads(self.config_file.read_text(encoding="utf-8"))["run"])
 
     def write_stages(self, config: RunConfig) -> None:
@@ -128,7 +136,7 @@ class RunFolder:
             file.write(json.dumps(record) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The records of all epochs so far."""
+        """Return the records of all epochs so far."""
         if not self.metrics_file.exists():
             return []
         return [json.loads(line) for line in self.metrics_file.read_text(encoding="utf-8").splitlines()]
@@ -146,7 +154,7 @@ class RunFolder:
 
 
 def environment() -> dict[str, Any]:
-    """Versions and hardware that a number depends on."""
+    """Return versions and hardware that a number depends on."""
     import platform
 
     import torch

@@ -12,7 +12,7 @@ from ..augmentations import IMAGENET_MEAN, IMAGENET_STD
 from ..utils.errors import UserError
 from .recipe import Recipe
 
-# (function of normalised images [B, 3, H, W], how many images): its outputs on random training images, joined, on the CPU
+# (function of normalised images [B, 3, H, W], number of images) -> its outputs on training images, joined, on the CPU
 TrainingImages = Callable[[Callable[[Tensor], Tensor], int], Tensor]
 
 
@@ -145,6 +145,6 @@ class TwoTower(nn.Module):
 
 
 def count_parameters(*modules: nn.Module, trained: bool = False) -> int:
-    """Return the numbers in the parameters of some modules, each parameter once; `trained`: those that training moves."""
+    """Return how many numbers the parameters of modules hold, each once; `trained`: those that training moves."""
     unique = {id(p): p.numel() for module in modules for p in module.parameters() if p.requires_grad or not trained}
     return sum(unique.values())

@@ -1,7 +1,7 @@
 """A recipe: everything that decides what a training run computes, apart from the data and the seed.
 
-Each method's file spells out the values of its recipes. `Recipe()` is plain training: no augmentation, no counterfactual
-loss, a constant learning rate. This module imports no torch, so that the command line can show every option at once.
+Each method's file spells out the values of its recipes. `Recipe()` is plain training: no augmentation, no
+counterfactual loss, a constant learning rate. This module imports no torch, so that the command line can show every option at once.
 """
 
 from __future__ import annotations
@@ -234,7 +234,7 @@ MOVED_TO_ARGS = {
 
 
 def with_current_names(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings of a recipe, or of a whole settings file, with the names of earlier versions brought up to date."""
+    """Return the settings of a recipe, or of a settings file, with names of earlier versions brought up to date."""
     settings = dict(settings)
     if "then" in settings:
         settings["next_stage"] = settings.pop("then")

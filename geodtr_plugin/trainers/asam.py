@@ -11,9 +11,9 @@ from torch.optim import Optimizer
 
 
 class ASAM(Optimizer):
-    """Two passes around any optimizer: climb to a worse point nearby, and step by the gradient found there.
+    """Step any optimizer in two passes: climb to a worse point nearby, and step by the gradient there.
 
-    From weights p and their gradient g the climb is ``e = rho * p^2 * g / (|| |p| g ||_2 + 1e-12)``, with one norm over
+    From weights p and their gradient g the climb is `e = rho * p^2 * g / (|| |p| g ||_2 + 1e-12)`, with one norm over
     all parameters. The gradient at p + e is what the base optimizer gets; the weights are p again, bit for bit, before
     it steps. Parameters without a gradient stay where they are.
 
@@ -31,6 +31,9 @@ class ASAM(Optimizer):
         base: the optimizer that steps.
         rho: radius of the climb; 0 leaves only the cost of the second pass.
 
+    Raises:
+        ValueError: rho is negative.
+
     Source: Kwon et al., ICML 2021, on weights and biases alike and with eta = 0, as TransGeo (Zhu et al., CVPR 2022)
     uses it.
     """
@@ -47,7 +50,7 @@ class ASAM(Optimizer):
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """The base optimizer's, also after it has put new ones into their place."""
+        """The base optimizer's groups, also after it has put new ones into their place."""
         return self.base.param_groups
 
     @param_groups.setter
@@ -56,7 +59,7 @@ class ASAM(Optimizer):
 
     @property
     def state(self) -> dict[Tensor, Any]:
-        """The base optimizer's."""
+        """The base optimizer's state."""
         return self.base.state
 
     @state.setter
@@ -64,7 +67,7 @@ class ASAM(Optimizer):
         self.base.state = state
 
     def state_dict(self) -> dict[str, Any]:
-        """The base optimizer's."""
+        """Return the base optimizer's state."""
         return self.base.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -73,7 +76,7 @@ class ASAM(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step.
+        """Do one step.
 
         Args:
             closure: clears the gradients, computes the loss of the same batch once more, and its gradients. The
@@ -81,6 +84,9 @@ class ASAM(Optimizer):
 
         Returns:
             What the closure returns: the loss at the point that was climbed to.
+
+        Raises:
+            TypeError: there is no closure.
         """
         if closure is None:
             raise TypeError("ASAM takes two passes: call step(closure), which computes loss and gradients anew.")

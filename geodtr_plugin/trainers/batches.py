@@ -47,7 +47,7 @@ class WholeBatch:
         self.prepared, self.embed_images = prepared, embed
 
     def embed(self) -> tuple[BatchEmbeddings, Tensor]:
-        """Return the embeddings and the labels."""
+        """Return the embeddings [B, D] and the labels [B]."""
         query, reference, labels = self.prepared
         return self.embed_images(query, reference), labels
 

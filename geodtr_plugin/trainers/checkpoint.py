@@ -28,18 +28,18 @@ class CheckpointError(UserError):
 
 
 def save_training_state(path: str | os.PathLike[str], trainer: Any, epoch: int, extra: Any = None) -> None:
-    """Write the state of ``trainer`` at the end of ``epoch``, and note the path as ``trainer.last_checkpoint``.
+    """Write the state of `trainer` at the end of `epoch`, and note the path as `trainer.last_checkpoint`.
 
     The file holds models, optimizers, schedulers, losses and miners with a state, a batch transform with a state
-    (generators of its own through ``get_extra_state``), a sampler and an embedding bank with a state, ``trainer.best``,
-    the settings that the order of the batches
-    follows from, and the states of the random number generators. It is written whole or not at all.
+    (generators of its own through `get_extra_state`), a sampler and an embedding bank with a state, `trainer.best`,
+    the settings that the order of the batches follows from, and the states of the random number generators. It is
+    written whole or not at all.
 
     Call it last in a hook: an evaluation draws random numbers too, and a resumed run does not repeat it.
 
     Args:
         path: the file.
-        trainer: a ``CrossViewTrainer``, or any trainer of pytorch-metric-learning.
+        trainer: a `CrossViewTrainer`, or any trainer of pytorch-metric-learning.
         epoch: the last epoch that is complete.
         extra: anything to keep beside it, for instance the recipe: tensors, numbers, text, lists and dicts.
 
@@ -62,10 +62,10 @@ def save_training_state(path: str | os.PathLike[str], trainer: Any, epoch: int, 
 
 
 def read_training_state(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a file of :func:`save_training_state`, tensors on the CPU. No code in the file is run.
+    """Read a file of `save_training_state`, tensors on the CPU. No code in the file is run.
 
     Returns:
-        Its entries, among them ``epoch``, ``best`` and ``extra``.
+        Its entries, among them `epoch`, `best` and `extra`.
 
     Raises:
         CheckpointError: if there is no such file, or it is damaged or something else.
@@ -74,21 +74,21 @@ def read_training_state(path: str | os.PathLike[str]) -> dict[str, Any]:
         with open(path, "rb") as file:
             state = _load(file, path)
     except FileNotFoundError:
-        raise CheckpointError(f"There is no training state at {path}; check the path of the run.") from None
+        raise CheckpointError(f"There is no training state at {path}.", "Check the path of the run.") from None
     except OSError as error:
         raise CheckpointError(f"The training state {path} cannot be read: {error.strerror}.") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path} is no training state of this version of geodtr_plugin. "
+            f"{path} is no training state of this version of geodtr_plugin.",
             "To start from weights alone, give them as initial weights of a new run."
         )
     return state
 
 
 def load_training_state(path: str | os.PathLike[str], trainer: Any) -> dict[str, Any]:
-    """Put the state in ``path`` into ``trainer``, which was built with the settings of the run that wrote it.
+    """Put the state in `path` into `trainer`, which was built with the settings of the run that wrote it.
 
-    Go on with ``trainer.train(state["epoch"] + 1, num_epochs)``: on the CPU the result equals that of a run without
+    Go on with `trainer.train(state["epoch"] + 1, num_epochs)`: on the CPU the result equals that of a run without
     interruption bit for bit. Call this last, as whatever draws random numbers afterwards moves the generators on.
 
     Args:
@@ -96,7 +96,7 @@ def load_training_state(path: str | os.PathLike[str], trainer: Any) -> dict[str,
         trainer: its models, optimizers and so on are filled in place.
 
     Returns:
-        What :func:`read_training_state` returns.
+        What `read_training_state` returns.
 
     Raises:
         CheckpointError: also if the state comes from another model, recipe, seed or batch size.
@@ -109,7 +109,7 @@ def load_training_state(path: str | os.PathLike[str], trainer: Any) -> dict[str,
             part.load_state_dict(state["states"][name])
         except (RuntimeError, ValueError, KeyError) as error:
             reason = str(error).strip().splitlines()[-1].strip()
-            raise CheckpointError(_misfit(path, f"{name} does not fit ({reason})")) from error
+            raise _misfit(path, f"{name} does not fit ({reason})") from error
     trainer.epoch = state["epoch"]
     trainer.best = state["best"]
     trainer.last_checkpoint = Path(path)
@@ -118,7 +118,7 @@ def load_training_state(path: str | os.PathLike[str], trainer: Any) -> dict[str,
 
 
 def unwrapped(module: Any) -> Any:
-    """The module itself where it is wrapped for several devices, so that its names do not depend on that."""
+    """Return the module inside a wrapper for several devices, whose names differ; others as they are."""
     parallel = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
     return module.module if isinstance(module, parallel) else module
 
@@ -135,12 +135,13 @@ def _load(file: BinaryIO, path: str | os.PathLike[str]) -> Any:
         return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever comes up when damaged bytes are read as an archive
         raise CheckpointError(
-            f"The training state {path} is damaged, or no training state. Resume from another one, or start a new run."
+            f"The training state {path} is damaged, or no training state.",
+            "Resume from another one, or start a new run.",
         ) from error
 
 
 def _parts(trainer: Any) -> Iterator[tuple[str, Any]]:
-    """Everything of the trainer that has a state, by name, models first."""
+    """Yield everything of the trainer that has a state, with its name, models first."""
     for group in GROUPS:
         for name, part in (getattr(trainer, group, None) or {}).items():
             if hasattr(part, "state_dict"):
@@ -161,22 +162,22 @@ def _check_fit(path: str | os.PathLike[str], state: dict[str, Any], trainer: Any
     for name in sorted(kinds.keys() | state["kinds"].keys()):
         saved, wanted = state["kinds"].get(name, "nothing"), kinds.get(name, "nothing")
         if saved != wanted:
-            raise CheckpointError(_misfit(path, f"it holds {saved} as {name}, this run has {wanted}"))
+            raise _misfit(path, f"it holds {saved} as {name}, this run has {wanted}")
     for name, wanted in _settings(trainer).items():
         saved = state["settings"].get(name)
         if wanted is not None and saved != wanted:  # iterations_per_epoch is unset until the first epoch
-            raise CheckpointError(_misfit(path, f"it was trained with {name} {saved}, this run has {wanted}"))
+            raise _misfit(path, f"it was trained with {name} {saved}, this run has {wanted}")
 
 
-def _misfit(path: str | os.PathLike[str], reason: str) -> str:
-    return (
-        f"The training state {path} does not belong to this run: {reason}. "
+def _misfit(path: str | os.PathLike[str], reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"The training state {path} does not belong to this run: {reason}.",
         "Resume with the recipe that it was made with, or start a new run."
     )
 
 
 def _plain(value: Any, where: str) -> Any:
-    """The same value out of types that ``weights_only`` loading accepts; refuses what has no such form."""
+    """Return a value rebuilt of types that `weights_only` loading accepts. Raises TypeError where it cannot be."""
     if isinstance(value, np.generic):
         return value.item()
     if value is None or isinstance(value, (bool, int, float, str, bytes)):

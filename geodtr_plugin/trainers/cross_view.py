@@ -124,7 +124,7 @@ class CrossViewTrainer(EpochLoop):
         return embeddings
 
     def calculate_loss(self, curr_batch: tuple[tuple[Tensor, Tensor], Tensor]) -> None:
-        """Fill `self.losses` for one batch `((query, reference), labels)` as `get_batch` gives it (PML's seam)."""
+        """Fill `self.losses` for one batch as `get_batch` gives it: images [B, 3, H, W] and labels [B] (PML's seam)."""
         (query, reference), labels = curr_batch
         query, reference, labels = self.prepare(*self.to_device(query, reference, labels))
         self.compute_losses(self.embed(query, reference), labels)
@@ -139,7 +139,7 @@ class CrossViewTrainer(EpochLoop):
             self.losses["counterfactual_loss"] = self.get_counterfactual_loss(everyone)
 
     def second_pass(self, step: WholeBatch | MicroBatches) -> Tensor:
-        """Compute loss and gradient once more, at the parameters as they are now; the losses shown stay the first's."""
+        """Return the loss [] at the parameters as they are now, and compute its gradient; `losses` stay."""
         shown = dict(self.losses)
         with torch.enable_grad():
             self.loss_and_gradient(step)
@@ -148,7 +148,7 @@ class CrossViewTrainer(EpochLoop):
         return loss
 
     def step_optimizers(self, second_pass: Callable[[], Tensor] | None = None) -> None:
-        """Step as PML does; optimizers of two passes get the closure for the second."""
+        """Step as PML does; optimizers of two passes get the closure, which returns a loss []."""
         for name, optimizer in self.optimizers.items():
             if name.removesuffix("_optimizer") not in self.freeze_these:
                 optimizer.step(*([second_pass] if getattr(optimizer, "needs_closure", False) else []))
@@ -161,7 +161,7 @@ class CrossViewTrainer(EpochLoop):
         self.bank.write(rows, *pair)
 
     def prepare(self, query: Tensor, reference: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Send a batch on the device through the batch transform."""
+        """Send a batch on the device, images [B, 3, H, W] and labels [B], through the batch transform."""
         if self.batch_transform is None:
             return query, reference, labels
         with torch.no_grad():
@@ -178,14 +178,14 @@ class CrossViewTrainer(EpochLoop):
         return BatchEmbeddings(*(self._final(getattr(outputs, name, None)) for name in BatchEmbeddings._fields))
 
     def get_trunk_output(self, data: Tensor) -> Tensor:
-        """Return PML's trunk output, computed in the precision of the trunk, as float32 or wider."""
+        """Return the trunk's output [B, D] for images [B, 3, H, W] in the trunk's precision, as float32 or wider."""
         data = self._in_dtype(data.to(self.data_device))
         with autocast(self.precision, self.data_device):
             output = self.models["trunk"](data)
         return at_least_float32(output)
 
     def maybe_mine_embeddings(self, embeddings: tuple[Tensor, Tensor], labels: Tensor) -> Any:
-        """Return indices into (query, reference) from the miner, or None, which leaves the choice to the loss."""
+        """Return the miner's indices into (query, reference), [B, D] each; None leaves the choice to the loss."""
         if "tuple_miner" not in self.mining_funcs:
             return None
         return super().maybe_mine_embeddings(embeddings, labels)
@@ -207,7 +207,7 @@ class CrossViewTrainer(EpochLoop):
         return "counterfactual_loss" in self.loss_funcs and self.loss_weights["counterfactual_loss"] > 0
 
     def get_counterfactual_loss(self, embeddings: BatchEmbeddings) -> Tensor:
-        """Return the mean over both roles of the loss between embeddings and their counterfactuals.
+        """Return the mean over both roles of the loss between embeddings [B, D] and their counterfactuals.
 
         Raises:
             ValueError: the trunk gives no counterfactual embeddings.

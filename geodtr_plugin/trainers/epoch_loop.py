@@ -96,7 +96,7 @@ class EpochLoop(TwoStreamMetricLoss):
             self.stop_workers()
 
     def train_epoch(self, num_epochs: int) -> None:
-        """All of one epoch but the hook at its end."""
+        """Train for one epoch, without the hook at its end."""
         self.set_to_train()
         self.meter = StepMeter([*self.loss_names, "grad_norm"], self.data_device, self.log_every)
         title = f"epoch {self.epoch}/{num_epochs}"
@@ -115,7 +115,11 @@ class EpochLoop(TwoStreamMetricLoss):
         self.zero_losses()
 
     def log(self, bar: tqdm) -> None:
-        """Read the losses since the last reading, stop if one is not finite, else show and report them."""
+        """Read the losses since the last reading, and show and report them.
+
+        Raises:
+            NonFiniteLossError: one is not finite.
+        """
         means, bad = self.meter.read()
         if bad is not None:
             raise NonFiniteLossError(
@@ -129,7 +133,7 @@ class EpochLoop(TwoStreamMetricLoss):
             self.on_log({"epoch": self.epoch, "step": self.iteration, **means, **rates})
 
     def rates(self) -> dict[str, float]:
-        """Learning rate (of the first parameter group of the first optimizer) and speed, both known to the host."""
+        """Return the learning rate (of the first parameter group of the first optimizer) and the speed."""
         groups = [group for optimizer in self.optimizers.values() for group in optimizer.param_groups]
         speed = self.meter.speed()
         speed["pairs_per_second"] *= world_size()
@@ -142,11 +146,15 @@ class EpochLoop(TwoStreamMetricLoss):
         return Batch(*self.to_device(query, reference, labels), self.dataloader.batch_sampler.issued.popleft())
 
     def to_device(self, *tensors: Tensor) -> list[Tensor]:
-        """Return tensors on the device of the training."""
+        """Return tensors `[...]` on the device of the training."""
         return [tensor.to(self.data_device, non_blocking=True) for tensor in tensors]
 
     def initialize_dataloader(self) -> None:
-        """Make the loader, and begin the passage of `self.epoch` through the data."""
+        """Make the loader, and start it for `self.epoch`.
+
+        Raises:
+            UserError: there is no batch, or processes cannot share it evenly.
+        """
         share_of(int(self.batch_size))  # processes of unequal parts would not meet in gather_rows
         workers = self.dataloader_num_workers
         on_gpu = torch.device(self.data_device).type == "cuda"
@@ -165,7 +173,7 @@ class EpochLoop(TwoStreamMetricLoss):
         if not self.iterations_per_epoch:
             self.iterations_per_epoch = len(self.dataloader)
         if not self.iterations_per_epoch:
-            raise UserError("The batch sampler gives no batch; check it, or leave it out for a plain shuffle.")
+            raise UserError("The batch sampler gives no batch.", "Check it, or leave it out for a plain shuffle.")
 
     def restart_loader(self) -> None:
         """Tell the samplers the epoch, and start the loader anew where they have an order for each."""
@@ -174,21 +182,26 @@ class EpochLoop(TwoStreamMetricLoss):
             self.dataloader_iter = iter(self.dataloader)
 
     def batches(self) -> BatchSampler:
-        """The batches of an epoch, in whole ones; a batch sampler that was given is taken as it is."""
+        """Return the batches of an epoch, whole ones alone; a batch sampler is taken as it is.
+
+        Raises:
+            UserError: a batch would hold one pair, or the data do not fill one.
+        """
         if isinstance(self.sampler, BatchSampler):
             return self.sampler
         size = int(self.batch_size)
         if size < 2:
-            raise UserError(f"A batch of {size} holds no negatives to learn from; choose a batch size of 2 or more.")
+            raise UserError(f"A batch of {size} holds no negatives to learn from.", "Choose a batch size of 2 or more.")
         source = self.dataset if self.sampler is None else self.sampler
-        found = len(source) if hasattr(source, "__len__") else size  # a sampler may go on for ever
-        if found < size:
+        count = len(source) if hasattr(source, "__len__") else size  # a sampler may go on for ever
+        if count < size:
             raise UserError(
-                f"{found} training pairs do not fill one batch of {size}; choose a smaller batch size, or more pairs."
+                f"{count} training pairs do not fill one batch of {size}.",
+                "Choose a smaller batch size, or more pairs.",
             )
         sampler = self.sampler
         if sampler is None:
-            sampler = EpochSampler(found, size, self.seed, self.iterations_per_epoch)
+            sampler = EpochSampler(count, size, self.seed, self.iterations_per_epoch)
         return BatchSampler(sampler, size, drop_last=True)
 
     def stop_workers(self) -> None:

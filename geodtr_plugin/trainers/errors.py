@@ -14,10 +14,10 @@ class NonFiniteLossError(UserError):
     """A loss or the norm of the gradient became NaN or infinite.
 
     Args:
-        quantity: what did, for instance ``"metric_loss"``.
+        quantity: what did, for instance `"metric_loss"`.
         value: what it became.
         epoch: where, counted from 1.
-        step: the step within the epoch, counted from 0 as ``trainer.iteration`` is.
+        step: the step within the epoch, counted from 0 as `trainer.iteration` is.
         places: labels of the batch of that step.
         checkpoint: the last state saved before, if there is one.
     """

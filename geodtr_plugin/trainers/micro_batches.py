@@ -44,7 +44,7 @@ class MicroBatches:
         self.states: list[Any] = []
 
     def embed(self) -> tuple[BatchEmbeddings, Tensor]:
-        """Do the first pass; return the whole batch's embeddings, leaves of the graph of the loss, and its labels."""
+        """Do the first pass; return the batch's embeddings [B, D], leaves of the loss's graph, and its labels [B]."""
         outputs, labels = [], []
         with torch.no_grad(), _frozen_statistics(self.trunk):
             for piece in self.pieces:

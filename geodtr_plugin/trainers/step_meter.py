@@ -21,7 +21,7 @@ class BadStep:
 
 
 class StepMeter:
-    """Collects scalars of every step on the device; the host waits for them only in :meth:`read`.
+    """Collects scalars of every step on the device; the host waits for them only in `read`.
 
     Args:
         names: what the scalars of a step are called.
@@ -43,7 +43,7 @@ class StepMeter:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Around the time until a batch is there.
+        """Measure, around the loading of a batch, how long the device waits for it.
 
         A GPU may still work on what was queued while the host stands still. So marks are queued before and after: they
         are as far apart on the device's clock as the device was without work.
@@ -61,7 +61,7 @@ class StepMeter:
 
         Args:
             values: one scalar a name; those that are tensors stay on the device.
-            labels: the places of the batch, kept for :class:`BadStep`.
+            labels: the places of the batch, int64 `[B]`, kept for `BadStep`.
         """
         self.rows[len(self.labels)] = torch.stack([self._scalar(value) for value in values])
         self.labels.append(labels)
@@ -69,7 +69,7 @@ class StepMeter:
 
     @property
     def full(self) -> bool:
-        """Whether :meth:`read` is due."""
+        """Whether `read` is due."""
         return len(self.labels) == len(self.rows)
 
     def read(self) -> tuple[dict[str, float], BadStep | None]:
@@ -88,11 +88,11 @@ class StepMeter:
         return self._named(rows.mean(0)), bad
 
     def means(self) -> dict[str, float]:
-        """The means over all steps that have been read."""
+        """Return the means over all steps that have been read."""
         return self._named(self.sums / max(1, self.steps))
 
     def speed(self) -> dict[str, float]:
-        """Seconds since the start, pairs a second, and the share of that time in which the device waited for data.
+        """Return seconds since the start, pairs a second, and the share of time in which the device waited for data.
 
         On a GPU, the waits since the last reading are not in it yet.
         """
@@ -118,7 +118,7 @@ class StepMeter:
 
 
 def _mark(device: torch.device) -> torch.cuda.Event:
-    """A mark in a GPU's queue that knows when the GPU came to it."""
+    """Put a mark into a GPU's queue that knows when the GPU came to it."""
     event = torch.cuda.Event(enable_timing=True)
     event.record(torch.cuda.current_stream(device))
     return event

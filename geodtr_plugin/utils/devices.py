@@ -9,7 +9,11 @@ from .errors import UserError
 
 
 def choose_device(name: str) -> torch.device:
-    """The device by name; "auto" takes a GPU where there is one."""
+    """Return the device of a name; "auto" takes a GPU where there is one.
+
+    Raises:
+        UserError: the device cannot be used.
+    """
     if name in ("auto", "cuda") and launched() and torch.cuda.is_available():
         name = f"cuda:{local_rank()}"
     if name == "auto":
@@ -18,5 +22,5 @@ def choose_device(name: str) -> torch.device:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
-        raise UserError(f"The device {name!r} cannot be used: {reason}. Try --device cpu.") from error
+        raise UserError(f"The device {name!r} cannot be used: {reason}.", "Try --device cpu.") from error
     return torch.device(name)

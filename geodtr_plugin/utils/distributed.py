@@ -1,4 +1,4 @@
-"""Several processes, each with a part of every batch: who am I, and what do all of us have together?
+"""Training in several processes, each with a part of every batch.
 
 Everything here does nothing in a single process, so that callers need no special case.
 """
@@ -22,60 +22,69 @@ TIMEOUT = timedelta(minutes=30)  # the first process may render a world or read 
 
 
 def launched() -> bool:
-    """Whether torchrun started this process as one of several."""
+    """Tell whether torchrun started this process as one of several."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def init_process_group(device: torch.device) -> None:
-    """Meet the other processes that torchrun started: NCCL between GPUs, Gloo between CPUs."""
+    """Join the process group of torchrun, if it started this process: NCCL between GPUs, Gloo between CPUs."""
     if launched() and not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
 
 
 def destroy_process_group() -> None:
-    """End the meeting."""
+    """Leave the process group, if there is one."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
 def world_size() -> int:
-    """Number of processes."""
+    """Return the number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Number of this process, from 0."""
+    """Return the number of this process, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def is_main_process() -> bool:
-    """Whether this is the process that writes files and prints."""
+    """Tell whether this is the process that writes files and prints."""
     return not launched() or int(os.environ["RANK"]) == 0
 
 
 def local_rank() -> int:
-    """Number of this process on its machine, which is the number of its GPU."""
+    """Return the number of this process on its machine, which is the number of its GPU."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def wait_for_all() -> None:
-    """Go on when all processes have come here."""
+    """Wait until all processes have come here."""
     if dist.is_initialized():
         dist.barrier()
 
 
 def share_of(count: int, what: str = "--batch-size") -> int:
-    """One process's part of a number of rows. Raises UserError where the parts would differ in size."""
+    """Return one process's part of a number of rows.
+
+    Args:
+        count: rows of all processes.
+        what: what the number is called in messages.
+
+    Raises:
+        UserError: the parts would differ in size.
+    """
     if count % world_size():
         near = max(world_size(), round(count / world_size()) * world_size())
         raise UserError(
-            f"{what} {count} cannot be shared evenly by {world_size()} processes. Choose a multiple, such as {near}."
+            f"{what} {count} cannot be shared evenly by {world_size()} processes.",
+            f"Choose a multiple, such as {near}.",
         )
     return count // world_size()
 
 
 def gather_rows(rows: Tensor) -> Tensor:
-    """The rows [B, ...] of all processes, [world * B, ...] in the order of their ranks, with gradient.
+    """Return the rows `[B, ...]` of all processes, `[world * B, ...]` in the order of their ranks, with gradient.
 
     Each process is taken to compute the same loss from the result, and gradients to be averaged over the processes
     afterwards, as DistributedDataParallel does: the parameters then get the gradient of that loss.
@@ -84,7 +93,7 @@ def gather_rows(rows: Tensor) -> Tensor:
 
 
 def average_gradients(parameters: Iterable[Tensor]) -> None:
-    """Gradients of what DistributedDataParallel does not see, such as a temperature that a loss learns."""
+    """Average, in place, gradients that DistributedDataParallel does not see, such as a loss's temperature `[]`."""
     if world_size() > 1:
         for parameter in parameters:
             if parameter.grad is not None:
@@ -92,7 +101,7 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
 
 
 def gather_objects(value: Any) -> list[Any]:
-    """A small value of every process, by rank."""
+    """Return a small value of every process, by rank."""
     if world_size() == 1:
         return [value]
     values: list[Any] = [None] * world_size()
@@ -101,7 +110,7 @@ def gather_objects(value: Any) -> list[Any]:
 
 
 def gather_shards(rows: Tensor, count: int) -> Tensor:
-    """The rows of `shard` of all processes put together again, [count, D], without gradient.
+    """Return the rows of every process's `shard` together, `[count, D]`, without gradient.
 
     Block by block: all at once, everything would be in memory twice.
     """
@@ -123,14 +132,14 @@ def gather_shards(rows: Tensor, count: int) -> Tensor:
 
 
 def shard(count: int, of: int | None = None) -> range:
-    """Which of `count` rows are a process's: consecutive ones, this process's by default."""
+    """Return which of `count` rows are a process's: consecutive ones; `of` is its number, by default this one's."""
     number, all_ = rank() if of is None else of, world_size()
     return range(count * number // all_, count * (number + 1) // all_)
 
 
 @contextlib.contextmanager
 def main_process_first() -> Iterator[None]:
-    """The first process does this while the others wait; then they do, and find in place what it left."""
+    """Let the main process run the block while the others wait; then they run it, and find what it left."""
     if not is_main_process():
         wait_for_all()
     yield

@@ -16,16 +16,16 @@ import torch
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary path in the folder of ``path``; rename it to ``path`` once the block has ended well.
+    """Give a temporary path in the folder of `path`; rename it to `path` once the block has ended well.
 
-    The folder is made if it is missing. When the block raises, ``path`` is left as it was. The block may make a folder
-    instead of a file; then ``path`` must not exist, or be an empty folder.
+    The folder is made if it is missing. When the block raises, `path` is left as it was. The block may make a folder
+    instead of a file; then `path` must not exist, or be an empty folder.
 
     Args:
         path: the final name.
 
     Yields:
-        The path to write to. It has the suffix of ``path``, for writers that go by it.
+        The path to write to. It has the suffix of `path`, for writers that go by it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,18 +46,18 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write ``text`` as UTF-8 under ``path``, whole or not at all."""
+    """Write `text` as UTF-8 under `path`, whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Write ``value`` as indented JSON under ``path``, whole or not at all."""
+    """Write `value` as indented JSON under `path`, whole or not at all."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_torch(path: str | os.PathLike[str], value: Any) -> None:
-    """``torch.save(value)`` under ``path``, whole or not at all."""
+    """Write `torch.save(value)` under `path`, whole or not at all."""
     with atomic_path(path) as temporary:
         torch.save(value, temporary)
 
@@ -67,11 +67,11 @@ def write_safetensors(
     tensors: Mapping[str, torch.Tensor],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write named tensors, of any device and layout, as a safetensors file, whole or not at all.
+    """Write named tensors, of any shape, device and layout, as a safetensors file, whole or not at all.
 
     Args:
         path: the final name.
-        tensors: the tensors by name. Names that share memory are written as separate copies.
+        tensors: `[...]`, by name. Names that share memory are written as separate copies.
         metadata: text to put in the header of the file.
     """
     from safetensors.torch import save

@@ -10,7 +10,7 @@ EARTH_RADIUS = 6_371_008.8  # metres, the mean radius; on the ellipsoid a short 
 
 
 def to_metres(coordinates: np.ndarray, kind: str) -> np.ndarray:
-    """Points whose straight distances order pairs as their distances on the ground do.
+    """Return points whose straight distances order pairs as their distances on the ground do.
 
     Latitude and longitude become points on a sphere in space. The straight line between two of them is
     2 R sin(angle / 2), with the angle of the haversine formula: 1 mm short of the arc at 10 km, 1 m at 100 km. Unlike
@@ -24,14 +24,15 @@ def to_metres(coordinates: np.ndarray, kind: str) -> np.ndarray:
         float64 `[N, 3]` for "latlon", `[N, 2]` for "metres".
 
     Raises:
-        UserError: a coordinate is missing, or is none of that kind.
+        UserError: a coordinate is missing, or no latitude.
+        ValueError: the shape or the kind is another one.
     """
     coordinates = np.asarray(coordinates, np.float64)
     if coordinates.ndim != 2 or coordinates.shape[1] != 2:
         raise ValueError(f"coordinates must be [N, 2], not {list(coordinates.shape)}")
     wrong = ~np.isfinite(coordinates).all(axis=1)
     if wrong.any():
-        raise UserError(f"Row {int(np.argmax(wrong))} has no coordinates; give it some, or leave it out.")
+        raise UserError(f"Row {int(np.argmax(wrong))} has no coordinates.", "Give it some, or leave it out.")
     if kind == "metres":
         return coordinates
     if kind != "latlon":
@@ -40,8 +41,8 @@ def to_metres(coordinates: np.ndarray, kind: str) -> np.ndarray:
     if wrong.any():
         row = int(np.argmax(wrong))
         raise UserError(
-            f"Row {row} has latitude {coordinates[row, 0]:g}, which is beyond 90 degrees. Latitude comes first, "
-            "longitude second; metres are another kind of coordinates."
+            f"Row {row} has latitude {coordinates[row, 0]:g}, which is beyond 90 degrees.",
+            "Latitude comes first, longitude second; metres are another kind of coordinates.",
         )
     latitude, longitude = np.radians(coordinates).T
     x, y = np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude)

@@ -19,13 +19,13 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def open_rows(path: str | os.PathLike[str]) -> Tensor:
-    """The array in a `.npy` file as a CPU tensor over the file: rows are read when used, and written when changed."""
+    """Return a `.npy` file as a CPU tensor `[N, D]` over it: rows are read when used, and written when changed."""
     # not mode "c", for whose changes the system wants as much free memory as the file is long
     return torch.from_numpy(np.load(path, mmap_mode="r+"))
 
 
 def new_rows(file: BinaryIO, shape: tuple[int, int]) -> Tensor:
-    """A tensor of float32 zeros over a new file, which becomes a `.npy` file; its room on the disk is taken at once.
+    """Return float32 zeros `[N, D]` over a new file, which becomes a `.npy` file; its room on the disk is taken now.
 
     Without that, a disk that becomes full would end the process, without a word, when a row is written.
 
@@ -46,14 +46,14 @@ def new_rows(file: BinaryIO, shape: tuple[int, int]) -> Tensor:
     except OSError as error:
         if error.errno in NO_ROOM:  # else it is a file system that cannot take room before it is used
             raise UserError(
-                f"There is no room for {size / 1e9:.2g} GB of embeddings ({error.strerror}). Free some space, choose a "
-                "folder on another disk, or keep embeddings in memory."
+                f"There is no room for {size / 1e9:.2g} GB of embeddings ({error.strerror}).",
+                "Free some space, choose a folder on another disk, or keep embeddings in memory.",
             ) from error
     return torch.from_numpy(np.memmap(file, np.float32, mode="r+", offset=start, shape=shape))
 
 
 def take_rows(embeddings: Tensor, rows: np.ndarray, folder: Path | None = None) -> Tensor:
-    """Rows [n] of embeddings [N, D]: consecutive ones without a copy, others as one of n * D * 4 bytes.
+    """Return rows `[n, D]` of embeddings `[N, D]`: consecutive ones without a copy, others as one of n * D * 4 bytes.
 
     Args:
         embeddings: all.
@@ -72,5 +72,5 @@ def take_rows(embeddings: Tensor, rows: np.ndarray, folder: Path | None = None) 
 
 
 def block_height(embeddings: Tensor) -> int:
-    """Rows of BLOCK_BYTES."""
+    """Return how many rows of embeddings `[N, D]` BLOCK_BYTES hold."""
     return max(1, BLOCK_BYTES // (4 * embeddings.shape[1]))

@@ -26,5 +26,5 @@ def autocast(precision: str, device: torch.device | str) -> contextlib.AbstractC
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """Return half-precision tensors as float32, others as they are."""
+    """Return a half-precision tensor `[...]` as float32, others as they are."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x

@@ -29,13 +29,13 @@ class Ragged:
 
     @classmethod
     def from_lists(cls, lists: Iterable[Sequence[int]]) -> Ragged:
-        """Packs a sequence of integer sequences."""
+        """Pack a sequence of integer sequences."""
         rows = [as_int64(row) for row in lists]
         return cls.from_counts(np.concatenate([np.empty(0, np.int64), *rows]), [len(row) for row in rows])
 
     @classmethod
     def from_counts(cls, values: np.ndarray, counts: Sequence[int]) -> Ragged:
-        """Packs flat values `[T]` by the lengths of their rows `[N]`."""
+        """Pack flat values `[T]` by the lengths of their rows `[N]`."""
         return cls(values, np.concatenate([[0], np.cumsum(as_int64(counts))]))
 
     @classmethod
@@ -62,20 +62,20 @@ class Ragged:
         return np.repeat(np.arange(len(self)), self.counts())
 
     def take(self, rows: Sequence[int] | np.ndarray | slice) -> Ragged:
-        """The given rows (indices, a mask or a slice), in the given order."""
+        """Return some rows (indices `[n]`, a mask `[N]` or a slice), in that order."""
         picked = np.arange(len(self))[rows]
         counts = self.counts()[picked]
         return Ragged.from_counts(self.values[_spans(self.offsets[picked], counts)], counts)
 
     def renumbered(self, new_numbers: np.ndarray) -> Ragged:
-        """Every value v becomes `new_numbers[v]`; values whose new number is negative are left out."""
+        """Replace every value v by `new_numbers[v]`, `[V]`; values whose new number is negative are left out."""
         values = as_int64(new_numbers)[self.values]
         kept = values >= 0
         return Ragged.from_counts(values[kept], np.bincount(self.rows()[kept], minlength=len(self)))
 
 
 def as_int64(values: object) -> np.ndarray:
-    """Integers (a sequence, an array or a tensor) as an int64 array.
+    """Return integers (a sequence, an array or a tensor) as an int64 array of their shape `[...]`.
 
     Raises:
         TypeError: the values are no integers. A float32 label above 2^24 would already stand for its neighbour.
@@ -89,7 +89,7 @@ def as_int64(values: object) -> np.ndarray:
 
 
 def group(labels: np.ndarray, wanted: np.ndarray) -> Ragged:
-    """For every wanted label `[N]`, the rows of `labels` `[M]` that carry it, in rising order."""
+    """Return, for every wanted label `[N]`, the rows of `labels` `[M]` that carry it, in rising order."""
     order = np.argsort(labels, kind="stable")
     sorted_labels = labels[order]
     starts = np.searchsorted(sorted_labels, wanted, side="left")
@@ -98,6 +98,6 @@ def group(labels: np.ndarray, wanted: np.ndarray) -> Ragged:
 
 
 def _spans(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The integers of the spans `starts[i] ... starts[i] + counts[i] - 1`, one span after another."""
+    """Return the integers of the spans `starts[i] ... starts[i] + counts[i] - 1`, one span after another."""
     first = np.cumsum(counts) - counts
     return np.arange(counts.sum()) + np.repeat(starts - first, counts)

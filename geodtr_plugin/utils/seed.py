@@ -29,7 +29,7 @@ def seed_cpu(seed: int) -> None:
 
 
 def rng_state() -> dict[str, Any]:
-    """The states of all generators as tensors, numbers and text only, so that ``weights_only`` loading accepts them."""
+    """Return the states of all generators as tensors, numbers and text, which `weights_only` loading accepts."""
     version, words, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state()
     return {
@@ -47,7 +47,7 @@ def rng_state() -> dict[str, Any]:
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
-    """Put back what :func:`rng_state` returned; GPUs that this machine lacks are passed over."""
+    """Put back what `rng_state` returned; GPUs that this machine lacks are passed over."""
     python, legacy = state["python"], state["numpy"]
     random.setstate((python["version"], tuple(python["words"].tolist()), python["gauss"]))
     keys = legacy["keys"].numpy().astype(np.uint32)
@@ -60,7 +60,7 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def isolated_rng(seed: int) -> Iterator[None]:
-    """Within the block, CPU draws come from ``seed``; afterwards the generators go on as if it had not been there."""
+    """Draw on the CPU from `seed` within the block; afterwards the generators go on as if it had not been there."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     seed_cpu(seed)
     try:
@@ -72,7 +72,7 @@ def isolated_rng(seed: int) -> Iterator[None]:
 
 
 def one_thread_worker(worker_id: int) -> None:
-    """``worker_init_fn`` of a loader: one thread for torch and for the BLAS of numpy, and freed memory kept.
+    """Give a loader's worker one thread for torch and for numpy's BLAS, and let it keep freed memory.
 
     Workers are many already; each with a pool as wide as the machine would only take the cores from the others.
     """

@@ -38,8 +38,9 @@ def parts():
     config = settings(WORDS)
     train, tests = load_splits(config)
     model = build_model(config)
-    index = replace(tests["synth-suburb"], subsets=(WHOLE_GALLERY, SMALLER))
-    return SimpleNamespace(model=model, transforms=build_image_transforms(config, model), train=train, tests={"synth-suburb": index})
+    split = replace(tests["synth-suburb"], subsets=(WHOLE_GALLERY, SMALLER))
+    transforms = build_image_transforms(config, model)
+    return SimpleNamespace(model=model, transforms=transforms, train=train, tests={"synth-suburb": split})
 
 
 def evaluator(parts, folder=None, words=""):
@@ -93,11 +94,11 @@ def test_every_query_has_a_line_with_its_rank_and_the_best_wrong_reference(parts
     embeddings = evaluator(parts).embed(split)
     similarities = torch.nn.functional.normalize(embeddings["query"]) @ embeddings["reference"].T
     for row, line in enumerate(lines):
-        wrong = similarities[row].clone()
-        wrong[split.truth.positives[row]] = -2
+        wrong, right = similarities[row].clone(), split.truth.positives[row]
+        wrong[right] = -2
         assert line["wrong"] == split.references.ids[int(wrong.argmax())]
         assert float(line["wrong_similarity"]) == pytest.approx(float(wrong.max()), abs=1e-5)
-        assert float(line["similarity"]) == pytest.approx(float(similarities[row, split.truth.positives[row]]), abs=1e-5)
+        assert float(line["similarity"]) == pytest.approx(float(similarities[row, right]), abs=1e-5)
         assert (line["rank"] == "1") == (float(line["similarity"]) > float(line["wrong_similarity"]))
     hits = sum(line["rank"] == "1" for line in lines)
     assert scores["recall_at_1"] == pytest.approx(100 * hits / len(lines))

@@ -34,12 +34,13 @@ def measured(folder: Path, kind: str) -> SimpleNamespace:
     config = settings(f"{WORDS} --evaluation.embeddings {kind}")
     torch.manual_seed(0)
     model = build_model(config)
-    index = load_splits(config)[1][NAME].keep(np.arange(31), np.arange(32))
+    split = load_splits(config)[1][NAME].keep(np.arange(31), np.arange(32))
     some = Subset("some", "Some.", np.array([0, 3, 20]), np.arange(0, 32, 2))
-    index = replace(index, subsets=(some, replace(some, name="one", queries=np.array([20]))))
-    measure = Evaluator(config, model, build_image_transforms(config, model), {NAME: index}, torch.device("cpu"), folder)
-    first = measure.embed(index.keep(np.arange(1), np.arange(1)))["query"]  # there are fewer images than processes
-    return SimpleNamespace(first=first.clone(), numbers=measure(), **measure.embed(index))
+    split = replace(split, subsets=(some, replace(some, name="one", queries=np.array([20]))))
+    transforms = build_image_transforms(config, model)
+    measure = Evaluator(config, model, transforms, {NAME: split}, torch.device("cpu"), folder)
+    first = measure.embed(split.keep(np.arange(1), np.arange(1)))["query"]  # there are fewer images than processes
+    return SimpleNamespace(first=first.clone(), numbers=measure(), **measure.embed(split))
 
 
 def work(number: int, folder: str) -> None:

@@ -96,8 +96,9 @@ def results(folder):
 
 
 def test_one_file_brings_a_method_a_loss_a_miner_and_a_sampler(module, tmp_path, capsys):
-    words = ["--import", module, "--method", "mean_colour", *DATA, "--miner", "none_of_them", "--loss.args.weight", "2"]
-    assert run_command([*words, "--sampler", "in_order", "--sampling.args.skip", "3", "--out", str(tmp_path / "r")]) == 0
+    words = ["--import", module, "--method", "mean_colour", *DATA, "--miner", "none_of_them", "--sampler", "in_order"]
+    args = ["--loss.args.weight", "2", "--sampling.args.skip", "3"]
+    assert run_command([*words, *args, "--out", str(tmp_path / "r")]) == 0
     out = capsys.readouterr().out
     assert "SAMPLER 16 3" in out and "BEFORE" in out and "TRAINER" in out and "no place met by itself" not in out
     recipe = results(tmp_path / "r")["recipe"]
