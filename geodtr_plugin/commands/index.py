@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import ArgumentParser
 
 from ..search.geotags import NameOrder
-from ..utils.console import add_common_options, complain, guarded, make_parser, parse, prepare_torch
+from ..utils.console import add_common_options, guarded, make_parser, parse, prepare_torch
 from ..utils.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -31,18 +31,10 @@ MOST_NAMED = 20  # of the images that were left out
 
 
 def index_command(argv: Sequence[str]) -> int:
-    """Run what follows `geodtr index`, and return the exit code."""
-    verbs: dict[str, Callable[[Sequence[str]], int]] = {"build": build_command}
+    """Run `geodtr index build`; return 0 when something was indexed, 1 after a sentence that says what was wrong."""
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: geodtr index VERB ...\n\nverbs:\n  build    embed references (geodtr index build --help)")
         return 0 if argv else 2
-    if argv[0] not in verbs:
-        return complain(UnknownNameError("verb of 'index'", argv[0], verbs))
-    return verbs[argv[0]](argv[1:])
-
-
-def build_command(argv: Sequence[str]) -> int:
-    """Run `geodtr index build`; return 0 when something was indexed, 1 after a sentence that says what was wrong."""
     return guarded(lambda: _build(argv), argv)
 
 
@@ -68,7 +60,9 @@ def build_parser() -> ArgumentParser:
 
 
 def _build(argv: Sequence[str]) -> int:
-    options = parse(build_parser(), argv)
+    if argv[0] != "build":
+        raise UnknownNameError("verb of 'index'", argv[0], ["build"])
+    options = parse(build_parser(), argv[1:])
     prepare_torch(options.threads)
     from ..search.building import build_index
 

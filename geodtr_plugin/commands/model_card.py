@@ -13,7 +13,7 @@ from ..utils.tables import markdown_table
 
 FOLDER = """from geodtr_plugin.methods import create_model, transforms_of
 model, transforms = create_model("./"), transforms_of("./")  # this folder, or hf-hub:user/name
-embeddings = model.encode_query(transforms["query"](images))  # uint8 [B, 3, H, W] -> [B, {size}]; likewise references"""
+embeddings = model.encode_query(transforms["query"](images))  # uint8 [B, 3, H, W] -> [B, {size}]; references alike"""
 PROGRAM = """import torch
 tower = torch.export.load("{role}.pt2").module()
 embeddings = tower(images)  # float32 [B, 3, {height}, {width}], preprocessed as below -> [B, {size}]"""
@@ -70,7 +70,8 @@ def _resizing(image: dict[str, Any]) -> str:
 
 
 def _training(config: dict[str, Any]) -> str:
-    facts, weights = config["training"], {"best": "of the best epoch", "last": "after the last epoch"}[config["weights"]]
+    facts = config["training"]
+    weights = {"best": "of the best epoch", "last": "after the last epoch"}[config["weights"]]
     data = f" ({facts['data']['pairs']:,} pairs)" if facts.get("data") else ""
     epochs = f"{facts['epochs']} epoch{'s' if facts['epochs'] > 1 else ''}"
     start = facts["init_weights"] or ("weights trained on ImageNet" if facts["imagenet"] else "scratch")

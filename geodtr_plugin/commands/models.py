@@ -57,10 +57,11 @@ def describe(name: str) -> dict[str, Any]:
     published = [
         {"train": train, "test": test, "polar": polar, **row} for (train, test, polar), row in paper.published.items()
     ]
+    recipe = recipes.get("paper") or next(iter(recipes.values()))
     return {
         "name": name, "title": paper.title, "venue": paper.venue, "url": paper.url, "code": paper.code,
         "licence": paper.licence, "weights": paper.weights,
-        "models": _sizes(name, recipes.get("paper") or next(iter(recipes.values())), {row["polar"] for row in published}),
+        "models": _sizes(name, recipe, {row["polar"] for row in published}),
         "published": published,
         "options": _options(cls),
         "recipes": {recipe_name: recipe.to_dict() for recipe_name, recipe in recipes.items()},

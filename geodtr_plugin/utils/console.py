@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import os
+import select
 import sys
 from argparse import SUPPRESS, Action, ArgumentError
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -53,21 +54,22 @@ def guarded(command: Callable[[], int], argv: Sequence[str]) -> int:
         print("\nInterrupted.", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        if not _close_broken_output():
+        unread = [stream for stream in (sys.stdout, sys.stderr) if _lost_its_reader(stream)]
+        if not unread:
             raise
+        for stream in unread:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # else the last flush, at exit, fails again
         return 141
 
 
-def _close_broken_output() -> bool:
-    """Send standard output and standard error, where nobody reads them, to nowhere; tell whether one was such."""
-    broken = False
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # else the last flush, at exit, fails again
-            broken = True
-    return broken
+def _lost_its_reader(stream: TextIO) -> bool:
+    """Tell whether a stream is a pipe that nobody reads any more."""
+    try:
+        poll = select.poll()
+        poll.register(stream.fileno(), 0)
+    except (AttributeError, OSError, ValueError):  # a system without such a look, or a stream without a file
+        return False
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def complain(error: UserError) -> int:
