@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jsonargparse import ArgumentParser, Namespace
 
 from .._version import __version__
-from ..utils.console import add_common_options, guarded, make_parser, parse
+from ..utils.console import add_common_options, guarded, make_parser, parse_and_import
 from ..utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def export_parser() -> ArgumentParser:
 
 
 def _export(argv: Sequence[str]) -> int:
-    options = parse(export_parser(), argv)
+    options = parse_and_import(export_parser(), argv)
     if options.format == "safetensors" and options.tower != "both":
         raise UserError("--tower is for --format torch-export; model.safetensors holds both towers.", "Leave it out.")
     out = Path(options.out or Path(options.run) / "export").expanduser()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from jsonargparse import ArgumentParser
 
 from ..search.geotags import NameOrder
-from ..utils.console import add_common_options, guarded, make_parser, parse, prepare_torch
+from ..utils.console import add_common_options, guarded, make_parser, parse_and_import, prepare_torch
 from ..utils.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def build_parser() -> ArgumentParser:
 def _build(argv: Sequence[str]) -> int:
     if argv[0] != "build":
         raise UnknownNameError("verb of 'index'", argv[0], ["build"])
-    options = parse(build_parser(), argv[1:])
+    options = parse_and_import(build_parser(), argv[1:])
     prepare_torch(options.threads)
     from ..search.building import build_index
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
-from ..utils.console import add_common_options, guarded, make_parser, parse, prepare_torch
+from ..utils.console import add_common_options, guarded, make_parser, parse_and_import, prepare_torch
 from ..utils.errors import UserError
 from .index import report_left_out
 
@@ -56,7 +56,7 @@ def locate_parser() -> ArgumentParser:
 
 
 def _locate(argv: Sequence[str]) -> int:
-    options = parse(locate_parser(), argv)
+    options = parse_and_import(locate_parser(), argv)
     if options.top < 1 or options.batch_size < 1:
         raise UserError("--top and --batch-size must be 1 at least.")
     prepare_torch(options.threads)

@@ -11,7 +11,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from ..methods import METHODS, Recipe, create_model, list_methods
-from ..utils.console import add_common_options, guarded, make_parser, parse
+from ..utils.console import add_common_options, guarded, make_parser, parse_and_import
 from ..utils.errors import UserError
 from ..utils.tables import text_table
 
@@ -37,7 +37,7 @@ def models_parser() -> ArgumentParser:
 
 
 def _models(argv: Sequence[str]) -> int:
-    options = parse(models_parser(), argv)
+    options = parse_and_import(models_parser(), argv)
     entries = [describe(name) for name in ([options.name] if options.name else list_methods())]
     if options.json:
         print(json.dumps(entries[0] if options.name else entries, indent=2, ensure_ascii=False))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from ..utils.console import add_common_options, guarded, make_parser, parse
+from ..utils.console import add_common_options, guarded, make_parser, parse_and_import
 
 RESUMABLE = ("data_root", "device", "workers", "threads")  # what a resumed run may set anew
 
@@ -33,7 +33,7 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _resume(argv: Sequence[str]) -> int:
-    options = parse(resume_parser(), argv)
+    options = parse_and_import(resume_parser(), argv)
     from ..harness.runner import resume
     from ..utils.distributed import destroy_process_group
 

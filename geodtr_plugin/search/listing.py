@@ -183,7 +183,7 @@ def _reference_name(root: Path, name: str) -> str | None:
 def _position(table: Table, row: Row, notes: list[str]) -> tuple[float, float] | None:
     """Return the position of a row; None where it has none, and a note of why where it has a wrong one."""
     if not any(row.cells[1:]):
-        return None  # the number of images without coordinates will be told
+        return None
     try:
         return table.position(row)
     except UserError as error:

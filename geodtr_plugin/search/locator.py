@@ -105,9 +105,8 @@ class Locator:
         try:
             now = RunRecord.read(records[0].folder if run is None else run, records[0].weights)
         except UserError as error:
-            raise UserError(
-                error.message, f"{error.remedy} The index was built with the run {records[0].folder}."
-            ) from error
+            remedy = f"{error.remedy} The index was built with the run {records[0].folder}."
+            raise UserError(error.message, remedy.strip()) from error
         notes = _differences(records[0], now)
         for note in notes:
             warn(note)
@@ -150,10 +149,11 @@ class Locator:
         self, images: Sequence[str | os.PathLike | Tensor], k: int = 5, *, exact: bool = False,
         nprobe: int | None = None, batch_size: int = 32, workers: int = 0,
     ) -> Iterator[Answer]:  # fmt: skip
-        """Return what `locate` does, one answer after another, for more images than fit into memory.
+        """Locate images, paths or uint8 `[3, H, W]`, and return one answer after another; arguments as for `locate`.
 
         Raises:
-            ValueError, UserError: as `locate`.
+            ValueError: a tensor is no uint8 `[3, H, W]`.
+            UserError: k or nprobe is below 1, or an embedding is not finite.
         """
         for image in images:
             if isinstance(image, Tensor) and (image.dtype.is_floating_point or image.ndim != 3 or len(image) != 3):
@@ -208,5 +208,5 @@ def _differences(built: RunRecord, now: RunRecord) -> list[str]:
     if built.sha256 != now.sha256:
         return [f"{now.folder}/{now.weights} holds other weights than those that the index was built with. {again}"]
     if (built.model, built.views) != (now.model, now.views):
-        return [f"{now.folder} has another model or view than the one that the index was built with. {again}"]
+        return [f"{now.folder} has another model or image transform than the index was built with. {again}"]
     return []

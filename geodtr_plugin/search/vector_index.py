@@ -37,6 +37,8 @@ class VectorIndex:
         ValueError: the vectors are of another shape or type.
     """
 
+    FILE = CELLS_FILE  # that `save` writes
+
     def __init__(self, vectors: np.ndarray, approximate=None, nprobe: int = 1):
         if vectors.ndim != 2 or 0 in vectors.shape or vectors.dtype not in (np.float32, np.float16):
             raise ValueError(f"vectors must be float32 or float16 [N, D], not {vectors.dtype} {list(vectors.shape)}")

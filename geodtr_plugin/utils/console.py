@@ -111,18 +111,26 @@ def add_common_options(parser: ArgumentParser, *names: str) -> None:
 
 
 def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
-    """Return the options that the words give, after importing the modules that `--import` names.
+    """Return the options that the words give.
 
     Raises:
-        UserError: the words cannot be understood; a word that means nothing is answered with the nearest option. Or a
-            module cannot be imported.
+        UserError: the words cannot be understood; a word that means nothing is answered with the nearest option.
     """
     try:
-        options = parser.parse_args(list(argv))
+        return parser.parse_args(list(argv))
     except ArgumentError as error:
         text = " ".join(str(error).split())
         raise UserError(f"{text.rstrip('.')}.", _nearest_option(parser, text)) from error
-    import_modules(options.get("import") or ())
+
+
+def parse_and_import(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
+    """Return the options that the words give, after importing the modules that `--import` names.
+
+    Raises:
+        UserError: the words cannot be understood, or a module cannot be imported.
+    """
+    options = parse(parser, argv)
+    import_modules(options["import"])
     return options
 
 

@@ -31,6 +31,7 @@ def city(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_city_is_found_again(city, capsys, tmp_path):
     words = f"--index {city / 'city.index'} {city / 'my_city/queries'} --truth {city / 'my_city/places.csv'} --top 3"
     outputs = f"--format geojson --map {tmp_path / 'map.html'} --picture {tmp_path / 'sheet.png'}"

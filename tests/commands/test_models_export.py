@@ -123,6 +123,7 @@ def test_the_last_weights_can_be_asked_for(run, tmp_path):
     assert "after the last epoch" in card and "12.34" not in card and "chosen by" not in card
 
 
+@pytest.mark.slow
 def test_programs_of_torch_export_give_the_same_embeddings(run, photos, tmp_path, monkeypatch):
     out = tmp_path / "programs"
     assert export_command([str(run), "-o", str(out), "--format", "torch-export"]) == 0

@@ -48,6 +48,7 @@ def test_vectors_are_those_of_the_tester(which, tiles, tmp_path, request):
     assert lines[3] == ("3.png", 48.003, 10.994)
 
 
+@pytest.mark.slow
 def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(run, tiles, tmp_path):
     (tiles / "5.png").write_text("bad")
     whole, killed = tmp_path / "whole.index", tmp_path / "killed.index"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from geodtr_plugin.search import VectorIndex, learn_cells, read_cells
-from geodtr_plugin.search.cells import CELLS_FILE, cells_for, sample_size, sampled_rows
+from geodtr_plugin.search.cells import cells_for, sample_size, sampled_rows
 from geodtr_plugin.utils.errors import UserError
 
 KINDS = ("ivf", "ivfpq")
@@ -27,7 +27,7 @@ def test_cells_from_disk_are_filled_anew(kind, tmp_path):
     first, second = unit(2000), unit(700, seed=1)
     built = VectorIndex.build(first, kind, nlist=20)
     built.save(tmp_path)
-    saved = (tmp_path / CELLS_FILE).read_bytes()
+    saved = (tmp_path / VectorIndex.FILE).read_bytes()
     cells = read_cells(tmp_path)
     assert (cells.ntotal, cells.nlist) == (0, 20)
     other = VectorIndex.build(second, cells=cells)
@@ -36,7 +36,7 @@ def test_cells_from_disk_are_filled_anew(kind, tmp_path):
     again = VectorIndex.build(second, cells=built.approximate)  # of an index that holds vectors
     assert bytes_of(again.approximate) == bytes_of(other.approximate)
     assert cells.ntotal == 0 and built.approximate.ntotal == 2000
-    assert (tmp_path / CELLS_FILE).read_bytes() == saved
+    assert (tmp_path / VectorIndex.FILE).read_bytes() == saved
 
 
 @pytest.mark.parametrize("before, within", [(128_000, 5000), (20, 20)])
@@ -65,7 +65,7 @@ def test_cells_that_do_not_fit_are_refused(tmp_path):
             VectorIndex.build(unit(50), cells=cells, **options)
     with pytest.raises(UserError, match="has no cells"):
         read_cells(tmp_path)
-    (tmp_path / CELLS_FILE).write_bytes(b"nothing")
+    (tmp_path / VectorIndex.FILE).write_bytes(b"nothing")
     with pytest.raises(UserError, match="damaged"):
         read_cells(tmp_path)
 

@@ -8,7 +8,7 @@ import pytest
 from geodtr_plugin.evaluation import nearest
 from geodtr_plugin.search import VectorIndex
 from geodtr_plugin.search import vector_index as module
-from geodtr_plugin.search.cells import CELLS_FILE, cells_for
+from geodtr_plugin.search.cells import cells_for
 from geodtr_plugin.utils.errors import UserError
 
 
@@ -74,7 +74,7 @@ def test_the_same_vectors_give_the_same_bytes(kind, dtype, tmp_path):
         (tmp_path / name).mkdir()
         built = VectorIndex.build(vectors, kind, nlist=10)
         built.save(tmp_path / name)
-        files.append((tmp_path / name / CELLS_FILE).read_bytes())
+        files.append((tmp_path / name / VectorIndex.FILE).read_bytes())
     assert files[0] == files[1]
     loaded = VectorIndex.load(vectors, tmp_path / "one", built.nprobe)
     assert loaded.kind == kind
@@ -104,6 +104,6 @@ def test_mistakes_are_sentences(tmp_path):
         index.search(unit(1), 0)
     with pytest.raises(ValueError, match="must be .Q, 16."):
         index.search(unit(1, 8))
-    (tmp_path / CELLS_FILE).write_bytes(b"nothing")
+    (tmp_path / VectorIndex.FILE).write_bytes(b"nothing")
     with pytest.raises(UserError, match="damaged"):
         VectorIndex.load(unit(10), tmp_path)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from geodtr_plugin.utils.console import add_common_options, guarded, make_parser, parse
+from geodtr_plugin.utils.console import add_common_options, guarded, make_parser, parse, parse_and_import
 from geodtr_plugin.utils.errors import UserError
 
 
@@ -48,9 +48,9 @@ def test_modules_that_are_named_are_imported_once(tmp_path, capsys):
     parser = make_parser("test", "")
     add_common_options(parser, "import", "debug")
     for _ in range(2):
-        assert parse(parser, ["--import", str(tmp_path / "imported_by_a_test.py")]).debug is False
+        assert parse_and_import(parser, ["--import", str(tmp_path / "imported_by_a_test.py")]).debug is False
     assert capsys.readouterr().out == "here\n"
     with pytest.raises(UserError, match="--import no_such_module failed"):
-        parse(parser, ["--import", "no_such_module"])
+        parse_and_import(parser, ["--import", "no_such_module"])
     with pytest.raises(UserError, match="Did you mean --import"):
         parse(parser, ["--imprt", "x"])
