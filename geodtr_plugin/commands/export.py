@@ -73,7 +73,7 @@ def _export_run(run: RunFolder, out: Path, options: Namespace) -> list[str]:
         raise UserError(f"{run.path} is no run but a model that was exported.", "Name the folder of its run.")
     weights = options.weights or find_weights(run.path).stem
     model = load_model(run.path, f"{weights}.safetensors")
-    config = exported_config(run, stored["views"], model, weights)
+    config = _exported_config(run, stored["views"], model, weights)
     with atomic_path(out) as folder:
         folder.mkdir()
         names = _write_model(folder, model, config, options)
@@ -99,18 +99,8 @@ def _write_model(folder: Path, model: TwoTower, config: dict[str, Any], options:
     return [f"{role}.pt2" for role in roles]
 
 
-def exported_config(run: RunFolder, views: dict[str, Any], model: TwoTower, weights: str) -> dict[str, Any]:
-    """Return the run's config.json without what concerns one machine alone, and with what the training came to.
-
-    Args:
-        run: the run.
-        views: the image transforms of its config.json.
-        model: with the weights.
-        weights: "best" or "last".
-
-    Raises:
-        UserError: the run's results.json cannot be read.
-    """
+def _exported_config(run: RunFolder, views: dict[str, Any], model: TwoTower, weights: str) -> dict[str, Any]:
+    """Return the run's config.json without what concerns one machine alone, and with what the training came to."""
     from ..harness.config import RunConfig
 
     settings = run.config()
