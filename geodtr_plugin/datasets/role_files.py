@@ -1,0 +1,145 @@
+"""The files of one role as lists name them, which of them are on disk, and what is said about those that are not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..utils.errors import DatasetNotFoundError
+from .images import CoordinateKind, ImageFiles
+
+# From this part of the released images on, a folder without lists is a copy that lost some, and no own selection.
+_NEARLY_ALL = 0.9
+
+
+class MissingFilesError(DatasetNotFoundError):
+    """Files that the lists of a data set name are not on disk.
+
+    Args:
+        message: what is wrong, a sentence.
+        remedy: what to do, a sentence.
+        missing: the files, those of the queries first.
+    """
+
+    def __init__(self, message: str, remedy: str = "", missing: Iterable[Path] = ()):
+        super().__init__(message, remedy)
+        self.missing = tuple(missing)
+
+
+class DirectoryCache:
+    """Which files a folder tree holds, from one listing a folder: asking for each of 185,604 files takes minutes."""
+
+    def __init__(self, root: Path):
+        self._root = root
+        self._names: dict[str, frozenset[str]] = {}
+
+    def __contains__(self, path: str) -> bool:
+        folder, _, name = path.rpartition("/")
+        if folder not in self._names:
+            self._names[folder] = self._list(folder)
+        return name in self._names[folder]
+
+    def _list(self, folder: str) -> frozenset[str]:
+        try:
+            with os.scandir(self._root / folder) as entries:
+                return frozenset(entry.name for entry in entries)
+        except (FileNotFoundError, NotADirectoryError):
+            return frozenset()
+
+
+@dataclass(frozen=True, eq=False)
+class RoleFiles:
+    """The files of one role, in the order of the lists.
+
+    Args:
+        noun: what messages call them, such as "panoramas".
+        paths: relative to the data set's folder.
+        present: whether each is on disk, bool `[N]`.
+        ids: one name a file; None: the stem of its path.
+        rows: the part of the height that is kept, as fractions from the top.
+        coordinates: degrees or metres, float64 `[N, 2]`, or None.
+        coordinate_kind: "latlon" or "metres"; None without coordinates.
+        panoramas: of photos that were cut from panoramas, the name of the panorama; None where that is not known.
+        headings: the name of the direction within the panorama; None where that is not known.
+    """
+
+    noun: str
+    paths: Sequence[str]
+    present: np.ndarray
+    ids: Sequence[str] | None = None
+    rows: tuple[float, float] = (0.0, 1.0)
+    coordinates: np.ndarray | None = None
+    coordinate_kind: CoordinateKind | None = None
+    panoramas: Sequence[str] | None = None
+    headings: Sequence[str] | None = None
+
+    @classmethod
+    def find(cls, files: DirectoryCache, noun: str, candidates: Iterable[Sequence[str]], **fields: Any) -> RoleFiles:
+        """Return, for each file, the first of its candidate paths that is on disk; the first of all where none is."""
+        paths, present = [], []
+        for choices in candidates:
+            path = next((choice for choice in choices if choice in files), None)
+            paths.append(choices[0] if path is None else path)
+            present.append(path is not None)
+        return cls(noun, paths, np.array(present, bool), **fields)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def take(self, rows: np.ndarray) -> RoleFiles:
+        """Return some rows, int `[n]`, in that order."""
+        names = ("paths", "present", "ids", "coordinates", "panoramas", "headings")
+        return replace(self, **{name: _take(getattr(self, name), rows) for name in names})
+
+    def images(self, folder: Path) -> ImageFiles:
+        """Return the images, below the data set's folder."""
+        return ImageFiles(folder, self.paths, self.ids, self.rows, self.coordinates, self.coordinate_kind)
+
+    def missing(self) -> list[str]:
+        """Return the paths that are not on disk."""
+        return [self.paths[i] for i in np.flatnonzero(~self.present)]
+
+
+def missing_notes(
+    what: str, folder: Path, queries: RoleFiles, references: RoleFiles, allowed: bool, complete: int | None = None
+) -> tuple[str, ...]:
+    """Return a note on the files that are not on disk; none where all are.
+
+    Args:
+        what: the data set and its split, such as "CVUSA train".
+        folder: the data set's folder.
+        queries: as the lists name them.
+        references: as the lists name them.
+        allowed: the user allows a partial data set, and something is left of it.
+        complete: how many of the pairs that the lists name are there; None where lists name no pairs.
+
+    Raises:
+        MissingFilesError: files are missing, and that is not allowed.
+    """
+    roles = (queries, references)
+    missing = [path for role in roles for path in role.missing()]
+    if not missing:
+        return ()
+    pairs = "" if complete is None else f"{complete:,} of {len(queries):,} pairs are there; "
+    counts = " and ".join(f"{len(role.missing()):,} of {len(role):,} {role.noun}" for role in roles)
+    note = f"{what} in {folder} is not complete: {pairs}{counts} are missing, the first is {missing[0]}."
+    if not allowed:
+        remedy = "Extract or copy the rest, or add --allow-partial to go on without it."
+        raise MissingFilesError(note, remedy, [folder / path for path in missing])
+    return (note,)
+
+
+def lost_some(count: int, released: int) -> bool:
+    """Tell whether a folder without lists is a released one that lost some images, and no selection of somebody's."""
+    return _NEARLY_ALL * released <= count < released
+
+
+def _take(values: Any, rows: np.ndarray) -> Any:
+    if values is None or isinstance(values, np.ndarray):
+        return None if values is None else values[rows]
+    return [values[i] for i in rows]
