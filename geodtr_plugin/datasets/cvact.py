@@ -8,7 +8,6 @@ Liu, Li: Lending Orientation to Neural Networks for Cross-view Geo-localization,
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,11 +37,15 @@ FACTS = DatasetFacts(
     areas=("Canberra", "Canberra"),
 )
 _FOLDERS = frozenset({"act", "dataset"})
-# Val pairs are in both archives. The last is a copy of one of them under another name, with the images at its top.
-_ARCHIVES = ("ANU_data_small", "ANU_data_test", "")
-_PANORAMAS = ("streetview/{}_grdView.jpg",)
+_ARCHIVES = ("ANU_data_small", "ANU_data_test")  # val pairs are in both
+_HOMES = (*(f"{archive}/" for archive in _ARCHIVES), "")  # or a copy of one of them under another name
+_PANORAMAS = tuple(home + "streetview/{}_grdView.jpg" for home in _HOMES)
 # satview_correct: the aerials that the makers of Sat2StrPanoramaSynthesis aligned again, given out without the others.
-_AERIALS = ("satview_polish/{}_satView_polish.jpg", "satview_correct/{}_satView_polish.png")
+_AERIALS = tuple(
+    home + aerial
+    for aerial in ("satview_polish/{}_satView_polish.jpg", "satview_correct/{}_satView_polish.png")
+    for home in _HOMES
+)
 # Not streetview, which CVUSA has as well.
 _NEEDS = [("ANU_data_small", "ANU_data_test", "satview_polish", "satview_correct")]
 _MAT = "ACT_data.mat"
@@ -127,12 +130,12 @@ def load_cvact(
     rows, files = mat.rows(name, split), DirectoryCache(folder)
     original = len(rows) == facts_of(name).released_pairs(split)
     notes: tuple[str, ...] = ()
-    if _NEVER_RELEASED in mat.ids[rows] and not any(path in files for path in _paths(_PANORAMAS, _NEVER_RELEASED)):
+    if _NEVER_RELEASED in mat.ids[rows] and not any(home.format(_NEVER_RELEASED) in files for home in _PANORAMAS):
         rows = rows[mat.ids[rows] != _NEVER_RELEASED]
         notes = (f"pair {_NEVER_RELEASED} was never released and is left out",)
     fields = {"ids": mat.ids[rows].tolist(), "coordinates": mat.utm[rows], "coordinate_kind": "metres"}
     queries, references = (
-        RoleFiles.find(files, noun, (_paths(patterns, panorama) for panorama in fields["ids"]), **fields)
+        RoleFiles(noun, *files.find(fields["ids"], patterns), **fields)
         for noun, patterns in (("panoramas", _PANORAMAS), ("aerials", _AERIALS))
     )
     whole = paired_split(
@@ -173,14 +176,8 @@ def _by_rule(test: Split, rule: str) -> Split:
     return replace(test, truth=Truth(positives), provenance=provenance, notes=(*test.notes, note))
 
 
-def _paths(patterns: Sequence[str], panorama: str) -> list[str]:
-    """Return where an image may lie, the best place first."""
-    folders = [f"{archive}/" if archive else "" for archive in _ARCHIVES]
-    return [folder + pattern.format(panorama) for pattern in patterns for folder in folders]
-
-
 def _archives(folder: Path) -> str:
-    return " and ".join(archive for archive in _ARCHIVES if archive and (folder / archive).is_dir()) or "images"
+    return " and ".join(archive for archive in _ARCHIVES if (folder / archive).is_dir()) or "images"
 
 
 def _realigned_note(references: RoleFiles) -> tuple[str, ...]:
@@ -193,7 +190,7 @@ def _find_act_mat(root: Path, folder: Path, named: str | os.PathLike[str] | None
     if named is not None:
         candidates = [Path(named).expanduser().absolute()]
     else:
-        around = [folder, *(folder / archive for archive in _ARCHIVES[:2]), root, *folder.parents[:2]]
+        around = [folder, *(folder / archive for archive in _ARCHIVES), root, *folder.parents[:2]]
         candidates = [place / _MAT for place in dict.fromkeys(around)]
     path = next((path for path in candidates if path.is_file()), None)
     if path is None:

@@ -69,7 +69,7 @@ def load_cvusa(
     source = "unknown" if place_map is None else f"from {place_map.path.relative_to(folder)}"
     files, kind = DirectoryCache(folder), None if place_map is None else "latlon"
     queries, references = (
-        RoleFiles.find(files, noun, ([path] for path in paths), ids=ids, coordinates=at, coordinate_kind=kind)
+        RoleFiles(noun, *files.find(paths, ["{}"]), ids=ids, coordinates=at, coordinate_kind=kind)
         for noun, paths, at in (("panoramas", lists.panoramas, at_panoramas), ("aerials", lists.aerials, at_aerials))
     )
     whole = paired_split(

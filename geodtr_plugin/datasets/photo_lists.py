@@ -171,25 +171,22 @@ def find_photos(
         files: of the data set's folder.
         noun: see RoleFiles.
         photos: the list.
-        homes: patterns of paths, in which {} is the name in the list.
-        extensions: in place of the listed one, the best first; by default the listed one.
-        view_of: from a name in the list to the name of the panorama and of the heading within it.
+        homes: see PhotoLayout.
+        extensions: see PhotoLayout.
+        view_of: see PhotoLayout.
     """
-
-    def candidates(home: str, name: str) -> list[str]:
-        stem, listed = os.path.splitext(name)
-        return [home.format(stem + end) for end in extensions or (listed,)]
-
-    def is_used(home: str) -> bool:
-        sample = photos.names[:: len(photos.names) // 8 + 1]
-        return any(path in files for name in sample for path in candidates(home, name))
-
-    # what is nowhere is told as missing from the first home, which must be one that is used
-    homes = sorted(homes, key=lambda home: not is_used(home))
-    choices = ([path for home in homes for path in candidates(home, name)] for name in photos.names)
+    names, patterns = photos.names, homes
+    if extensions:
+        names = [os.path.splitext(name)[0] for name in names]
+        patterns = [home + extension for home in homes for extension in extensions]
     panoramas, headings = (None, None) if view_of is None else zip(*map(view_of, photos.names))
-    return RoleFiles.find(
-        files, noun, choices, coordinates=photos.at, coordinate_kind="metres", panoramas=panoramas, headings=headings
+    return RoleFiles(
+        noun,
+        *files.find(names, patterns),
+        coordinates=photos.at,
+        coordinate_kind="metres",
+        panoramas=panoramas,
+        headings=headings,
     )
 
 

@@ -35,7 +35,7 @@ class DirectoryCache:
     """Which files a folder tree holds, from one listing a folder: asking for each of 185,604 files takes minutes."""
 
     def __init__(self, root: Path):
-        self._root = root
+        self.root = root
         self._names: dict[str, frozenset[str]] = {}
 
     def __contains__(self, path: str) -> bool:
@@ -46,10 +46,33 @@ class DirectoryCache:
 
     def _list(self, folder: str) -> frozenset[str]:
         try:
-            with os.scandir(self._root / folder) as entries:
+            with os.scandir(self.root / folder) as entries:
                 return frozenset(entry.name for entry in entries)
         except (FileNotFoundError, NotADirectoryError):
             return frozenset()
+
+    def find(self, names: Sequence[str], patterns: Sequence[str]) -> tuple[list[str], np.ndarray]:
+        """Look for files by name.
+
+        Args:
+            names: of the files.
+            patterns: where they may lie, with {} for the name, the best place first.
+
+        Returns:
+            A path for each file, and whether it is there, bool `[N]`. A file that is nowhere gets a path like those of
+            the others, so that messages name it where they lie.
+        """
+        sample = names[:: len(names) // 8 + 1]
+
+        def rarity(pattern: str) -> tuple[bool, bool]:
+            unused = not any(pattern.format(name) in self for name in sample)
+            return unused, not (self.root / pattern).parent.is_dir()
+
+        usual, paths = min(patterns, key=rarity), []
+        for name in names:
+            candidates = (pattern.format(name) for pattern in patterns)
+            paths.append(next((path for path in candidates if path in self), usual.format(name)))
+        return paths, np.array([path in self for path in paths], bool)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,16 +100,6 @@ class RoleFiles:
     coordinate_kind: CoordinateKind | None = None
     panoramas: Sequence[str] | None = None
     headings: Sequence[str] | None = None
-
-    @classmethod
-    def find(cls, files: DirectoryCache, noun: str, candidates: Iterable[Sequence[str]], **fields: Any) -> RoleFiles:
-        """Return, for each file, the first of its candidate paths that is on disk; the first of all where none is."""
-        paths, present = [], []
-        for choices in candidates:
-            path = next((choice for choice in choices if choice in files), None)
-            paths.append(choices[0] if path is None else path)
-            present.append(path is not None)
-        return cls(noun, paths, np.array(present, bool), **fields)
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -7,7 +7,7 @@ Lentsch, Xia, Caesar, Kooij: SliceMatch, CVPR 2023.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -174,19 +174,16 @@ def _find_files(
         names: files without extension, by city.
         positions: latitude and longitude of all, `[N, 2]`.
     """
-    ends = (extension, *(other for other in EXTENSIONS if other != extension))
-
-    def candidates() -> Iterator[list[str]]:
-        for city in names:
-            starts = [f"{home.format(city=city)}/" for home in homes]
-            # a file that is nowhere is told as missing from the first of them, which must be one that is there
-            starts.sort(key=lambda start: not (folder / start).is_dir())
-            yield from ([start + name + end for start in starts for end in ends] for name in names[city])
-
+    files, ends = DirectoryCache(folder), (extension, *(other for other in EXTENSIONS if other != extension))
+    paths, present = zip(*(
+        files.find(names[city], [f"{home.format(city=city)}/{{}}{end}" for home in homes for end in ends])
+        for city in names
+    ))  # fmt: skip
     # a panorama's id; of a tile, which has no other name, its position
     ids = [name.partition(",")[0] for city in names.values() for name in city]
-    files = DirectoryCache(folder)
-    return RoleFiles.find(files, noun, candidates(), ids=ids, coordinates=positions, coordinate_kind="latlon")
+    return RoleFiles(
+        noun, sum(paths, []), np.concatenate(present), ids, coordinates=positions, coordinate_kind="latlon"
+    )
 
 
 def _home(files: RoleFiles) -> str:
