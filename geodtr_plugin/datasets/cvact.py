@@ -72,22 +72,12 @@ class ActMat:
     Args:
         ids: panorama ids, `[N]` of str; many more than have images.
         utm: metres east and north, float64 `[N, 2]`.
-        train: rows of the train split, int64.
-        val: rows of the val split, int64.
-        val_all: rows of valSetAll, which is the test set and holds the val split too, int64.
+        rows: of trainSet, valSet and valSetAll, which is the test set and holds valSet too, int64.
     """
 
     ids: np.ndarray
     utm: np.ndarray
-    train: np.ndarray
-    val: np.ndarray
-    val_all: np.ndarray
-
-    def rows(self, name: str, split: str) -> np.ndarray:
-        """Return the rows of a data set's split, int64."""
-        if split == "train":
-            return self.train
-        return self.val_all if name == "cvact-test" else self.val
+    rows: dict[str, np.ndarray]
 
 
 @register_dataset("cvact", FACTS)
@@ -127,7 +117,8 @@ def load_cvact(
     folder = find_folder(name, start, _FOLDERS, _NEEDS)
     mat_path = _find_act_mat(start, folder, act_mat)
     mat = read_act_mat(mat_path)
-    rows, files = mat.rows(name, split), DirectoryCache(folder)
+    part = "trainSet" if split == "train" else "valSetAll" if name == "cvact-test" else "valSet"
+    rows, files = mat.rows[part], DirectoryCache(folder)
     original = len(rows) == facts_of(name).released_pairs(split)
     notes: tuple[str, ...] = ()
     if _NEVER_RELEASED in mat.ids[rows] and not any(home.format(_NEVER_RELEASED) in files for home in _PANORAMAS):
@@ -214,15 +205,14 @@ def read_act_mat(path: Path) -> ActMat:
         utm = np.atleast_2d(content["utm"]).astype(np.float64)
         if utm.shape != (len(ids), 2):
             raise ValueError(f"utm is {list(utm.shape)} for {len(ids)} panoIds")
-        train = _rows(content["trainSet"]["trainInd"], len(ids))
-        val = _rows(content["valSet"]["valInd"], len(ids))
-        val_all = _rows(content["valSetAll"]["valInd"], len(ids))
+        fields = {"trainSet": "trainInd", "valSet": "valInd", "valSetAll": "valInd"}
+        rows = {part: _rows(content[part][field], len(ids)) for part, field in fields.items()}
     except Exception as error:  # on a damaged file scipy raises whatever the bytes lead it to
         raise DatasetCorruptError(
             f"{path} is not the {_MAT} of CVACT, or is damaged ({type(error).__name__}: {error}).",
             f"Copy it again from {_MAT_KEPT_BY[0]} on GitHub.",
         ) from error
-    return ActMat(ids, utm, train, val, val_all)
+    return ActMat(ids, utm, rows)
 
 
 def _rows(indices: Any, num_ids: int) -> np.ndarray:

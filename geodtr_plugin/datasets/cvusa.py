@@ -31,7 +31,6 @@ FACTS = DatasetFacts(
         ("train", 34_770): "the cleaned list with the one place that the authors' list lost by a slip",
         ("test", 8_841): "the authors' cleaned list, without the later copies of 43 repeated places",
     },
-    surplus={"streetview/panos": (100, "100 panoramas of CVUSA were released without an aerial")},
     ground=(224, 1232),
     aerial=(750, 750),
     paper="Workman et al., ICCV 2015; subset of Zhai et al., CVPR 2017",
@@ -43,9 +42,7 @@ _FOLDERS = frozenset({"dataset", "cvpr_subset"})
 
 @register_dataset("cvusa", FACTS)
 @register_dataset("cvusa-cleaned", replace(FACTS, title="CVUSA cleaned", pairs=(34_769, 8_841)))
-def load_cvusa(
-    name: str, split: str, root: str | os.PathLike[str] | None = None, allow_partial: bool = False
-) -> Split:
+def load_cvusa(name: str, split: str, root: str | os.PathLike[str] | None = None, allow_partial: bool = False) -> Split:
     """Read the lists of CVUSA; the truth is by place, because CVUSA holds 1,187 places twice.
 
     Args:

@@ -32,7 +32,6 @@ class DatasetFacts:
             number of pairs is right.
         gallery: released references of the test split; None where there are as many as test pairs.
         other_pairs: further numbers of pairs that have a reason, which is told: (split, pairs) -> reason.
-        surplus: folders that were released with more files than the lists name: folder -> (files, reason).
         ground: (height, width) of the panoramas, or of the queries, as stored; None: any.
         aerial: (height, width) of the aerials, or of the references, as stored; None: any.
         paper: who made it, and where it was published.
@@ -46,7 +45,6 @@ class DatasetFacts:
     pairs: tuple[int, int] | None = None
     gallery: int | None = None
     other_pairs: Mapping[tuple[str, int], str] = field(default_factory=dict)
-    surplus: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     ground: tuple[int, int] | None = None
     aerial: tuple[int, int] | None = None
     paper: str = ""

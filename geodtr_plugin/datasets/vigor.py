@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 
 from ..evaluation.truth import Truth
-from ..utils.ragged import Ragged
 from .base import Split
 from .find_root import data_root, find_folder
 from .registry import DatasetFacts, register_dataset, title_of
@@ -80,11 +79,7 @@ _TRAINED, _TESTED = "New York and Seattle", "Chicago and San Francisco"
     "vigor-cross-reverse", _facts("vigor-cross-reverse", "VIGOR cross-area reverse", (_TESTED, _TRAINED))
 )
 def load_vigor(
-    name: str,
-    split: str,
-    root: str | os.PathLike[str] | None = None,
-    labels: str = "auto",
-    allow_partial: bool = False,
+    name: str, split: str, root: str | os.PathLike[str] | None = None, labels: str = "auto", allow_partial: bool = False
 ) -> Split:
     """Read the lists of VIGOR. A place is a tile: two panoramas with the same positive tile are one place.
 
@@ -129,10 +124,12 @@ def _split(
     name: str, split: str, folder: Path, lists: Sequence[CityLists], notes: tuple[str, ...], allow_partial: bool
 ) -> Split:
     """Return one gallery out of the cities' tiles, in the order of the cities and of their lists."""
-    names = {city.city: city.panoramas for city in lists}, {city.city: city.tiles for city in lists}
-    at = (np.concatenate([c.positions for c in lists]), np.concatenate([c.tile_positions for c in lists]))
-    panoramas = _find_files(folder, "panoramas", _PANORAMAS, ".jpg", names[0], at[0])
-    tiles = _find_files(folder, "tiles of the gallery", _TILES, ".png", names[1], at[1])
+    panoramas = _find_files(
+        folder, "panoramas", _PANORAMAS, ".jpg", [(city.city, city.panoramas, city.positions) for city in lists]
+    )
+    tiles = _find_files(
+        folder, "tiles of the gallery", _TILES, ".png", [(city.city, city.tiles, city.tile_positions) for city in lists]
+    )
     starts = np.cumsum([0, *(len(city.tiles) for city in lists)])
     shown_by = np.concatenate([city.shown_by + start for city, start in zip(lists, starts)])
     positive = shown_by[:, 0]
@@ -140,8 +137,7 @@ def _split(
     references = np.flatnonzero(tiles.present)
     allowed = allow_partial and len(queries) > 0
     missing = missing_notes(f"{title_of(name)} {split}", folder, panoramas, tiles, allowed, len(queries))
-    truth = Truth(_ragged(shown_by[:, :1]), _ragged(shown_by[:, 1:]))
-    truth = truth.take(queries).keep_references(references, len(tiles))
+    truth = Truth.from_lists(shown_by[:, :1], shown_by[:, 1:]).take(queries).keep_references(references, len(tiles))
     labels = " and ".join(sorted({city.labels for city in lists}))
     return Split(
         name=name,
@@ -162,7 +158,7 @@ def _split(
 
 
 def _find_files(
-    folder: Path, noun: str, homes: Sequence[str], extension: str, names: dict[str, list[str]], positions: np.ndarray
+    folder: Path, noun: str, homes: Sequence[str], extension: str, cities: Sequence[tuple[str, list[str], np.ndarray]]
 ) -> RoleFiles:
     """Look for the files of a role.
 
@@ -171,19 +167,17 @@ def _find_files(
         noun: see RoleFiles.
         homes: the folders that may hold a city's files.
         extension: the usual one.
-        names: files without extension, by city.
-        positions: latitude and longitude of all, `[N, 2]`.
+        cities: name, files without extension, and their latitude and longitude, `[n, 2]`.
     """
     files, ends = DirectoryCache(folder), (extension, *(other for other in EXTENSIONS if other != extension))
     paths, present = zip(*(
-        files.find(names[city], [f"{home.format(city=city)}/{{}}{end}" for home in homes for end in ends])
-        for city in names
+        files.find(names, [f"{home.format(city=city)}/{{}}{end}" for home in homes for end in ends])
+        for city, names, _ in cities
     ))  # fmt: skip
     # a panorama's id; of a tile, which has no other name, its position
-    ids = [name.partition(",")[0] for city in names.values() for name in city]
-    return RoleFiles(
-        noun, sum(paths, []), np.concatenate(present), ids, coordinates=positions, coordinate_kind="latlon"
-    )
+    ids = [name.partition(",")[0] for _, names, _ in cities for name in names]
+    at = np.concatenate([positions for *_, positions in cities])
+    return RoleFiles(noun, sum(paths, []), np.concatenate(present), ids, coordinates=at, coordinate_kind="latlon")
 
 
 def _home(files: RoleFiles) -> str:
@@ -197,8 +191,3 @@ def _home(files: RoleFiles) -> str:
 def _list_homes(lists: Sequence[CityLists]) -> str:
     homes = dict.fromkeys(city.home for city in lists)
     return " and ".join("the cities' folders" if home == "." else home for home in homes)
-
-
-def _ragged(rows: np.ndarray) -> Ragged:
-    """Pack rows of one length, `[N, K]`."""
-    return Ragged.from_counts(rows.ravel(), np.full(len(rows), rows.shape[1]))

@@ -1,10 +1,9 @@
-"""The checks in their order: all of them for the command, a quick form before every training."""
+"""The checks in their order: of a whole data set for the command, of a few images before every training."""
 
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 from ...utils.errors import UserError
 from ...utils.roles import ROLE_FOLDERS, SPLITS
 from ..base import Split
-from ..images import ImageFiles
 from ..registry import DatasetFacts, facts_of, load_split, options_of
 from ..role_files import MissingFilesError
 from . import DECODED
@@ -21,7 +19,6 @@ from .images import check_decoding, check_sizes, open_images
 from .north import PAIRS, check_north
 
 _QUICK_DECODED, _QUICK_PAIRS = 8, 32  # before a training: about a second on CVACT
-_FOLDERS_NAMED = 8  # a set of more folders gets one number for all of them
 
 
 @dataclass(frozen=True)
@@ -69,30 +66,25 @@ def check_dataset(
         missing |= dict.fromkeys(lost)
         splits += [] if split is None else [split]
     if splits:
-        findings += _run(CHECKS, facts, splits, decode, PAIRS, seed)
+        findings += _look_inside(facts, splits, decode, PAIRS, seed)
     return CheckedDataset(Report(facts.title, tuple(findings)), tuple(splits), tuple(missing))
 
 
 def quick_check(split: Split, seed: int = 0) -> Report:
-    """Run the checks on a few images of one split that has been loaded.
+    """Look at a few images of one split that has been loaded.
 
     Raises:
         UnknownNameError: the split is of no known data set.
     """
     facts = facts_of(split.name)
-    return Report(facts.title, tuple(_run(QUICK_CHECKS, facts, [split], _QUICK_DECODED, _QUICK_PAIRS, seed)))
+    return Report(facts.title, tuple(_look_inside(facts, [split], _QUICK_DECODED, _QUICK_PAIRS, seed)))
 
 
-def _run(
-    checks: Sequence[Callable[[Inspection], list[Finding]]],
-    facts: DatasetFacts,
-    splits: Sequence[Split],
-    decode: int | None,
-    pairs: int,
-    seed: int,
+def _look_inside(
+    facts: DatasetFacts, splits: Sequence[Split], decode: int | None, pairs: int, seed: int
 ) -> list[Finding]:
     data = Inspection(facts, splits, open_images(splits, decode, seed), decode is None, pairs, seed)
-    return [finding for check in checks for finding in check(data)]
+    return [finding for check in CHECKS for finding in check(data)]
 
 
 def _read_split(
@@ -166,36 +158,6 @@ def check_counts(data: Inspection) -> list[Finding]:
     return findings
 
 
-def check_folders(data: Inspection) -> list[Finding]:
-    """Count the files of every folder of images beside those that the lists use; nothing where images are no files."""
-    used: dict[Path, set[str]] = defaultdict(set)
-    for split in data.splits:
-        for images in (split.queries, split.references):
-            for path in images.paths if isinstance(images, ImageFiles) else ():
-                folder, _, name = path.rpartition("/")
-                used[images.root / folder].add(name)
-    if not used:
-        return []
-    shared = os.path.commonpath(used)
-    counts = {os.path.relpath(folder, shared): (_count_files(folder), len(names)) for folder, names in used.items()}
-    if len(counts) > _FOLDERS_NAMED:
-        held, named = map(sum, zip(*counts.values()))
-        return [ok("folders", f"{len(counts):,} folders in {shared} hold {held:,} files, the lists use {named:,}")]
-    return [ok("folders", "; ".join(_folder_text(*item, data.facts) for item in sorted(counts.items())))]
-
-
-def _folder_text(folder: str, counts: tuple[int, int], facts: DatasetFacts) -> str:
-    held, used = counts
-    known = facts.surplus.items()
-    reason = next((f" ({why})" for end, (more, why) in known if folder.endswith(end) and held - used == more), "")
-    return f"{folder} holds {held:,} files, the lists use {used:,}{reason}"
-
-
-def _count_files(folder: Path) -> int:
-    with os.scandir(folder) as entries:
-        return sum(entry.is_file() for entry in entries)
-
-
 def check_exchanged_folders(data: Inspection) -> list[Finding]:
     """Find drone views and satellite images in each other's folders: their sizes are the same, their numbers are not.
 
@@ -221,5 +183,4 @@ def check_exchanged_folders(data: Inspection) -> list[Finding]:
     return findings
 
 
-CHECKS = (check_counts, check_folders, check_sizes, check_exchanged_folders, check_decoding, check_north)
-QUICK_CHECKS = tuple(check for check in CHECKS if check is not check_folders)  # which may hold 100,000 files
+CHECKS = (check_counts, check_sizes, check_exchanged_folders, check_decoding, check_north)
