@@ -84,14 +84,9 @@ class ActMat:
 @register_dataset("cvact-val", replace(FACTS, title="CVACT val"))
 @register_dataset("cvact-test", replace(FACTS, title="CVACT test", pairs=(35_532, 92_802)))
 def load_cvact(
-    name: str,
-    split: str,
-    root: str | os.PathLike[str] | None = None,
-    act_mat: str | os.PathLike[str] | None = None,
-    crop: bool = True,
-    allow_partial: bool = False,
-    rule: str = "5m",
-) -> Split:
+    name: str, split: str, root: str | os.PathLike[str] | None = None, act_mat: str | os.PathLike[str] | None = None,
+    crop: bool = True, allow_partial: bool = False, rule: str = "5m",
+) -> Split:  # fmt: skip
     """Read CVACT's train split, its val split or its test split.
 
     Args:
@@ -118,12 +113,9 @@ def load_cvact(
     mat_path = _find_act_mat(start, folder, act_mat)
     mat = read_act_mat(mat_path)
     part = "trainSet" if split == "train" else "valSetAll" if name == "cvact-test" else "valSet"
-    rows, files = mat.rows[part], DirectoryCache(folder)
-    original = len(rows) == facts_of(name).released_pairs(split)
-    notes: tuple[str, ...] = ()
-    if _NEVER_RELEASED in mat.ids[rows] and not any(home.format(_NEVER_RELEASED) in files for home in _PANORAMAS):
-        rows = rows[mat.ids[rows] != _NEVER_RELEASED]
-        notes = (f"pair {_NEVER_RELEASED} was never released and is left out",)
+    original = len(mat.rows[part]) == facts_of(name).released_pairs(split)  # the lists were released once
+    files = DirectoryCache(folder)
+    rows, notes = _without_never_released(mat, mat.rows[part], files)
     fields = {"ids": mat.ids[rows].tolist(), "coordinates": mat.utm[rows], "coordinate_kind": "metres"}
     queries, references = (
         RoleFiles(noun, *files.find(fields["ids"], patterns), **fields)
@@ -138,12 +130,22 @@ def load_cvact(
         places=label_places(mat.utm)[rows],
         allow_partial=allow_partial,
         layout=f"{_archives(folder)} in {folder}, lists from {mat_path}",
-        provenance="original" if original else "custom",  # the lists were released once
+        provenance="original" if original else "custom",
         notes=notes + _realigned_note(references),
     )
     if split == "train":
         return replace(whole, exclusion_radius=_NO_NEGATIVES_WITHIN)
     return _by_rule(whole, rule) if name == "cvact-test" else whole
+
+
+def _without_never_released(
+    mat: ActMat, rows: np.ndarray, files: DirectoryCache
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the rows without the pair that nobody has, and a note if it was among them."""
+    if _NEVER_RELEASED not in mat.ids[rows] or any(home.format(_NEVER_RELEASED) in files for home in _PANORAMAS):
+        return rows, ()
+    note = f"pair {_NEVER_RELEASED} was never released and is left out"
+    return rows[mat.ids[rows] != _NEVER_RELEASED], (note,)
 
 
 def _by_rule(test: Split, rule: str) -> Split:

@@ -87,7 +87,7 @@ def load_msls(
     provenance = f"{photos.provenance}, official queries" if official else "custom, all queries"
     notes = (*photos.notes, _queries_note(len(photos.queries), official))
     photos = replace(photos, provenance=provenance, notes=notes)
-    return street_split(name, split, folder, photos, allow_partial=allow_partial)
+    return street_split(name, split, folder, photos, allow_partial)
 
 
 def _queries_note(count: int, official: bool) -> str:

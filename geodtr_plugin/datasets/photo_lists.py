@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy.io import loadmat
@@ -47,14 +48,8 @@ class PhotoSet:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
-class PhotoList:
-    """One role of a list.
-
-    Args:
-        names: of the files, relative to a folder that the list does not name.
-        at: metres east and north, float64 `[N, 2]`.
-    """
+class PhotoList(NamedTuple):
+    """One role of a list: names relative to a folder that it does not name; metres east and north, float64 `[N, 2]`."""
 
     names: list[str]
     at: np.ndarray
@@ -66,8 +61,8 @@ class PhotoLayout:
 
     Args:
         folders: names, in lower case, that people give the data set's folder.
-        lists: paths of the list, {} for its name.
-        homes: patterns of the queries' and of the references' paths, {} for the name in the list.
+        lists: paths of the list, with {name} for the data set and {part} for train, val or test.
+        homes: patterns of the queries' and of the references' paths, with {} for the name in the list.
         photos: folders of references, of which one must be there.
         zones: UTM zones of the data set.
         view_of: from a name in the list to the name of the panorama and of the heading within it.
@@ -84,20 +79,14 @@ class PhotoLayout:
 
 
 def read_photos(
-    name: str,
-    part: str,
-    list_name: str,
-    root: str | os.PathLike[str] | None,
-    layout: PhotoLayout,
-    released: tuple[int, int],
+    name: str, part: str, root: str | os.PathLike[str] | None, layout: PhotoLayout, released: tuple[int, int],
     allow_partial: bool,
-) -> tuple[Path, PhotoSet]:
+) -> tuple[Path, PhotoSet]:  # fmt: skip
     """Return a data set's folder and its photos, by the list or by the names of the files.
 
     Args:
         name: the data set.
         part: what is read: train, val or test.
-        list_name: the file's name, such as "pitts30k_test.mat".
         root: where to look; None asks GEODTR_DATA.
         layout: how the data set may lie there.
         released: numbers of queries and references.
@@ -107,7 +96,7 @@ def read_photos(
         DatasetNotFoundError: the folder or the list is not there, or some photos without a list are lost.
         DatasetCorruptError: the list, or the name of a file, cannot be used.
     """
-    lists = [place.format(list_name) for place in layout.lists]
+    lists = [path.format(name=name, part=part) for path in layout.lists]
     named = homes_of_named(f"images/{part}")
     needs = [[*lists, *named[1]], [*layout.photos, *named[0]]]
     remedy = "The lists are not with the photos, but in netvlad_v100_datasets.tar.gz."
@@ -165,16 +154,7 @@ def find_photos(
     extensions: Sequence[str] = (),
     view_of: Callable[[str], tuple[str, str]] | None = None,
 ) -> RoleFiles:
-    """Look for the photos of a list, each in the first of some folders that holds it.
-
-    Args:
-        files: of the data set's folder.
-        noun: see RoleFiles.
-        photos: the list.
-        homes: see PhotoLayout.
-        extensions: see PhotoLayout.
-        view_of: see PhotoLayout.
-    """
+    """Look for the photos of one role, each in the first of its homes that holds it; see `PhotoLayout`."""
     names, patterns = photos.names, homes
     if extensions:
         names = [os.path.splitext(name)[0] for name in names]
@@ -198,14 +178,9 @@ def homes_of_named(*parts: str) -> tuple[list[str], list[str]]:
 
 
 def read_named(
-    name: str,
-    part: str,
-    folder: Path,
-    homes: tuple[list[str], list[str]],
-    zones: frozenset[str],
-    released: tuple[int | None, int],
-    allow_partial: bool,
-) -> PhotoSet:
+    name: str, part: str, folder: Path, homes: tuple[list[str], list[str]], zones: frozenset[str],
+    released: tuple[int | None, int], allow_partial: bool,
+) -> PhotoSet:  # fmt: skip
     """Read photos whose names say where they were taken. No list names them, so that a loss shows in their number only.
 
     Args:

@@ -24,7 +24,7 @@ RELEASED = {
 }
 _LAYOUT = PhotoLayout(
     folders=frozenset({"pitts", "pittsburgh", "pittsburgh250k", "raw", "raw_data", "datasets"}),
-    lists=("{}", "datasets/{}"),
+    lists=("{name}_{part}.mat", "datasets/{name}_{part}.mat"),
     # as the makers pack it, and as OpenIBL and those after it arrange it
     homes=(
         ("queries_real/{}", "Pittsburgh/queries/{}", "Pittsburgh/queries_real/{}", "queries/{}"),
@@ -56,11 +56,7 @@ def _facts(name: str, title: str) -> DatasetFacts:
 @register_dataset("pitts30k", _facts("pitts30k", "Pitts30k"))
 @register_dataset("pitts250k", _facts("pitts250k", "Pitts250k"))
 def load_pitts(
-    name: str,
-    split: str,
-    root: str | os.PathLike[str] | None = None,
-    part: str = "test",
-    allow_partial: bool = False,
+    name: str, split: str, root: str | os.PathLike[str] | None = None, part: str = "test", allow_partial: bool = False
 ) -> Split:
     """Read the lists of Pittsburgh, or the names of files that say where they were taken.
 
@@ -79,10 +75,8 @@ def load_pitts(
     if part not in PARTS:
         raise UnknownNameError("part of Pittsburgh to test on", part, PARTS)
     part = "train" if split == "train" else part
-    folder, photos = read_photos(
-        name, part, f"{name}_{part}.mat", root, _LAYOUT, RELEASED[name][part], allow_partial
-    )
+    folder, photos = read_photos(name, part, root, _LAYOUT, RELEASED[name][part], allow_partial)
     if part == "val":
         notes = ("the val list is tested on, not the test list", *photos.notes)
         photos = replace(photos, provenance=f"{photos.provenance}, val", notes=notes)
-    return street_split(name, split, folder, photos, allow_partial=allow_partial)
+    return street_split(name, split, folder, photos, allow_partial)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,14 +23,7 @@ KS = (1, 5, 10, 20)
 
 
 def street_split(
-    name: str,
-    split: str,
-    folder: Path,
-    photos: PhotoSet,
-    *,
-    allow_partial: bool = False,
-    nms: bool = False,
-    **fields: Any,
+    name: str, split: str, folder: Path, photos: PhotoSet, allow_partial: bool = False, nms: bool = False
 ) -> Split:
     """Return the split of a place recognition set.
 
@@ -45,7 +37,6 @@ def street_split(
         photos: as the lists name them.
         allow_partial: leave out photos that are not on disk, and note it, where it would be an error.
         nms: rank panoramas in place of views: of each only the most similar view stands in a ranking.
-        fields: of `Split`, in place of those that the photos give.
 
     Raises:
         MissingFilesError: photos are missing on disk.
@@ -70,7 +61,6 @@ def street_split(
     if nms:
         groups = _number_panoramas(references, folder)
         notes = (*notes, _nms_note(groups))
-    own = {"layout": photos.layout, "provenance": photos.provenance}
     return Split(
         name=name,
         split=split,
@@ -80,12 +70,13 @@ def street_split(
         query_places=places,
         reference_places=reference_places,
         truth=Truth(near, groups=groups),
+        layout=photos.layout,
+        provenance=photos.provenance,
         centred=False,
         notes=(*notes, *_alone_notes(near, radius, split)),
         exclusion_radius=FOUND_WITHIN if split == "train" else None,
         total_pairs=len(photos.queries),
         ks=KS,
-        **{**own, **fields},
     )
 
 

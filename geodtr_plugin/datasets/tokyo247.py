@@ -25,7 +25,7 @@ FACTS = DatasetFacts(
 )
 _LAYOUT = PhotoLayout(
     folders=frozenset({"tokyo", "tokyo247", "tokyo24-7", "raw", "raw_data", "datasets"}),
-    lists=("{}", "datasets/{}"),
+    lists=("tokyo247.mat", "datasets/tokyo247.mat"),
     homes=(
         (
             "tokyo247/query/{}",
@@ -67,6 +67,6 @@ def load_tokyo247(
     refuse_training(name, split)
     facts = facts_of(name)
     released = (facts.released_pairs("test"), facts.gallery)
-    folder, photos = read_photos(name, "test", "tokyo247.mat", root, _LAYOUT, released, allow_partial)
+    folder, photos = read_photos(name, "test", root, _LAYOUT, released, allow_partial)
     photos = replace(photos, provenance=f"{photos.provenance}, {'panoramas' if nms else 'single views'} ranked")
-    return street_split(name, split, folder, photos, allow_partial=allow_partial, nms=nms)
+    return street_split(name, split, folder, photos, allow_partial, nms)

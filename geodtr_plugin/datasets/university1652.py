@@ -83,12 +83,8 @@ def load_university1652(
     in_both = np.intersect1d(*(building_labels(role)[role.present] for role in (queries, references)))
     notes = _count_notes(held)
     notes += _missing_notes(name, split, folder, held, queries, references, allow_partial and len(in_both) > 0)
-    kept_queries, kept_references = (
-        role.take(np.flatnonzero(role.present & (np.isin(building_labels(role), in_both) | everything)))
-        for role, everything in ((queries, False), (references, not train))
-    )
-    labels = building_labels(kept_queries), building_labels(kept_references)
-    truth = Truth.from_labels(*labels)
+    kept_queries, kept_references = _keep(queries, in_both), _keep(references, in_both if train else None)
+    truth = Truth.from_labels(building_labels(kept_queries), building_labels(kept_references))
     pairs = _pairs(truth, kept_queries, kept_references, every=train)
     # of the role that has one image a pair, those that went
     whole, kept = (references, kept_references) if train and kinds[1] == "drone" else (queries, kept_queries)
@@ -98,8 +94,8 @@ def load_university1652(
         queries=kept_queries.images(folder),
         references=kept_references.images(folder),
         pairs=pairs,
-        query_places=labels[0],
-        reference_places=labels[1],
+        query_places=building_labels(kept_queries),
+        reference_places=building_labels(kept_references),
         truth=truth,
         layout=f"{homes[0]} and {homes[1]} in {folder}",
         provenance="custom" if notes else "original",
@@ -163,15 +159,16 @@ def building_labels(files: RoleFiles) -> np.ndarray:
     return np.array([int(path.split("/")[-2]) for path in files.paths], np.int64)
 
 
+def _keep(files: RoleFiles, buildings: np.ndarray | None) -> RoleFiles:
+    """Return what is on disk of some buildings; None: of all."""
+    kept = files.present if buildings is None else files.present & np.isin(building_labels(files), buildings)
+    return files.take(np.flatnonzero(kept))
+
+
 def _missing_notes(
-    name: str,
-    split: str,
-    folder: Path,
-    held: Mapping[str, Buildings],
-    queries: RoleFiles,
-    references: RoleFiles,
+    name: str, split: str, folder: Path, held: Mapping[str, Buildings], queries: RoleFiles, references: RoleFiles,
     allowed: bool,
-) -> tuple[str, ...]:
+) -> tuple[str, ...]:  # fmt: skip
     """Return notes on missing images, and on folders that have lost whole buildings, which nothing else shows."""
     what = f"{title_of(name)} {split}"
     notes = missing_notes(what, folder, queries, references, allowed)

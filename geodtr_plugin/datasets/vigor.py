@@ -160,15 +160,7 @@ def _split(
 def _find_files(
     folder: Path, noun: str, homes: Sequence[str], extension: str, cities: Sequence[tuple[str, list[str], np.ndarray]]
 ) -> RoleFiles:
-    """Look for the files of a role.
-
-    Args:
-        folder: the data set's.
-        noun: see RoleFiles.
-        homes: the folders that may hold a city's files.
-        extension: the usual one.
-        cities: name, files without extension, and their latitude and longitude, `[n, 2]`.
-    """
+    """Look for the files of a role: of each city, its name, files without extension, and their places, `[n, 2]`."""
     files, ends = DirectoryCache(folder), (extension, *(other for other in EXTENSIONS if other != extension))
     paths, present = zip(*(
         files.find(names, [f"{home.format(city=city)}/{{}}{end}" for home in homes for end in ends])

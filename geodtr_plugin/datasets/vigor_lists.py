@@ -161,23 +161,13 @@ def _without_extension(name: str) -> str:
 
 
 def _position(name: str, separator: str) -> tuple[float, float]:
-    """Return latitude and longitude in degrees, which end a file's name.
-
-    Raises:
-        ValueError: the name does not end so.
-    """
+    """Return latitude and longitude in degrees, which end a file's name, or raise ValueError."""
     _, latitude, longitude = name.rsplit(separator, 2)
     return float(latitude), float(longitude)
 
 
 def _check_order(path: Path, positions: np.ndarray, tiles: np.ndarray) -> None:
-    """Raise DatasetCorruptError for a list in which the positive is mostly not the tile whose centre is nearest.
-
-    Args:
-        path: the list.
-        positions: latitude and longitude of the panoramas in degrees, `[N, 2]`.
-        tiles: latitude and longitude of the centres of their four tiles, `[N, 4, 2]`.
-    """
+    """Raise DatasetCorruptError where the first of the tiles `[N, 4, 2]` is mostly not the nearest to `[N, 2]`."""
     offsets = tiles - positions[:, None]
     offsets[..., 1] *= np.cos(np.deg2rad(positions[:, None, 0]))
     nearest = np.square(offsets).sum(axis=2).argmin(axis=1)
