@@ -11,6 +11,8 @@ from PIL import Image
 from geodtr_plugin.commands.main import main
 from geodtr_plugin.datasets import load_split
 
+pytestmark = pytest.mark.slow
+
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
 DATA = "--train synth-suburb-ground --test synth-suburb-ground --data.count 16".split()
 SMALL = "--epochs 1 --batch-size 8 --workers 0 --threads 1 --device cpu".split()

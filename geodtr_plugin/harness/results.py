@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from ..datasets.base import Split
+from ..datasets import Split
 from ..datasets.registry import same_area
-from ..methods import METHODS
+from ..methods import METHODS, TwoTower
+from ..methods.base import count_parameters
+from ..utils.distributed import world_size
 from .config import RunConfig
 
 COLUMNS = {  # heading -> name of the calculator
@@ -21,6 +23,43 @@ COLUMNS = {  # heading -> name of the calculator
 def chance_of(split: Split) -> float:
     """Return R@1 of a random ranking in percent: the mean share of the gallery that is right."""
     return 100 * float(np.mean(split.truth.positives.counts())) / len(split.references)
+
+
+def collect_results(
+    config: RunConfig, model: TwoTower, train: Split | None, tests: Mapping[str, Split], last: Mapping[str, Any],
+    best: Mapping[str, Any] | None, seconds: float,
+) -> dict[str, Any]:  # fmt: skip
+    """Return the content of results.json.
+
+    Args:
+        config: what the run was asked to do.
+        model: what was measured.
+        train: the training split, if there was one.
+        tests: the test splits by name.
+        last: scores after the last epoch, by test set.
+        best: epoch, test set that it was selected on, and scores of the best epoch, if there was a training.
+        seconds: how long the run took.
+    """
+    selected = {name: {**best["tests"][name], "epoch": best["epoch"]} if best else None for name in tests}
+    results = {
+        "method": config.method,
+        "train": config.train,
+        "polar": model.polar,
+        "seed": config.seed,
+        "parameters": count_parameters(model),
+        "trained_parameters": count_parameters(model, trained=True),
+        "embedding_size": model.embedding_size,
+        "epochs": config.recipe.optim.epochs,
+        "processes": world_size(),
+        "seconds": round(seconds, 1),
+        "best_selected_on": f"{best['selected_on']} (a test set, as published numbers are)" if best else None,
+        "tests": {
+            name: test_entry(config, name, split, model.polar, last[name], selected[name])
+            for name, split in tests.items()
+        },
+        "recipe": config.recipe.to_dict(),
+    }
+    return results if train is None else {**results, "train_data": describe(train)}
 
 
 def published(config: RunConfig, test: str, polar: bool) -> dict[str, float]:

@@ -27,7 +27,7 @@ from .data import load_splits
 from .evaluate import Details, Evaluator, write_ranks
 from .log import Scalars, log, open_scalars, start_log, stop_log
 from .pictures import learning_curve, retrieval_examples
-from .results import chance_of, describe, table, test_entry
+from .results import chance_of, collect_results, table
 from .run_folder import RunFolder
 from .training_images import TrainingImages
 
@@ -255,27 +255,8 @@ class Run:
         if self.trainer and not changed:
             last = metrics[-1]["tests"]
         best = self.trainer.best if self.trainer else None
-        polar = self.model.polar
-        results = {
-            "method": self.config.method,
-            "train": self.config.train,
-            "polar": polar,
-            "seed": self.config.seed,
-            "parameters": count_parameters(self.model),
-            "trained_parameters": count_parameters(self.model, trained=True),
-            "embedding_size": self.model.embedding_size,
-            "epochs": self.config.recipe.optim.epochs,
-            "processes": distributed.world_size(),
-            "seconds": round(time.perf_counter() - self.begun, 1),
-            "best_selected_on": f"{best['selected_on']} (a test set, as published numbers are)" if best else None,
-            "tests": {
-                name: test_entry(self.config, name, split, polar, last[name], _best_scores(best, name))
-                for name, split in self.tests.items()
-            },
-            "recipe": self.config.recipe.to_dict(),
-        }
-        if self.train is not None:
-            results["train_data"] = describe(self.train)
+        seconds = time.perf_counter() - self.begun
+        results = collect_results(self.config, self.model, self.train, self.tests, last, best, seconds)
         if distributed.is_main_process():
             self._write(results, metrics)
         distributed.wait_for_all()
@@ -304,10 +285,6 @@ class Run:
             f"In percent, after the last epoch; ties {ties}; {time.perf_counter() - self.begun:.0f} s. "
             f"Results: {self.folder.results_file}"
         )
-
-
-def _best_scores(best: dict[str, Any] | None, name: str) -> dict[str, Any] | None:
-    return {**best["tests"][name], "epoch": best["epoch"]} if best else None
 
 
 def _size(size: tuple[int, int]) -> str:

@@ -9,6 +9,8 @@ import torch
 
 from geodtr_plugin.harness import compiling, run, settings
 
+pytestmark = pytest.mark.slow
+
 WORDS = (
     "--train synth-suburb --method simple --backbone tiny --model.dim 8 --epochs 2 --limit 12 --batch-size 4 --chsg ls "
     "--data.count 12 --threads 1 --loss.counterfactual 0 --precision fp32 --seed 3"

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 COUNT, SIZE, ASKED = 40_000, 1_024, 1_000  # 164 MB of references; all similarities would be 160 MB
 ALLOWED = 110  # MB: a block of 64 MiB, tiles of 48 MiB at another time
 SCRIPT = """

@@ -23,6 +23,8 @@ from geodtr_plugin.harness.run_folder import RunFolder
 from geodtr_plugin.utils import distributed
 from geodtr_plugin.utils import npy_rows as row_files
 
+pytestmark = pytest.mark.slow
+
 NAME, SIZE = "synth-suburb", 3
 BLOCK = 4 * 1000  # bytes that are copied at once: several blocks, the last of them not full
 AS_PROCESS = {"WORLD_SIZE": "2", "LOCAL_RANK": "0"}

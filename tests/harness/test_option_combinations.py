@@ -27,6 +27,7 @@ def trained(folder, method: str, words: str) -> dict:
     return json.loads((out / "results.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", NAMES)
 def test_chsg_layouts_colours_loss_sampler_and_field_of_view_go_with_every_method(method, tmp_path):
     words = "--chsg l+s --layout weak --semantic weak --loss info_nce --sampler geo --fov 270"
@@ -43,6 +44,7 @@ def test_chsg_layouts_colours_loss_sampler_and_field_of_view_go_with_every_metho
     assert config["views"]["query"]["panorama_width"] == width
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -92,6 +94,7 @@ def test_a_loss_is_named_in_every_spelling(words):
     assert settings("--train synth-suburb --loss.alpha 3").recipe.loss.args["alpha"] == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", ["--sampler hard --optim.sharpness 0.5 --loss info_nce", "--sampler similar --sampling.every 1"]
 )

@@ -40,6 +40,7 @@ def test_vigor_same_area_and_cross_area(tmp_path, capsys):
     assert "DisjointTilesBatchSampler" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_model_of_one_half_of_vigor_meets_unknown_cities(tmp_path):
     trees_vigor.write_vigor(tmp_path / "data" / "VIGOR")
     results = run(tmp_path, tmp_path / "data", "--train vigor-cross --test vigor-cross vigor-cross-reverse")
@@ -120,6 +121,7 @@ def test_damaged_images_can_be_left_out_and_are_named(tmp_path):
     assert results["train_data"]["pairs"] == 3 and "0000003" in str(results["train_data"]["notes"])
 
 
+@pytest.mark.slow
 def test_cached_images_give_the_same_numbers(tmp_path, capsys):
     root = tmp_path / "data"
     trees.write_cvusa(root / "CVUSA", [1, 2, 3, 4], [5, 6, 7, 8])

@@ -20,6 +20,8 @@ from geodtr_plugin import load_model
 from geodtr_plugin.commands.run import run_command
 from geodtr_plugin.harness import runner
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "run.py"
 SMALL = "--data.count 32 --batch-size 8 --workers 0 --threads 1 --device cpu --model.dropout 0.1".split()
 WORLDS = "--train synth-suburb --test synth-suburb synth-downtown".split()

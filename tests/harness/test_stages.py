@@ -13,6 +13,8 @@ from geodtr_plugin.commands.run import run_command
 from geodtr_plugin.harness import settings
 from geodtr_plugin.harness.runner import Run
 
+pytestmark = pytest.mark.slow
+
 WORDS = (
     "--method transgeo --train synth-suburb --test synth-suburb --data.count 16 --batch-size 8 --epochs 1 --workers 0 "
     "--threads 1 --device cpu"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -16,6 +17,7 @@ WORDS = (
 ).split()
 
 
+@pytest.mark.slow
 def test_clusters_start_from_images_and_the_whitening_is_learned_at_the_end(tmp_path):
     folder = tmp_path / "run"
     assert run_command([*WORDS, "--model.pca", "8", "--out", str(folder)]) == 0

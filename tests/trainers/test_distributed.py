@@ -85,6 +85,7 @@ def train(number: int, world: int, folder: str, kind: str, micro_batch: int | No
     distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind, micro_batch", [("nce", None), ("soft", 2)])
 def test_gradients_equal_those_of_one_process(kind, micro_batch, tmp_path):
     train(0, 1, str(tmp_path), kind, micro_batch)
