@@ -52,7 +52,7 @@ class Subset:
         return taken if self.references is None else taken.keep_references(self.references, num_references)
 
     def keep(self, queries: np.ndarray, references: np.ndarray) -> Subset:
-        """Return what is left of it in a split that keeps these rows, int64 and rising, alone."""
+        """Return its part in a split that is cut to some queries, int64 `[n]`, and references, `[m]`; rows rise."""
         in_both = None if self.references is None else np.flatnonzero(np.isin(references, self.references))
         return replace(self, queries=np.flatnonzero(np.isin(queries, self.queries)), references=in_both)
 

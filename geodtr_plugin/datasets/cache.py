@@ -93,11 +93,12 @@ def cached(
     """
     root = cache_root(folder) / "images"
     transforms = zip(ROLE_FOLDERS, (query_transform, reference_transform))
-    caches = {role: _RoleCache(split, role, transform, root) for role, transform in transforms}
-    incomplete = [cache for cache in caches.values() if not cache.is_complete()]
+    caches = [_RoleCache(split, role, transform, root) for role, transform in transforms]
+    incomplete = [cache for cache in caches if not cache.is_complete()]
     if incomplete:
         _announce(incomplete, root)
-    return replace(split, **{role: cache.images(workers) for role, cache in caches.items()})
+    queries, references = (cache.images(workers) for cache in caches)
+    return replace(split, queries=queries, references=references)
 
 
 class _RoleCache:

@@ -19,6 +19,7 @@ from ..utils.errors import DatasetNotFoundError
 from .base import Split, Subset
 from .cvusa_lists import LISTS, LOCATIONS_FROM, PlaceMap, are_numbers, first_of_each, label_ids, split_list
 from .find_root import data_root, find_folder
+from .images import CoordinateKind
 from .paired import paired_split
 from .registry import DatasetFacts, register_dataset
 from .role_files import DirectoryCache, RoleFiles
@@ -64,7 +65,8 @@ def load_cvusa(name: str, split: str, root: str | os.PathLike[str] | None = None
         place_map = None
     at_aerials, at_panoramas = (None, None) if place_map is None else place_map.coordinates(ids)
     source = "unknown" if place_map is None else f"from {place_map.path.relative_to(folder)}"
-    files, kind = DirectoryCache(folder), None if place_map is None else "latlon"
+    files = DirectoryCache(folder)
+    kind: CoordinateKind | None = None if place_map is None else "latlon"
     queries, references = (
         RoleFiles(noun, *files.find(paths, ["{}"]), ids=ids, coordinates=at, coordinate_kind=kind)
         for noun, paths, at in (("panoramas", lists.panoramas, at_panoramas), ("aerials", lists.aerials, at_aerials))

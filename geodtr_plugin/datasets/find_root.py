@@ -65,7 +65,7 @@ def first_path(folder: Path, candidates: Iterable[str]) -> str | None:
 
 
 def how_to_get(name: str) -> str:
-    """Return how to say where a data set lies, and where its makers give it out."""
+    """Return sentences on how to name a data set's folder, and on where its makers give it out."""
     facts = facts_of(name)
     source = f" {facts.title} comes from its makers: {facts.page}." if facts.page else ""
     return f"Name its folder with --data-root or in {ENVIRONMENT}.{source}"

@@ -180,7 +180,7 @@ def _positions_of_files(table: Table, folder: Path) -> tuple[ImageFiles, ImageFi
             remedy = "Both roles need rows file,lat,lon."
             raise UserError(f"{table.path} gives no position of a file in {role}.", remedy)
     queries, references = (
-        _images(folder, role, by_path, np.array([*by_path.values()])) for role, by_path in positions.items()
+        _images(folder, role, [*by_path], np.array([*by_path.values()])) for role, by_path in positions.items()
     )
     return queries, references
 
@@ -203,7 +203,7 @@ def _by_pair(table: Table, folder: Path, **fields: Any) -> Split:
     """Return the whole table `query,reference` as a split."""
     directories = [DirectoryCache(folder / role) for role in ROLE_FOLDERS]
     numbers: tuple[dict[str, int], ...] = ({}, {})
-    pairs = {}  # keeps the order and drops what is named twice
+    pairs: dict[tuple[int, ...], None] = {}  # keeps the order and drops what is named twice
     for row in table.rows:
         paths = [path.removeprefix(f"{role}/") for path, role in zip(row.cells, ROLE_FOLDERS)]
         if not paths[1]:
@@ -217,7 +217,7 @@ def _by_pair(table: Table, folder: Path, **fields: Any) -> Split:
             pairs[tuple(pair)] = None
     if not pairs:
         raise UserError(f"{table.path} names no query.", "It needs rows query,reference.")
-    queries, references = (_images(folder, role, paths) for role, paths in zip(ROLE_FOLDERS, numbers))
+    queries, references = (_images(folder, role, [*paths]) for role, paths in zip(ROLE_FOLDERS, numbers))
     linked = np.array(list(pairs), np.int64)
     places = label_linked(linked + [0, len(queries)], len(queries) + len(references))
     in_order = linked[np.argsort(linked[:, 0], kind="stable")]
@@ -234,8 +234,8 @@ def _by_pair(table: Table, folder: Path, **fields: Any) -> Split:
 
 
 def _images(folder: Path, role: str, paths: Sequence[str], at: np.ndarray | None = None) -> ImageFiles:
-    kind = None if at is None else "latlon"
-    return ImageFiles(folder, (f"{role}/{path}" for path in paths), paths, coordinates=at, coordinate_kind=kind)
+    files = (f"{role}/{path}" for path in paths)
+    return ImageFiles(folder, files, paths, coordinates=at, coordinate_kind=None if at is None else "latlon")
 
 
 def _check_file(directory: DirectoryCache, path: str, table: Table, row: Row, role: str) -> None:

@@ -36,9 +36,7 @@ class Names(Sequence[str]):
     def __len__(self) -> int:
         return len(self._ends) - 1
 
-    def __getitem__(self, i: int | slice) -> str | list[str]:
-        if isinstance(i, slice):
-            return [self[j] for j in range(len(self))[i]]
+    def __getitem__(self, i: int) -> str:  # type: ignore[override]  # no slices
         i = range(len(self))[i]
         return self._text[self._ends[i] : self._ends[i + 1]].tobytes().decode()
 

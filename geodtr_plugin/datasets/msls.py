@@ -96,18 +96,20 @@ def _queries_note(count: int, official: bool) -> str:
     return f"{count:,} queries, all that there are; numbers on the authors' selection of 740 are some 4 points higher"
 
 
-def _read_tables(name: str, folder: Path, official: bool, released: tuple[int, int]) -> PhotoSet:
+def _read_tables(name: str, folder: Path, official: bool, released: tuple[int | None, int | None]) -> PhotoSet:
     """Read queries and references of both cities into one gallery; in other UTM zones, they lie far apart."""
-    queries, references = (
+    lists = [
         _joined([_read_role(name, folder, city, role, official) for city in CITIES]) for role in ("query", "database")
-    )
+    ]
     if official:
-        kept = within(queries.at, references.at, FOUND_WITHIN, "metres").counts() > 0
-        queries = PhotoList([path for path, keep in zip(queries.names, kept) if keep], queries.at[kept])
+        names, at = lists[0]
+        kept = within(at, lists[1].at, FOUND_WITHIN, "metres").counts() > 0
+        lists[0] = PhotoList([path for path, keep in zip(names, kept) if keep], at[kept])
     files = DirectoryCache(folder)
-    roles = [find_photos(files, noun, photos, ("{}",)) for noun, photos in zip(NOUNS, (queries, references))]
-    provenance = "original" if tuple(map(len, roles)) == released else "custom"
-    return PhotoSet(*roles, provenance, f"{' and '.join(f'train_val/{city}' for city in CITIES)} in {folder}")
+    queries, references = (find_photos(files, noun, photos, ("{}",)) for noun, photos in zip(NOUNS, lists))
+    provenance = "original" if (len(queries), len(references)) == released else "custom"
+    layout = f"{' and '.join(f'train_val/{city}' for city in CITIES)} in {folder}"
+    return PhotoSet(queries, references, provenance, layout)
 
 
 def _joined(parts: list[PhotoList]) -> PhotoList:

@@ -79,8 +79,8 @@ class PhotoLayout:
 
 
 def read_photos(
-    name: str, part: str, root: str | os.PathLike[str] | None, layout: PhotoLayout, released: tuple[int, int],
-    allow_partial: bool,
+    name: str, part: str, root: str | os.PathLike[str] | None, layout: PhotoLayout,
+    released: tuple[int | None, int | None], allow_partial: bool,
 ) -> tuple[Path, PhotoSet]:  # fmt: skip
     """Return a data set's folder and its photos, by the list or by the names of the files.
 
@@ -171,7 +171,7 @@ def find_photos(
 
 
 def homes_of_named(*parts: str) -> tuple[list[str], list[str]]:
-    """Return where queries and references may lie whose names say where, for parts such as "images/test"."""
+    """Return the folders that may hold queries and references with positions in their names, below some folders."""
     roles = (("queries",), ("database", "gallery"))  # gallery: as older versions call it
     queries, references = ([f"{part}/{folder}" for part in parts for folder in folders] for folders in roles)
     return queries, references
@@ -179,7 +179,7 @@ def homes_of_named(*parts: str) -> tuple[list[str], list[str]]:
 
 def read_named(
     name: str, part: str, folder: Path, homes: tuple[list[str], list[str]], zones: frozenset[str],
-    released: tuple[int | None, int], allow_partial: bool,
+    released: tuple[int | None, int | None], allow_partial: bool,
 ) -> PhotoSet:  # fmt: skip
     """Read photos whose names say where they were taken. No list names them, so that a loss shows in their number only.
 
@@ -188,7 +188,7 @@ def read_named(
         part: what is read, "test" say.
         folder: the data set's folder.
         homes: of `homes_of_named`.
-        zones: UTM zones of the data set; a name that tells another zone is of another data set.
+        zones: UTM zones of the data set; a name with another zone is of another data set.
         released: numbers of queries and references; None: any number.
         allow_partial: note a loss in place of raising.
 
@@ -199,15 +199,15 @@ def read_named(
     used = [first_path(folder, places) or places[0] for places in homes]
     queries, references = (_read_names(name, folder, home, noun, zones) for home, noun in zip(used, NOUNS))
     counts = (len(queries), len(references))
-    released = (counts[0] if released[0] is None else released[0], released[1])
+    known = tuple(count if number is None else number for count, number in zip(counts, released))
     layout = f"{used[0]} and {used[1]} in {folder}"
-    if counts == released:
+    if counts == known:
         return PhotoSet(queries, references, "original", layout)
     note = (
         f"{title_of(name)} {part} in {folder} has {counts[0]:,} queries and {counts[1]:,} references, released were "
-        f"{released[0]:,} queries and {released[1]:,} references"
+        f"{known[0]:,} queries and {known[1]:,} references"
     )
-    if all(count == known or lost_some(count, known) for count, known in zip(counts, released)) and not allow_partial:
+    if all(n == m or lost_some(n, m) for n, m in zip(counts, known)) and not allow_partial:
         raise DatasetNotFoundError(
             f"{note}.", f"Extract or format it again, or add --allow-partial to go on. {how_to_get(name)}"
         )
@@ -245,7 +245,7 @@ def _list_photos(folder: Path, home: str) -> list[str]:
 
 
 def _position(path: Path, fields: list[str]) -> tuple[float, float]:
-    """Return the metres east and north that a name tells."""
+    """Return the metres east and north in a name."""
     try:
         east, north = float(fields[_EAST]), float(fields[_NORTH])
         if not np.isfinite([east, north]).all():

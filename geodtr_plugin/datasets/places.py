@@ -62,7 +62,7 @@ def label_places(*keys: np.ndarray) -> np.ndarray:
 
 
 def label_linked(links: np.ndarray, size: int) -> np.ndarray:
-    """Label the numbers below `size`, int64 `[size]`: what links `[L, 2]` join, over whatever chain, shares a label."""
+    """Label the numbers below `size`, int64 `[size]`: the two numbers of a link, int `[L, 2]`, share a label."""
     table = coo_array((np.ones(len(links), bool), (links[:, 0], links[:, 1])), shape=(size, size))
     return connected_components(table, directed=False)[1].astype(np.int64)
 

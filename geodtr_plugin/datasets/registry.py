@@ -6,6 +6,7 @@ Imports the standard library only: a command's help must not wait for torch.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -31,7 +32,7 @@ class DatasetFacts:
         pairs: released (train, test) pairs; in place recognition, queries. 0 where a set is for testing only; None: any
             number of pairs is right.
         gallery: released references of the test split; None where there are as many as test pairs.
-        other_pairs: further numbers of pairs that have a reason, which is told: (split, pairs) -> reason.
+        other_pairs: further numbers of pairs that are right, and why: (split, pairs) -> reason.
         ground: (height, width) of the panoramas, or of the queries, as stored; None: any.
         aerial: (height, width) of the aerials, or of the references, as stored; None: any.
         paper: who made it, and where it was published.
@@ -158,7 +159,7 @@ def title_of(name: str) -> str:
     return DATASETS[name].facts.title if name in DATASETS else name
 
 
-def load_split(name: str, split: str, root: str | None = None, **options: Any) -> Split:
+def load_split(name: str, split: str, root: str | os.PathLike[str] | None = None, **options: Any) -> Split:
     """Find a data set on disk (or render it) and read its lists.
 
     Args:

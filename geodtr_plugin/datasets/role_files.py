@@ -1,4 +1,4 @@
-"""The files of one role as lists name them, which of them are on disk, and what is said about those that are not."""
+"""The files of one role as lists name them, which of them are on disk, and the message about those that are not."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def missing_notes(
 
 
 def lost_some(count: int, released: int) -> bool:
-    """Tell whether a folder without lists is a released one that lost some images, and no selection of somebody's."""
+    """Tell whether a folder of `count` images is a copy of a released one that lost a few, and no own selection."""
     return _NEARLY_ALL * released <= count < released
 
 

@@ -40,7 +40,7 @@ def street_split(
 
     Raises:
         MissingFilesError: photos are missing on disk.
-        DatasetCorruptError: no query has a reference near it, or a photo does not tell its panorama.
+        DatasetCorruptError: no query has a reference near it, or the name of a photo does not name its panorama.
     """
     what, notes = f"{title_of(name)} {split}", photos.notes
     queries, references = (role.take(np.flatnonzero(role.present)) for role in (photos.queries, photos.references))
@@ -87,7 +87,8 @@ def nearest_pairs(queries: RoleFiles, references: RoleFiles, near: Ragged) -> np
     not released, but two cars in one street mostly drive the same way.
     """
     rows, columns = near.rows(), near.values
-    metres = distances(queries.coordinates[rows], references.coordinates[columns], "metres").round(3)
+    at_queries, at_references = np.asarray(queries.coordinates), np.asarray(references.coordinates)
+    metres = distances(at_queries[rows], at_references[columns], "metres").round(3)
     other_heading = np.zeros(len(rows), bool)
     if queries.headings is not None and references.headings is not None:
         numbers = np.unique([*queries.headings, *references.headings], return_inverse=True)[1].reshape(-1)
@@ -108,7 +109,7 @@ def refuse_training(name: str, split: str) -> None:
 
 def _number_panoramas(references: RoleFiles, folder: Path) -> np.ndarray:
     """Return the number of the panorama that each reference was cut from, int64 `[M]`."""
-    names = list(references.panoramas)
+    names = list(references.panoramas or ())
     if not all(names):
         raise DatasetCorruptError(
             f"The name of {folder / references.paths[names.index('')]} does not say of which panorama it is a view, by "

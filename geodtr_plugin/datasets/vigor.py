@@ -37,7 +37,7 @@ RELEASED = {
     "Seattle": Released(20_776, 23_751, 11_876, 11_875),
 }
 _EAST_AND_NORTH, _WEST_AND_MIDDLE = ("NewYork", "Seattle"), ("SanFrancisco", "Chicago")
-_CITIES = {
+_CITIES: dict[str, dict[str, tuple[str, ...]]] = {
     "vigor-same": {"train": tuple(RELEASED), "test": tuple(RELEASED)},
     "vigor-cross": {"train": _EAST_AND_NORTH, "test": _WEST_AND_MIDDLE},
     "vigor-cross-reverse": {"train": _WEST_AND_MIDDLE, "test": _EAST_AND_NORTH},
@@ -160,7 +160,7 @@ def _split(
 def _find_files(
     folder: Path, noun: str, homes: Sequence[str], extension: str, cities: Sequence[tuple[str, list[str], np.ndarray]]
 ) -> RoleFiles:
-    """Look for the files of a role: of each city, its name, files without extension, and their places, `[n, 2]`."""
+    """Look for the files of a role; cities are names, files without extension, and their degrees `[n, 2]`."""
     files, ends = DirectoryCache(folder), (extension, *(other for other in EXTENSIONS if other != extension))
     paths, present = zip(*(
         files.find(names, [f"{home.format(city=city)}/{{}}{end}" for home in homes for end in ends])

@@ -167,7 +167,7 @@ def _position(name: str, separator: str) -> tuple[float, float]:
 
 
 def _check_order(path: Path, positions: np.ndarray, tiles: np.ndarray) -> None:
-    """Raise DatasetCorruptError where the first of the tiles `[N, 4, 2]` is mostly not the nearest to `[N, 2]`."""
+    """Raise DatasetCorruptError where the first of four tiles, degrees `[N, 4, 2]`, is mostly not the nearest."""
     offsets = tiles - positions[:, None]
     offsets[..., 1] *= np.cos(np.deg2rad(positions[:, None, 0]))
     nearest = np.square(offsets).sum(axis=2).argmin(axis=1)

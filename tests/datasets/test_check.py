@@ -149,7 +149,7 @@ def test_a_good_tree_is_sound(good):
     assert checked.report.sound, checked.report.lines()
     assert [split.split for split in checked.splits] == ["train", "test"] and checked.missing == ()
     topics = [finding.topic for finding in checked.report.findings if finding.topic != "note"]
-    assert topics == ["index", "index", "counts", "counts", "sizes", "sizes", "decoding", "north"]
+    assert topics == ["lists", "lists", "counts", "counts", "sizes", "sizes", "decoding", "north"]
     north = checked.report.findings[-1].text
     assert "at the centre" in north
     assert "it can be used" in checked.report.lines()[-1]
@@ -242,7 +242,7 @@ def test_unknown_names_are_answered():
 
 def test_an_error_of_a_loader_is_a_fault_with_its_remedy(tmp_path):
     (fault,) = check_dataset("cvusa", tmp_path / "nowhere").report.faults
-    assert (fault.topic, fault.text) == ("index", f"There is no folder {tmp_path / 'nowhere'}.")
+    assert (fault.topic, fault.text) == ("lists", f"There is no folder {tmp_path / 'nowhere'}.")
     assert fault.remedy.startswith("Name its folder with --data-root") and "MVRL" in fault.remedy
 
 

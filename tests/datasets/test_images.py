@@ -28,7 +28,7 @@ def test_names_come_back_as_they_went_in():
     texts = ["", "plain", "-dash", "Zürich/北.jpg"]
     names = Names(texts)
     assert list(names) == texts
-    assert (names[-1], names[1:3], len(names)) == (texts[-1], texts[1:3], 4)
+    assert (names[-1], names[1], len(names)) == (texts[-1], texts[1], 4)
     assert list(pickle.loads(pickle.dumps(names))) == texts
     with pytest.raises(IndexError):
         names[4]

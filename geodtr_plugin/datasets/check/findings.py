@@ -18,14 +18,14 @@ class OpenedImage:
         split: "train" or "test".
         role: "queries" or "references".
         name: its path, or its number where it is no file.
-        size: (height, width) as stored, before any crop; None where that cannot be read.
+        size: (height, width) as stored, before any crop; of no meaning where it does not decode.
         error: what is wrong with it, a sentence; empty where it decodes.
     """
 
     split: str
     role: str
     name: str
-    size: tuple[int, int] | None
+    size: tuple[int, int]
     error: str = ""
 
 
@@ -56,8 +56,8 @@ class Finding:
 
     Args:
         sound: nothing is wrong with it.
-        topic: what was looked at, in a word or two; "note" for what a loader has to tell.
-        text: what was found.
+        topic: what was looked at, in a word or two; "note" for a note of the split.
+        text: what it is like.
         remedy: a sentence that says what to do; for faults only.
     """
 
@@ -111,6 +111,6 @@ def fault(topic: str, text: str, remedy: str) -> Finding:
 
 def first_few(words: Iterable[str | Path], most: int = 3) -> str:
     """Join the first few of some names, and say how many more there are."""
-    words = list(map(str, words))
-    more = f" and {len(words) - most:,} more" if len(words) > most else ""
-    return ", ".join(words[:most]) + more
+    texts = list(map(str, words))
+    more = f" and {len(texts) - most:,} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more

@@ -53,7 +53,7 @@ def _open(split: Split, role: str, row: int, name: str) -> OpenedImage:
     try:
         height, width = images.read(row).shape[1:]
     except UserError as error:
-        return OpenedImage(split.split, role, name, None, str(error))
+        return OpenedImage(split.split, role, name, (0, 0), str(error))
     path = images.path(row)
     if path is not None:  # the header tells the size before the crop
         with Image.open(path) as image:
@@ -76,7 +76,7 @@ def check_decoding(data: Inspection) -> list[Finding]:
 
 
 def check_sizes(data: Inspection) -> list[Finding]:
-    """Say of every split whether sizes are as released, or resized all alike, and the two roles not exchanged."""
+    """Compare the sizes of opened images, split by split, with the released ones, and name exchanged roles."""
     findings = []
     for split, by_role in _by_split(data.images).items():
         exchanged = _exchanged_roles(split, by_role, data.facts)
@@ -95,7 +95,7 @@ def _by_split(images: Sequence[OpenedImage]) -> dict[str, dict[str, list[OpenedI
     splits: dict[str, dict[str, list[OpenedImage]]] = {image.split: {} for image in images}
     for role in ROLE_FOLDERS:
         for image in images:
-            if image.role == role and image.size is not None:
+            if image.role == role and not image.error:
                 splits[image.split].setdefault(role, []).append(image)
     return splits
 

@@ -57,7 +57,8 @@ def check_dataset(
     """
     facts = facts_of(name)
     findings: list[Finding] = []
-    splits, missing = [], {}
+    splits: list[Split] = []
+    missing: dict[Path, None] = {}
     for part in SPLITS:
         if facts.released_pairs(part) == 0:  # for testing only
             continue
@@ -94,12 +95,12 @@ def _read_split(
     try:
         split = load_split(name, part, root, **options)
     except MissingFilesError as error:
-        split = _complete_pairs(name, part, root, options)
-        return split, [_missing_finding(part, error.missing, split)], error.missing
+        left = _complete_pairs(name, part, root, options)
+        return left, [_missing_finding(part, error.missing, left)], error.missing
     except UserError as error:
-        return None, [fault("index", error.message, error.remedy or error.message)], ()
+        return None, [fault("lists", error.message, error.remedy or error.message)], ()
     where = f" ({split.layout})" if split.layout else ""
-    return split, [ok("index", f"{part} parsed{where}"), *(ok("note", note) for note in split.notes)], ()
+    return split, [ok("lists", f"{part} parsed{where}"), *(ok("note", note) for note in split.notes)], ()
 
 
 def _complete_pairs(
