@@ -46,11 +46,6 @@ class Subset:
             if rows is not None and len(rows) and (rows[0] < 0 or rows[-1] >= count or (np.diff(rows) < 1).any()):
                 raise ValueError(f"the subset {self.name!r} does not name rising rows below {count}")
 
-    def truth(self, truth: Truth, num_references: int) -> Truth:
-        """Return the part of the whole split's truth that holds for its queries against its references."""
-        taken = truth.take(self.queries)
-        return taken if self.references is None else taken.keep_references(self.references, num_references)
-
     def keep(self, queries: np.ndarray, references: np.ndarray) -> Subset:
         """Return its part in a split that is cut to some queries, int64 `[n]`, and references, `[m]`; rows rise."""
         in_both = None if self.references is None else np.flatnonzero(np.isin(references, self.references))

@@ -117,15 +117,14 @@ def load_cvact(
     files = DirectoryCache(folder)
     rows, notes = _without_never_released(mat, mat.rows[part], files)
     fields = {"ids": mat.ids[rows].tolist(), "coordinates": mat.utm[rows], "coordinate_kind": "metres"}
-    queries, references = (
-        RoleFiles(noun, *files.find(fields["ids"], patterns), **fields)
-        for noun, patterns in (("panoramas", _PANORAMAS), ("aerials", _AERIALS))
-    )
+    part_of_height = _MIDDLE_HALF if crop else (0.0, 1.0)
+    queries = RoleFiles.find(files, "panoramas", fields["ids"], _PANORAMAS, rows=part_of_height, **fields)
+    references = RoleFiles.find(files, "aerials", fields["ids"], _AERIALS, **fields)
     whole = paired_split(
         name,
         split,
         folder,
-        replace(queries, rows=_MIDDLE_HALF if crop else (0.0, 1.0)),
+        queries,
         references,
         places=label_places(mat.utm)[rows],
         allow_partial=allow_partial,
@@ -174,7 +173,7 @@ def _archives(folder: Path) -> str:
 
 
 def _realigned_note(references: RoleFiles) -> tuple[str, ...]:
-    count = sum("satview_correct" in path for path, there in zip(references.paths, references.present) if there)
+    count = sum("satview_correct" in path for path, there in zip(references.images.paths, references.present) if there)
     return (f"{count:,} aerials are the re-aligned ones of satview_correct",) if count else ()
 
 

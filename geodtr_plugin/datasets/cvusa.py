@@ -68,7 +68,7 @@ def load_cvusa(name: str, split: str, root: str | os.PathLike[str] | None = None
     files = DirectoryCache(folder)
     kind: CoordinateKind | None = None if place_map is None else "latlon"
     queries, references = (
-        RoleFiles(noun, *files.find(paths, ["{}"]), ids=ids, coordinates=at, coordinate_kind=kind)
+        RoleFiles.find(files, noun, paths, ["{}"], ids=ids, coordinates=at, coordinate_kind=kind)
         for noun, paths, at in (("panoramas", lists.panoramas, at_panoramas), ("aerials", lists.aerials, at_aerials))
     )
     whole = paired_split(

@@ -53,8 +53,8 @@ def paired_split(
     return Split(
         name=name,
         split=split,
-        queries=queries.take(kept).images(folder),
-        references=references.take(kept).images(folder),
+        queries=queries.images.take(kept),
+        references=references.images.take(kept),
         pairs=np.stack([rows, rows], axis=1),
         query_places=places[kept],
         reference_places=places[kept],

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from scipy.io import loadmat
 
 from ..utils.errors import DatasetCorruptError, DatasetNotFoundError
 from .find_root import data_root, find_folder, first_path, how_to_get
+from .images import ImageFiles
 from .registry import title_of
 from .role_files import DirectoryCache, RoleFiles, lost_some
 
@@ -160,14 +161,8 @@ def find_photos(
         names = [os.path.splitext(name)[0] for name in names]
         patterns = [home + extension for home in homes for extension in extensions]
     panoramas, headings = (None, None) if view_of is None else zip(*map(view_of, photos.names))
-    return RoleFiles(
-        noun,
-        *files.find(names, patterns),
-        coordinates=photos.at,
-        coordinate_kind="metres",
-        panoramas=panoramas,
-        headings=headings,
-    )
+    role = RoleFiles.find(files, noun, names, patterns, coordinates=photos.at, coordinate_kind="metres")
+    return replace(role, panoramas=panoramas, headings=headings)
 
 
 def homes_of_named(*parts: str) -> tuple[list[str], list[str]]:
@@ -229,10 +224,8 @@ def _read_names(name: str, folder: Path, home: str, noun: str, zones: frozenset[
             "Name another folder.",
         )
     panoramas, tiles = ([cells[i] if len(cells) > i + 1 else "" for cells in fields] for i in (_PANORAMA, _TILE))
-    present = np.ones(len(paths), bool)
-    return RoleFiles(
-        noun, paths, present, coordinates=at, coordinate_kind="metres", panoramas=panoramas, headings=tiles
-    )
+    images = ImageFiles(folder, paths, coordinates=at, coordinate_kind="metres")
+    return RoleFiles(noun, images, np.ones(len(paths), bool), panoramas, headings=tiles)
 
 
 def _list_photos(folder: Path, home: str) -> list[str]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..utils.errors import DatasetNotFoundError
-from .images import CoordinateKind, ImageFiles
+from .images import ImageFiles
 
 # From this part of the released images on, a folder without lists is a copy that lost some, and no own selection.
 _NEARLY_ALL = 0.9
@@ -81,41 +81,37 @@ class RoleFiles:
 
     Args:
         noun: what messages call them, such as "panoramas".
-        paths: relative to the data set's folder.
+        images: all of them, whether they are on disk or not.
         present: whether each is on disk, bool `[N]`.
-        ids: one name a file; None: the stem of its path.
-        rows: the part of the height that is kept, as fractions from the top.
-        coordinates: degrees or metres, float64 `[N, 2]`, or None.
-        coordinate_kind: "latlon" or "metres"; None without coordinates.
         panoramas: of photos that were cut from panoramas, the name of the panorama; None where that is not known.
         headings: the name of the direction within the panorama; None where that is not known.
     """
 
     noun: str
-    paths: Sequence[str]
+    images: ImageFiles
     present: np.ndarray
-    ids: Sequence[str] | None = None
-    rows: tuple[float, float] = (0.0, 1.0)
-    coordinates: np.ndarray | None = None
-    coordinate_kind: CoordinateKind | None = None
     panoramas: Sequence[str] | None = None
     headings: Sequence[str] | None = None
 
+    @classmethod
+    def find(
+        cls, files: DirectoryCache, noun: str, names: Sequence[str], patterns: Sequence[str], **fields: Any
+    ) -> RoleFiles:
+        """Look for files by name, see `DirectoryCache.find`; `fields` are those of `ImageFiles`."""
+        paths, present = files.find(names, patterns)
+        return cls(noun, ImageFiles(files.root, paths, **fields), present)
+
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.images)
 
     def take(self, rows: np.ndarray) -> RoleFiles:
         """Return some rows, int `[n]`, in that order."""
-        names = ("paths", "present", "ids", "coordinates", "panoramas", "headings")
-        return replace(self, **{name: _take(getattr(self, name), rows) for name in names})
-
-    def images(self, folder: Path) -> ImageFiles:
-        """Return the images, below the data set's folder."""
-        return ImageFiles(folder, self.paths, self.ids, self.rows, self.coordinates, self.coordinate_kind)
+        panoramas, headings = (names and [names[i] for i in rows] for names in (self.panoramas, self.headings))
+        return RoleFiles(self.noun, self.images.take(rows), self.present[rows], panoramas, headings)
 
     def missing(self) -> list[str]:
-        """Return the paths that are not on disk."""
-        return [self.paths[i] for i in np.flatnonzero(~self.present)]
+        """Return the paths that are not on disk, relative to the data set's folder."""
+        return [self.images.paths[i] for i in np.flatnonzero(~self.present)]
 
 
 def missing_notes(
@@ -150,9 +146,3 @@ def missing_notes(
 def lost_some(count: int, released: int) -> bool:
     """Tell whether a folder of `count` images is a copy of a released one that lost a few, and no own selection."""
     return _NEARLY_ALL * released <= count < released
-
-
-def _take(values: Any, rows: np.ndarray) -> Any:
-    if values is None or isinstance(values, np.ndarray):
-        return None if values is None else values[rows]
-    return [values[i] for i in rows]

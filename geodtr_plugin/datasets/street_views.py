@@ -47,14 +47,14 @@ def street_split(
     allowed = allow_partial and len(queries) > 0 and len(references) > 0
     notes += missing_notes(what, folder, photos.queries, photos.references, allowed)
     radius = PAIRS_WITHIN if split == "train" else FOUND_WITHIN
-    near = within(queries.coordinates, references.coordinates, radius, "metres")
+    near = within(queries.images.coordinates, references.images.coordinates, radius, "metres")
     pairs = nearest_pairs(queries, references, near)
     if not len(pairs):
         raise DatasetCorruptError(
             f"No query of {what} in {folder} has a reference within {radius:g} m.",
             "Queries and references are of different places, or their positions are damaged; copy them again.",
         )
-    reference_places = label_places(references.coordinates)
+    reference_places = label_places(references.images.coordinates)
     places = np.arange(len(queries)) + len(references)  # labels of queries that no reference shows
     places[pairs[:, 0]] = reference_places[pairs[:, 1]]
     groups = None
@@ -64,8 +64,8 @@ def street_split(
     return Split(
         name=name,
         split=split,
-        queries=queries.images(folder),
-        references=references.images(folder),
+        queries=queries.images,
+        references=references.images,
         pairs=pairs,
         query_places=places,
         reference_places=reference_places,
@@ -87,7 +87,7 @@ def nearest_pairs(queries: RoleFiles, references: RoleFiles, near: Ragged) -> np
     not released, but two cars in one street mostly drive the same way.
     """
     rows, columns = near.rows(), near.values
-    at_queries, at_references = np.asarray(queries.coordinates), np.asarray(references.coordinates)
+    at_queries, at_references = np.asarray(queries.images.coordinates), np.asarray(references.images.coordinates)
     metres = distances(at_queries[rows], at_references[columns], "metres").round(3)
     other_heading = np.zeros(len(rows), bool)
     if queries.headings is not None and references.headings is not None:
@@ -111,9 +111,9 @@ def _number_panoramas(references: RoleFiles, folder: Path) -> np.ndarray:
     """Return the number of the panorama that each reference was cut from, int64 `[M]`."""
     names = list(references.panoramas or ())
     if not all(names):
+        path = folder / references.images.paths[names.index("")]
         raise DatasetCorruptError(
-            f"The name of {folder / references.paths[names.index('')]} does not say of which panorama it is a view, by "
-            "which ranks are counted.",
+            f"The name of {path} does not say of which panorama it is a view, by which ranks are counted.",
             "Format the data set again, or count single views (--data.nms false, nms=False in Python).",
         )
     return np.unique(names, return_inverse=True)[1].reshape(-1)

@@ -19,6 +19,7 @@ from ..evaluation.truth import Truth
 from ..utils.errors import DatasetCorruptError, DatasetNotFoundError
 from .base import Split
 from .find_root import data_root, find_folder
+from .images import ImageFiles
 from .registry import DatasetFacts, register_dataset, title_of
 from .role_files import RoleFiles, lost_some, missing_notes
 
@@ -78,8 +79,8 @@ def load_university1652(
     folder = find_folder(name, data_root(name, root), _FOLDERS, [(home,) for home in homes])
     held = {home: read_buildings(folder / home) for home in homes}
     train = split == "train"
-    queries = expected_files("queries", homes[0], held[homes[0]], others=held[homes[1]] if train else ())
-    references = expected_files("references", homes[1], held[homes[1]], others=held[homes[0]])
+    queries = expected_files("queries", folder, homes[0], held[homes[0]], others=held[homes[1]] if train else ())
+    references = expected_files("references", folder, homes[1], held[homes[1]], others=held[homes[0]])
     in_both = np.intersect1d(*(building_labels(role)[role.present] for role in (queries, references)))
     notes = _count_notes(held)
     notes += _missing_notes(name, split, folder, held, queries, references, allow_partial and len(in_both) > 0)
@@ -91,8 +92,8 @@ def load_university1652(
     return Split(
         name=name,
         split=split,
-        queries=kept_queries.images(folder),
-        references=kept_references.images(folder),
+        queries=kept_queries.images,
+        references=kept_references.images,
         pairs=pairs,
         query_places=building_labels(kept_queries),
         reference_places=building_labels(kept_references),
@@ -123,13 +124,14 @@ def read_buildings(folder: Path) -> Buildings:
     return {name: _list_images(folder / name) for name in names}
 
 
-def expected_files(noun: str, home: str, held: Buildings, others: Iterable[str]) -> RoleFiles:
+def expected_files(noun: str, folder: Path, home: str, held: Buildings, others: Iterable[str]) -> RoleFiles:
     """Return the images that a role holds, and those that it should: every building has what most buildings have.
 
     Most, not all: University-1652 itself has one building with a drone view more than the others.
 
     Args:
         noun: see RoleFiles.
+        folder: the data set's.
         home: the folder of the role, relative to the data set's.
         held: its buildings.
         others: further buildings that must be there because the other role shows them.
@@ -146,17 +148,14 @@ def expected_files(noun: str, home: str, held: Buildings, others: Iterable[str])
         for stem in usual or ([] if held.get(building) else ["*"])
     }
     names = sorted(present | expected)
-    return RoleFiles(
-        noun,
-        [f"{home}/{name}" for name in names],
-        np.array([name in present for name in names], bool),
-        ids=[os.path.splitext(name)[0] for name in names],
-    )
+    ids = (os.path.splitext(name)[0] for name in names)
+    images = ImageFiles(folder, (f"{home}/{name}" for name in names), ids)
+    return RoleFiles(noun, images, np.array([name in present for name in names], bool))
 
 
 def building_labels(files: RoleFiles) -> np.ndarray:
     """Return the building of every image, int64 `[N]`."""
-    return np.array([int(path.split("/")[-2]) for path in files.paths], np.int64)
+    return np.array([int(path.split("/")[-2]) for path in files.images.paths], np.int64)
 
 
 def _keep(files: RoleFiles, buildings: np.ndarray | None) -> RoleFiles:
@@ -211,7 +210,7 @@ def _pairs(truth: Truth, queries: RoleFiles, references: RoleFiles, every: bool)
 
 def _numbers_in_building(files: RoleFiles) -> np.ndarray:
     """Return the number of every image within its building, int64 `[N]`."""
-    folders = [os.path.dirname(path) for path in files.paths]
+    folders = [os.path.dirname(path) for path in files.images.paths]
     _, first, building = np.unique(folders, return_index=True, return_inverse=True)
     return np.arange(len(folders)) - first[building.reshape(-1)]
 

@@ -16,6 +16,7 @@ import numpy as np
 from ..evaluation.truth import Truth
 from .base import Split
 from .find_root import data_root, find_folder
+from .images import ImageFiles
 from .registry import DatasetFacts, register_dataset, title_of
 from .role_files import DirectoryCache, RoleFiles, missing_notes
 from .vigor_lists import EXTENSIONS, CityLists, read_city
@@ -142,8 +143,8 @@ def _split(
     return Split(
         name=name,
         split=split,
-        queries=panoramas.take(queries).images(folder),
-        references=tiles.take(references).images(folder),
+        queries=panoramas.images.take(queries),
+        references=tiles.images.take(references),
         pairs=np.stack([np.arange(len(queries)), truth.positives.values], axis=1),
         query_places=positive[queries],
         reference_places=references,
@@ -169,12 +170,13 @@ def _find_files(
     # a panorama's id; of a tile, which has no other name, its position
     ids = [name.partition(",")[0] for _, names, _ in cities for name in names]
     at = np.concatenate([positions for *_, positions in cities])
-    return RoleFiles(noun, sum(paths, []), np.concatenate(present), ids, coordinates=at, coordinate_kind="latlon")
+    images = ImageFiles(folder, sum(paths, []), ids, coordinates=at, coordinate_kind="latlon")
+    return RoleFiles(noun, images, np.concatenate(present))
 
 
 def _home(files: RoleFiles) -> str:
     """Return the folder of the files, with <City> for the name of the city."""
-    home = os.path.dirname(files.paths[int(np.argmax(files.present))])
+    home = os.path.dirname(files.images.paths[int(np.argmax(files.present))])
     for city in RELEASED:
         home = home.replace(city, "<City>")
     return home

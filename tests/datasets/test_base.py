@@ -108,14 +108,6 @@ def test_rows_of_a_subset_are_renumbered_with_the_images(offset_split):
     assert (split.subsets[0].queries.tolist(), split.subsets[0].references.tolist()) == ([0], [0])
 
 
-def test_the_truth_of_a_subset(offset_split):
-    truth, references = offset_split.truth, len(offset_split.references)
-    whole, part = (Subset("s", "", [1, 2], rows).truth(truth, references) for rows in (None, [1, 2]))
-    assert [whole.positives[i].tolist() for i in range(2)] == [[1], [2]]
-    assert [part.positives[i].tolist() for i in range(2)] == [[0], [1]]
-    assert [part.ignored[i].tolist() for i in range(2)] == [[1], []]
-
-
 @pytest.mark.parametrize(
     ("fields", "what"),
     [

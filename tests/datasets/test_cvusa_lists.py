@@ -45,9 +45,9 @@ def test_the_test_split_knows_what_training_has_seen_and_what_is_repeated(tree):
     assert (cleaned.name, cleaned.queries.tolist()) == ("cleaned", [0, 2, 3, 4])
     assert cleaned.references.tolist() == [0, 2, 3, 4] and cleaned.what.startswith("4 of 5 pairs")
     assert split.notes == ()
-    whole = seen.truth(split.truth, len(split.references)).positives
+    whole = split.truth.take(seen.queries).positives
     assert [row.tolist() for row in whole] == [[0, 1], [0, 1], [4]]
-    alone = cleaned.truth(split.truth, len(split.references)).positives
+    alone = split.truth.take(cleaned.queries).keep_references(cleaned.references, len(split.references)).positives
     assert [row.tolist() for row in alone] == [[0], [1], [2], [3]]
     assert load_split("cvusa", "train", tree).subsets == ()
 

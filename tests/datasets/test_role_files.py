@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
+from geodtr_plugin.datasets import ImageFiles
 from geodtr_plugin.datasets.role_files import DirectoryCache, MissingFilesError, RoleFiles, lost_some, missing_notes
 
 
@@ -33,8 +34,8 @@ def test_what_is_nowhere_is_named_where_the_others_lie(files, patterns, where):
 
 
 def test_missing_files_are_an_error_that_names_them_unless_that_is_allowed(files, tmp_path):
-    queries = RoleFiles("panoramas", *files.find(["2", "4"], ["b/{}.jpg"]))
-    references = RoleFiles("aerials", *files.find(["1", "5"], ["a/{}.jpg"]))
+    queries = RoleFiles.find(files, "panoramas", ["2", "4"], ["b/{}.jpg"])
+    references = RoleFiles.find(files, "aerials", ["1", "5"], ["a/{}.jpg"])
     (note,) = missing_notes("Set train", tmp_path, queries, references, allowed=True, complete=1)
     assert "1 of 2 pairs are there; 1 of 2 panoramas and 1 of 2 aerials are missing, the first is b/4.jpg" in note
     with pytest.raises(MissingFilesError) as caught:
@@ -46,11 +47,12 @@ def test_missing_files_are_an_error_that_names_them_unless_that_is_allowed(files
 
 
 def test_rows_are_taken_from_everything_that_is_known_of_a_file():
-    at, there = np.arange(6.0).reshape(3, 2), np.ones(3, bool)
-    files = RoleFiles("photos", list("abc"), there, list("xyz"), coordinates=at, coordinate_kind="metres")
-    taken = files.take(np.array([2, 0]))
-    assert (taken.paths, taken.ids, taken.headings) == (["c", "a"], ["z", "x"], None)
-    assert taken.coordinates.tolist() == [[4, 5], [0, 1]] and len(taken) == 2
+    at = np.arange(6.0).reshape(3, 2)
+    images = ImageFiles("root", list("abc"), list("xyz"), coordinates=at, coordinate_kind="metres")
+    taken = RoleFiles("photos", images, np.array([True, False, True]), panoramas=list("pqr")).take(np.array([2, 0]))
+    assert (list(taken.images.paths), list(taken.images.ids)) == (["c", "a"], ["z", "x"])
+    assert (taken.panoramas, taken.headings, taken.present.all()) == (["r", "p"], None, True)
+    assert taken.images.coordinates.tolist() == [[4, 5], [0, 1]] and len(taken) == 2
 
 
 def test_a_copy_that_lost_a_few_is_told_from_a_selection():
