@@ -46,7 +46,7 @@ from dataclasses import dataclass
 from PIL import Image
 from torch import Tensor
 
-from ..datasets.decode import decode_image
+from ..datasets.images import decode_image
 from ..utils.errors import UserError
 from .geotags import exif_position
 
