@@ -15,7 +15,7 @@ from ..utils.errors import UserError
 
 NO_DIRECTION = 1e-12  # a vector shorter than this has no direction: its similarity to everything is 0
 TOO_LONG = 1e30  # squares of longer ones leave float32
-BLOCK_BYTES = 8 * 2**20  # float64 rows that are worked on at once
+BLOCK_BYTES = {"cpu": 2**20, "cuda": 2**26}  # of float64 rows at once: what a cache holds; what keeps a GPU busy
 
 
 class NonFiniteEmbeddingsError(UserError, ValueError):
@@ -41,8 +41,8 @@ class Vectors:
             raise ValueError(f"{name} embeddings must be [N, D] with N, D > 0, not {list(self.data.shape)}")
         if not self.data.is_floating_point():
             self.data = self.data.double()
-        blocks = (self.data[rows].to(device) for rows in self.blocks())
-        norms = torch.cat([torch.linalg.vector_norm(block, dim=1, dtype=torch.float64) for block in blocks])
+        blocks = self.data.split(self.block)
+        norms = torch.cat([torch.linalg.vector_norm(rows.to(device), dim=1, dtype=torch.float64) for rows in blocks])
         _require_finite(norms, name)
         self.inverse_norms = torch.where(norms < NO_DIRECTION, 0.0, 1.0 / norms)  # float64 [N]
 
@@ -54,10 +54,10 @@ class Vectors:
         """Entries of a vector, D."""
         return self.data.shape[1]
 
-    def blocks(self) -> Iterator[slice]:
-        """Yield consecutive rows, as many at a time as BLOCK_BYTES hold in float64."""
-        height = max(1, BLOCK_BYTES // (8 * self.size))
-        return (slice(top, top + height) for top in range(0, len(self), height))
+    @property
+    def block(self) -> int:
+        """Rows that are worked on at once in float64."""
+        return max(1, BLOCK_BYTES.get(self.device.type, BLOCK_BYTES["cuda"]) // (8 * self.size))
 
     def rows(self, rows: slice | Tensor, dtype: torch.dtype) -> Tensor:
         """Return rows `[n, D]` on the device as they came, not normalised; they may be the caller's own memory."""
@@ -90,7 +90,7 @@ def error_bound(dtype: torch.dtype, size: int, near: Tensor) -> Tensor:
         return torch.zeros_like(near)
     if dtype == torch.float32:
         return torch.full_like(near, summing)
-    unit = 2.0**-9
+    unit = 2.0**-8
     return (2 * unit + unit**2 + 2 * summing) * (1 + unit) + unit * near.abs()
 
 
@@ -111,10 +111,9 @@ def _faster_in_bfloat16(threads: int) -> bool:
 
 def pair_similarities(query: Vectors, rows: Tensor, reference: Vectors, columns: Tensor) -> Tensor:
     """Return the float64 cosines `[T]` of listed pairs, query `rows[t]` with reference `columns[t]`, int64 `[T]` each."""
-    height = max(1, BLOCK_BYTES // (8 * query.size))
     parts = [
         torch.linalg.vecdot(query.rows(some, torch.float64), reference.rows(others, torch.float64))
-        for some, others in zip(rows.split(height), columns.split(height))
+        for some, others in zip(rows.split(query.block), columns.split(query.block))
         if len(some)
     ]
     products = torch.cat([torch.empty(0, dtype=torch.float64, device=query.device), *parts])

@@ -8,7 +8,7 @@ from torch import Tensor
 from .similarity import Vectors, bfloat16_pays, error_bound, pair_similarities
 
 OUT_OF_REACH = 4.0  # a threshold above every cosine
-MANY = 1 / 128  # share of a query's references in a tile to be looked at again, from which the whole row is
+MANY = 1 / 256  # share of a query's references in a tile to be looked at again, from which the whole row is
 
 
 class QueryBlock:

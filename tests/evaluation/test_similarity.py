@@ -50,7 +50,7 @@ def test_no_pairs_and_blocks_of_pairs(monkeypatch):
     assert pair_similarities(vectors, none, vectors, none).shape == (0,)
     rows, columns = torch.randint(40, (2, 100))
     whole = pair_similarities(vectors, rows, vectors, columns)
-    monkeypatch.setattr(similarity, "BLOCK_BYTES", 7 * 8 * 6)
+    monkeypatch.setattr(similarity, "BLOCK_BYTES", {"cpu": 7 * 8 * 6, "cuda": 0})
     assert torch.equal(pair_similarities(vectors, rows, vectors, columns), whole)
     assert torch.equal(Vectors(vectors.data, "query", CPU).inverse_norms, vectors.inverse_norms)
 
