@@ -54,15 +54,15 @@ def load_ground(
         raise UnknownNameError("synthetic data set", name, NAMES)
     drives = load_drives(
         name.removeprefix(_PREFIX).removesuffix(_SUFFIX), split, COUNTS[split] if count is None else count,
-        view_size=view_size, seed=seed, realism=realism, cache_dir=cache_dir,
+        photo_size=view_size, seed=seed, realism=realism, cache_dir=cache_dir,
     )  # fmt: skip
     pairs = alike(drives)
-    places = np.repeat(np.arange(len(pairs)), len(drives.reference_views) // len(pairs))
+    places = np.repeat(np.arange(len(pairs)), len(drives.reference_images) // len(pairs))
     return Split(
         name=name,
         split=split,
-        queries=ImageArray(drives.query_views, drives.names("query"), drives.query_positions, "metres"),
-        references=ImageArray(drives.reference_views, drives.names("reference"), drives.reference_positions, "metres"),
+        queries=ImageArray(drives.query_images, drives.names("query"), drives.query_positions, "metres"),
+        references=ImageArray(drives.reference_images, drives.names("reference"), drives.reference_positions, "metres"),
         pairs=pairs,
         query_places=np.arange(len(pairs)),
         reference_places=places,
@@ -77,7 +77,7 @@ def load_ground(
 
 def alike(drives: Drives) -> np.ndarray:
     """Every query with the reference of its place whose heading is nearest, int64 `[N, 2]`."""
-    rows = np.arange(len(drives.query_views))
+    rows = np.arange(len(drives.query_images))
     headings = np.asarray(drives.reference_headings).reshape(len(rows), -1)
     apart = np.abs((headings - drives.query_headings[:, None] + 180) % 360 - 180)
     return np.stack([rows, rows * headings.shape[1] + apart.argmin(axis=1)], axis=1)

@@ -2,14 +2,18 @@
 
 from ..utils.cache_folder import cache_root
 from .aerial import render_aerial
-from .builder import make_scene
+from .builder import SCENE_SIZE, make_scene
 from .drives import Drives, load_drives
 from .panorama import PanoramaCamera
 from .scene import Camera, Scene
+from .spec import SCENE_PITCH, SPLIT_PITCH
 from .styles import Style, list_worlds
 from .world import World, load_world
 
 __all__ = [
+    "SCENE_PITCH",
+    "SCENE_SIZE",
+    "SPLIT_PITCH",
     "Camera",
     "Drives",
     "PanoramaCamera",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from .sky import make_sky
 
 UP, DOWN = 36.0, -29.5  # elevation of the upper and lower edge, degrees (as in CVUSA's cropped panoramas)
 EYE = 2.0  # height of the camera, metres
-_NEAREST, _FARTHEST = 2.2, 78.0  # metres between which things are seen
+NEAREST, FARTHEST = 2.2, 78.0  # metres between which things are seen
 _RATIO = 1.02  # between consecutive distances
 _SKIES_KEPT = 8
 
@@ -42,22 +43,22 @@ class PanoramaCamera:
         self._rows, self._columns = height * supersample, width * supersample
         self._elevation = np.radians(UP - (np.arange(self._rows) + 0.5) * ((UP - DOWN) / self._rows))
         self._slope = np.tan(self._elevation).astype(np.float32)
-        count = int(math.log(_FARTHEST / _NEAREST) / math.log(_RATIO)) + 1
-        self._distances = _NEAREST * _RATIO ** np.arange(count)
+        count = int(math.log(FARTHEST / NEAREST) / math.log(_RATIO)) + 1
+        self._distances = NEAREST * _RATIO ** np.arange(count)
         self._row_of = self._row_table()
         on_ground = EYE / np.maximum(-np.tan(self._elevation), 1e-6)
         self._horizon = int(np.searchsorted(-self._elevation, 0))  # first pixel row below the horizon
-        self._first_ground = int(np.argmax(on_ground < _FARTHEST))  # first pixel row whose ground is drawn
+        self._first_ground = int(np.argmax(on_ground < FARTHEST))  # first pixel row whose ground is drawn
         self._on_ground = on_ground[self._first_ground :]
         self._tables: dict[tuple, _Tables] = {}
         self._skies: dict[tuple, np.ndarray] = {}
 
     def render(self, scene: Scene, camera: Camera) -> np.ndarray:
         """uint8 [height, width, 3]: what stands around the camera's corner."""
-        margin = math.ceil(_FARTHEST / scene.cell)
+        margin = math.ceil(FARTHEST / scene.cell)
         if not all(margin <= at <= scene.n - margin for at in (camera.row, camera.column)):
             raise ValueError(
-                f"{camera} is less than {_FARTHEST} m from the scene's edge, where a panorama has no data."
+                f"{camera} is less than {FARTHEST} m from the scene's edge, where a panorama has no data."
             )
         tables = self._tables_for(scene)
         corner = camera.row * scene.n + camera.column
@@ -138,6 +139,9 @@ class PanoramaCamera:
         colour = colour_of(scene, cell, z)
         self._haze(colour, scene, metres[:, None])
         picture.reshape(-1, 3)[pixel] = colour
+
+
+panorama_camera = lru_cache(maxsize=4)(PanoramaCamera)  # the tables of a size are computed once in a process
 
 
 def _directions(width: int) -> tuple[np.ndarray, np.ndarray]:

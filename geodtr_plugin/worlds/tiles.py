@@ -10,8 +10,8 @@ from .builder import SCENE_SIZE
 from .cameras import MARGIN
 from .capture import POSITION_ERROR
 from .scene import Camera
-from .spec import TILE_SIDE
 
+TILE_SIDE = 72.0  # metres along an aerial tile
 STEP = TILE_SIDE / 2  # metres between neighbouring tiles' centres
 _REACH = MARGIN - 6 * POSITION_ERROR  # metres from the scene's edge to the outermost recorded place, at realism 2
 _FIRST = math.floor(_REACH / STEP)  # the grid runs from line _FIRST to line _LAST, counted from the scene's edge

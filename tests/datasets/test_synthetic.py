@@ -30,7 +30,7 @@ def test_centred_world(split):
     assert query.shape == (3, 16, 32) and reference.shape == (3, 48, 48) and place == 4
     assert query.dtype == reference.dtype == torch.uint8
     world = load_world("country", split, 6, panorama_size=(16, 32), aerial_size=48)
-    assert np.array_equal(query.permute(1, 2, 0).numpy(), world.panoramas[4])
+    assert np.array_equal(query.permute(1, 2, 0).numpy(), world.query_images[4])
     assert index.queries.coordinate_kind == "metres"
 
 

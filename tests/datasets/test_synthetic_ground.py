@@ -12,8 +12,7 @@ from geodtr_plugin.datasets.check import check_dataset
 from geodtr_plugin.datasets.synthetic_ground import NAMES, alike, load_ground
 from geodtr_plugin.utils.errors import UnknownNameError
 from geodtr_plugin.worlds import PanoramaCamera, load_drives, make_scene
-from geodtr_plugin.worlds.drive_spec import VIEWS, DriveSpec
-from geodtr_plugin.worlds.drives import cut, heading, spot_near
+from geodtr_plugin.worlds.drives import PHOTOS, DriveSpec, cut, heading, spot_near
 from geodtr_plugin.worlds.hours import HOURS, at_hour
 from geodtr_plugin.worlds.styles import SUBURB
 
@@ -22,7 +21,7 @@ SMALL = {"count": 8, "view_size": (16, 22)}
 
 @pytest.fixture(scope="module")
 def drives():
-    return load_drives("suburb", "test", 8, view_size=(16, 22), progress=False)
+    return load_drives("suburb", "test", 8, photo_size=(16, 22), progress=False)
 
 
 def test_every_style_is_registered_for_a_laptop_without_polar():
@@ -37,8 +36,8 @@ def test_truth_is_what_a_plain_loop_says():
     at, around = index.queries.coordinates, index.references.coordinates
     right = [[j for j, r in enumerate(around) if np.sqrt(((q - r) ** 2).sum()) <= 10] for q in at]
     assert [index.truth.positives[i].tolist() for i in range(8)] == right
-    assert all(set(range(VIEWS * i, VIEWS * i + VIEWS)) <= set(right[i]) for i in range(8))  # its own place is right
-    assert (len(index.references), index.ks, index.centred) == (8 * VIEWS, (1, 5, 10, 20), False)
+    assert all(set(range(PHOTOS * i, PHOTOS * i + PHOTOS)) <= set(right[i]) for i in range(8))  # its own place is right
+    assert (len(index.references), index.ks, index.centred) == (8 * PHOTOS, (1, 5, 10, 20), False)
     assert index.exclusion_radius is None and index.queries.coordinate_kind == "metres"
     assert load_split("synth-suburb-ground", "train", **SMALL).exclusion_radius == 25
 
@@ -47,14 +46,14 @@ def test_pairs_look_the_same_way(drives):
     index = load_split("synth-suburb-ground", "test", **SMALL)
     for query, reference in index.pairs:
         apart = abs((drives.query_headings[query] - drives.reference_headings[reference] + 180) % 360 - 180)
-        assert reference // VIEWS == query and apart <= 180 / VIEWS + 3  # a column is 4 degrees wide
+        assert reference // PHOTOS == query and apart <= 180 / PHOTOS + 3  # a column is 4 degrees wide
 
 
 def test_the_second_drive_passes_within_8_m(drives):
-    apart = np.linalg.norm(drives.query_positions - drives.reference_positions[::VIEWS], axis=1)
-    cell = DriveSpec("suburb", "test", 8).world.cell
+    apart = np.linalg.norm(drives.query_positions - drives.reference_positions[::PHOTOS], axis=1)
+    cell = DriveSpec("suburb", "test", 8).cell
     assert (apart > 1 - cell).all() and (apart < 8 + cell).all() and apart.std() > 0.5
-    headings = np.sort(np.asarray(drives.reference_headings[:VIEWS]))
+    headings = np.sort(np.asarray(drives.reference_headings[:PHOTOS]))
     np.testing.assert_allclose(np.diff(headings), 60, atol=4.1)
 
 
@@ -86,12 +85,12 @@ def test_the_hour_changes_the_light_and_not_the_place():
 
 def test_the_two_views_of_a_pair_show_the_same_directions():
     """Turned by the difference of their headings, they resemble each other more than other places' views do."""
-    drives = load_drives("suburb", "test", 40, view_size=(16, 22), progress=False)
+    drives = load_drives("suburb", "test", 40, photo_size=(16, 22), progress=False)
     pairs = alike(drives)
     shifts = np.rint(((drives.query_headings - drives.reference_headings[pairs[:, 1]] + 180) % 360 - 180) / 90 * 22)
 
     def resemblance(query: int, reference: int, shift: int) -> float:
-        both = [views[4:13].mean(2) for views in (drives.query_views[query], drives.reference_views[reference])]
+        both = [views[4:13].mean(2) for views in (drives.query_images[query], drives.reference_images[reference])]
         width = 22 - abs(shift)
         own = both[0][:, max(-shift, 0) :][:, :width], both[1][:, max(shift, 0) :][:, :width]
         return float(np.corrcoef(own[0].ravel(), own[1].ravel())[0, 1])
@@ -105,22 +104,22 @@ def test_the_two_views_of_a_pair_show_the_same_directions():
 
 
 def test_drives_are_the_same_for_every_count_worker_and_run(drives, tmp_path):
-    again = load_drives("suburb", "test", 4, view_size=(16, 22), cache_dir=tmp_path, workers=1, progress=False)
-    for name in ("query_views", "query_positions", "query_headings"):
+    again = load_drives("suburb", "test", 4, photo_size=(16, 22), cache_dir=tmp_path, workers=1, progress=False)
+    for name in ("query_images", "query_positions", "query_headings"):
         assert np.array_equal(getattr(again, name), getattr(drives, name)[:4])
-    assert np.array_equal(again.reference_views, drives.reference_views[: 4 * VIEWS])
+    assert np.array_equal(again.reference_images, drives.reference_images[: 4 * PHOTOS])
     folder = next((tmp_path / "worlds").iterdir())
     changed = [path.stat().st_mtime_ns for path in sorted(folder.iterdir())]
-    load_drives("suburb", "test", 4, view_size=(16, 22), cache_dir=tmp_path, workers=1, progress=False)
+    load_drives("suburb", "test", 4, photo_size=(16, 22), cache_dir=tmp_path, workers=1, progress=False)
     assert changed == [path.stat().st_mtime_ns for path in sorted(Path(folder).iterdir())]  # from the cache
 
 
 def test_processes_render_the_same(tmp_path):
-    options = dict(view_size=(8, 12), progress=False, cache_dir=tmp_path)
+    options = dict(photo_size=(8, 12), progress=False, cache_dir=tmp_path)
     many, few = (load_drives("country", "test", count, workers=2, **options) for count in (58, 2))
-    assert many.spec.scenes == 2 and many.query_views[56:].std() > 10  # those of the second scene and process
-    assert np.array_equal(many.query_views[:2], few.query_views)
-    assert np.array_equal(many.reference_views[: 2 * VIEWS], few.reference_views)
+    assert many.spec.scenes == 2 and many.query_images[56:].std() > 10  # those of the second scene and process
+    assert np.array_equal(many.query_images[:2], few.query_images)
+    assert np.array_equal(many.reference_images[: 2 * PHOTOS], few.reference_images)
 
 
 def test_train_and_test_share_no_ground():

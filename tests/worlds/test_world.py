@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geodtr_plugin.utils.errors import UnknownNameError
+from geodtr_plugin.utils.errors import UnknownNameError, UserError
 from geodtr_plugin.worlds import PanoramaCamera, load_world, make_scene, render_aerial
 from geodtr_plugin.worlds.pool import render_world
-from geodtr_plugin.worlds.spec import TILE_SIDE, WorldSpec
+from geodtr_plugin.worlds.tiles import TILE_SIDE
+from geodtr_plugin.worlds.world import WorldSpec
 
 SMALL = {"panorama_size": (16, 32), "aerial_size": 48, "progress": False}
 
@@ -30,7 +31,7 @@ def country(cache):
 
 
 def same(one, two, count=None) -> bool:
-    names = ("panoramas", "aerials", "truth", "query_positions", "reference_positions")
+    names = ("query_images", "reference_images", "truth", "query_positions", "reference_positions")
     return all(np.array_equal(getattr(one, name)[:count], getattr(two, name)[:count]) for name in names)
 
 
@@ -45,7 +46,7 @@ def test_a_smaller_count_is_the_beginning_of_a_larger_one(country, cache):
 def test_splits_and_seeds_show_other_places(country, cache):
     for other in ({"split": "train"}, {"split": "test", "seed": 1}):
         world = load_world("country", count=7, cache_dir=cache, **SMALL, **other)
-        assert (np.array(world.aerials) != country.aerials[:7]).mean() > 0.5
+        assert (np.array(world.reference_images) != country.reference_images[:7]).mean() > 0.5
 
 
 @settings(deadline=None, max_examples=30)
@@ -63,11 +64,11 @@ def test_realism_zero_is_the_scene_itself(cache):
     scene = make_scene("suburb", world.spec.scene_seed(0), cell=world.spec.cell, transient=0.0)
     camera = PanoramaCamera(64, 176, world.spec.rays)
     for query, place in enumerate(scene.cameras[:3]):
-        assert np.array_equal(world.panoramas[query], camera.render(scene, place))
-        assert np.array_equal(world.aerials[query], render_aerial(scene, place, 96))
+        assert np.array_equal(world.query_images[query], camera.render(scene, place))
+        assert np.array_equal(world.reference_images[query], render_aerial(scene, place, 96))
     assert np.array_equal(world.truth, [[0], [1], [2]])
     assert np.array_equal(world.query_positions, world.reference_positions)
-    assert not world.panoramas.flags.writeable and isinstance(world.panoramas, np.memmap)
+    assert not world.query_images.flags.writeable and isinstance(world.query_images, np.memmap)
 
 
 def test_realism_moves_the_recorded_place(cache):
@@ -82,31 +83,31 @@ def offset(cache):
 
 
 def test_offset_truth_is_that_of_geometry(offset):
-    apart = np.abs(offset.query_positions[:, None] - offset.reference_positions[None])
-    covers = (apart < TILE_SIDE / 2).all(axis=2)
+    difference = np.abs(offset.query_positions[:, None] - offset.reference_positions[None])
+    covers = (difference < TILE_SIDE / 2).all(axis=2)
     assert (covers.sum(axis=1) == 4).all()
-    distance = np.hypot(apart[..., 0], apart[..., 1])
+    distance = np.hypot(difference[..., 0], difference[..., 1])
     for query, truth in enumerate(offset.truth):
         assert set(truth) == set(np.flatnonzero(covers[query]))
         assert truth[0] == distance[query].argmin()
         assert (np.diff(distance[query, truth]) >= 0).all()
-    assert (apart[np.arange(100), offset.truth[:, 0]] <= TILE_SIDE / 4).all()
+    assert (difference[np.arange(100), offset.truth[:, 0]] <= TILE_SIDE / 4).all()
 
 
 def test_offset_gallery_has_distractors_and_overlaps(cache, offset):
-    assert len(np.unique(offset.truth[:, 0])) < len(offset.aerials)
+    assert len(np.unique(offset.truth[:, 0])) < len(offset.reference_images)
     exact = load_world("downtown", "test", 2, offset=True, realism=0.0, cache_dir=cache, **SMALL)
-    first, second = exact.aerials[0], exact.aerials[1]
+    first, second = exact.reference_images[0], exact.reference_images[1]
     assert exact.reference_positions[1, 0] - exact.reference_positions[0, 0] == TILE_SIDE / 2
     assert np.array_equal(first[:, 24:], second[:, :24])
-    assert len(set(offset.query_names) | set(offset.reference_names)) == 100 + len(offset.aerials)
+    assert len(set(offset.names("query")) | set(offset.names("reference"))) == 100 + len(offset.reference_images)
 
 
 def test_first_use_is_announced_and_the_next_is_silent(tmp_path, capsys):
     for _ in range(2):
         load_world("country", "train", 1, cache_dir=tmp_path, **{**SMALL, "progress": True})
-    said = capsys.readouterr().err
-    assert said.count("Rendering the synthetic world country-train-1") == said.count(str(tmp_path)) == 1
+    printed = capsys.readouterr().err
+    assert printed.count("Rendering the synthetic world country-train-1") == printed.count(str(tmp_path)) == 1
 
 
 def test_a_failing_worker_is_reported(tmp_path):
@@ -125,7 +126,7 @@ def test_workers_do_not_load_torch():
     [{"split": "val"}, {"count": 0}, {"seed": -1}, {"realism": 3.0}, {"aerial_size": 2}, {"panorama_size": (64, 2)}],
 )
 def test_impossible_requests_are_refused(wrong):
-    with pytest.raises(ValueError, match="world|render"):
+    with pytest.raises(UserError, match="world|render"):
         WorldSpec(**{"style": "suburb", "split": "train", "count": 5, **wrong})
 
 
