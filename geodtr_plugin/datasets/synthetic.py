@@ -8,7 +8,7 @@ import numpy as np
 
 from ..evaluation.truth import Truth
 from ..utils.errors import UnknownNameError
-from ..worlds import World, list_worlds, load_world
+from ..worlds import World, WorldSpec, list_worlds
 from .base import Split
 from .images import ImageArray
 
@@ -44,13 +44,11 @@ def load_synthetic(
     """
     if name not in NAMES:
         raise UnknownNameError("synthetic data set", name, NAMES)
-    offset = name.endswith(_OFFSET)
-    world = load_world(
+    spec = WorldSpec(
         name.removeprefix(_PREFIX).removesuffix(_OFFSET), split, COUNTS[split] if count is None else count,
-        panorama_size=panorama_size, aerial_size=aerial_size, seed=seed, realism=realism, offset=offset,
-        cache_dir=cache_dir,
+        panorama_size, aerial_size, name.endswith(_OFFSET), seed=seed, realism=realism,
     )  # fmt: skip
-    return _to_index(name, split, world)
+    return _to_index(name, split, World.load(spec, cache_dir))
 
 
 def _to_index(name: str, split: str, world: World) -> Split:
@@ -61,8 +59,8 @@ def _to_index(name: str, split: str, world: World) -> Split:
     return Split(
         name=name,
         split=split,
-        queries=ImageArray(world.query_images, world.names("query"), world.query_positions, "metres"),
-        references=ImageArray(world.reference_images, world.names("reference"), world.reference_positions, "metres"),
+        queries=ImageArray(world.query_images, world.spec.names("query"), world.query_positions, "metres"),
+        references=ImageArray(world.reference_images, world.spec.names("reference"), world.reference_positions, "metres"),
         pairs=np.stack([np.arange(len(positive)), positive], axis=1),
         query_places=positive,
         reference_places=np.arange(len(world.reference_images)),

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..evaluation.truth import Truth
 from ..utils.errors import UnknownNameError
-from ..worlds import Drives, list_worlds, load_drives
+from ..worlds import Drives, DriveSpec, list_worlds
 from .base import Split
 from .images import ImageArray
 from .near import within
@@ -52,17 +52,18 @@ def load_ground(
     """
     if name not in NAMES:
         raise UnknownNameError("synthetic data set", name, NAMES)
-    drives = load_drives(
+    spec = DriveSpec(
         name.removeprefix(_PREFIX).removesuffix(_SUFFIX), split, COUNTS[split] if count is None else count,
-        photo_size=view_size, seed=seed, realism=realism, cache_dir=cache_dir,
+        view_size, seed=seed, realism=realism,
     )  # fmt: skip
+    drives = Drives.load(spec, cache_dir)
     pairs = alike(drives)
     places = np.repeat(np.arange(len(pairs)), len(drives.reference_images) // len(pairs))
     return Split(
         name=name,
         split=split,
-        queries=ImageArray(drives.query_images, drives.names("query"), drives.query_positions, "metres"),
-        references=ImageArray(drives.reference_images, drives.names("reference"), drives.reference_positions, "metres"),
+        queries=ImageArray(drives.query_images, spec.names("query"), drives.query_positions, "metres"),
+        references=ImageArray(drives.reference_images, spec.names("reference"), drives.reference_positions, "metres"),
         pairs=pairs,
         query_places=np.arange(len(pairs)),
         reference_places=places,

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..utils.errors import UserError
-from .builder import CELL
 from .cameras import SKIES
 from .capture import apply_tones, draw_tones
-from .hours import HOURS, Hour, at_hour
-from .panorama import FARTHEST, PanoramaCamera, panorama_camera
-from .rendered import Rendered, load_arrays
+from .hours import HOURS, at_hour
+from .panorama import FARTHEST, panorama_camera
+from .rendered import Rendered
 from .scene import Camera, Scene
 from .spec import ArrayShape, Spec
 
@@ -45,78 +43,47 @@ class DriveSpec(Spec):
             raise UserError(f"Cannot render photos of {self.photo_size} pixels.")
 
     @property
-    def title(self) -> str:
-        """Style and kind of the world."""
-        return f"{self.style}-drives"
-
-    @property
-    def query_size(self) -> tuple[int, int]:
-        """Height and width of a photo, pixels."""
-        return self.photo_size
-
-    @property
-    def reference_size(self) -> tuple[int, int]:
-        """Height and width of a photo, pixels."""
-        return self.photo_size
-
-    @property
-    def reference_count(self) -> int:
-        """Number of references."""
-        return self.count * PHOTOS
-
-    @property
-    def cell(self) -> float:
-        """Metres along a cell of the scenes."""
-        return CELL
-
-    @property
     def panorama_size(self) -> tuple[int, int]:
         """Height and width of the panoramas that photos are cut from, pixels."""
         return self.photo_size[0], round(self.photo_size[1] * 360 / FOV)
 
     def arrays(self) -> dict[str, ArrayShape]:
-        """Return shapes and dtypes of the stored arrays."""
-        counts = {"query_headings": self.count, "reference_headings": self.reference_count}
-        return {**super().arrays(), **{name: ((count,), np.float64) for name, count in counts.items()}}
-
-    def image_prefix(self, role: str) -> str:
-        """Return how the names of the photos of a role begin."""
-        return f"{self.style}-{self.split}-{self.seed}-{role}"
+        """Return shapes and dtypes of the rendered arrays; for their meaning see `Drives`."""
+        arrays: dict[str, ArrayShape] = {}
+        for role, count in (("query", self.count), ("reference", self.count * PHOTOS)):
+            arrays[f"{role}_images"] = ((count, *self.photo_size, 3), np.uint8)
+            arrays[f"{role}_positions"] = ((count, 2), np.float64)
+            arrays[f"{role}_headings"] = ((count,), np.float64)
+        return arrays
 
     def render_scene(self, number: int, arrays: dict[str, np.ndarray]) -> int:
         """Draw scene `number` at two hours, fill its rows of the arrays, and return how many places these are."""
         hour = HOURS[int(self.rng(number, _DRIVES).integers(len(HOURS)))]
         first = self.draw_scene(number)
         second = self.draw_scene(number, at_hour(first.style, hour, self.realism))
+        columns = self.panorama_size[1]
+        around = [round(photo * columns / PHOTOS) for photo in range(PHOTOS)]
         places = self.queries_of(number)
         for item, (place, camera) in enumerate(zip(places, first.cameras)):
             rng = self.rng(number, _DRIVES, item)  # a place looks the same whatever the count
-            self._take_references(first, camera, rng, arrays, place, self.origin(number))
-            self._take_query(second, camera, hour, rng, arrays, place, self.origin(number))
+            tones = draw_tones(rng, self.realism)
+            self._photograph(number, first, camera, tones, around, arrays, "reference", place * PHOTOS)
+            spot = replace(spot_near(second, camera, rng), sky=(camera.sky + 1) % SKIES)
+            tones = hour.develop(draw_tones(rng, self.realism))
+            self._photograph(number, second, spot, tones, [int(rng.integers(columns))], arrays, "query", place)
         return len(places)
 
-    def _take_references(self, scene: Scene, camera: Camera, rng, arrays: dict, place: int, origin) -> None:
-        panorama = apply_tones(self._panoramas.render(scene, camera), draw_tones(rng, self.realism))
-        for number in range(PHOTOS):
-            start = round(number * panorama.shape[1] / PHOTOS)
-            self._store(arrays, "reference", place * PHOTOS + number, panorama, start, origin + scene.position(camera))
-
-    def _take_query(self, scene: Scene, camera: Camera, hour: Hour, rng, arrays: dict, place: int, origin) -> None:
-        spot = replace(spot_near(scene, camera, rng), sky=(camera.sky + 1) % SKIES)
-        tones = hour.develop(draw_tones(rng, self.realism))
-        panorama = apply_tones(self._panoramas.render(scene, spot), tones)
-        start = int(rng.integers(panorama.shape[1]))
-        self._store(arrays, "query", place, panorama, start, origin + scene.position(spot))
-
-    def _store(self, arrays: dict, role: str, row: int, panorama: np.ndarray, start: int, position) -> None:
+    def _photograph(
+        self, number: int, scene: Scene, spot: Camera, tones: np.ndarray, starts: list[int], arrays: dict, role: str,
+        row: int,
+    ) -> None:  # fmt: skip
+        """Render a panorama of scene `number`, and store the photos that start at these columns from `row` on."""
+        panorama = apply_tones(panorama_camera(*self.panorama_size, _RAYS).render(scene, spot), tones)
         width = self.photo_size[1]
-        arrays[f"{role}_images"][row] = cut(panorama, start, width)
-        arrays[f"{role}_headings"][row] = heading(start, width, panorama.shape[1])
-        arrays[f"{role}_positions"][row] = position
-
-    @property
-    def _panoramas(self) -> PanoramaCamera:
-        return panorama_camera(*self.panorama_size, _RAYS)
+        rows = slice(row, row + len(starts))
+        arrays[f"{role}_images"][rows] = [cut(panorama, start, width) for start in starts]
+        arrays[f"{role}_headings"][rows] = [heading(start, width, panorama.shape[1]) for start in starts]
+        arrays[f"{role}_positions"][rows] = self.origin(number) + scene.position(spot)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,35 +98,6 @@ class Drives(Rendered):
     spec: DriveSpec
     query_headings: np.ndarray
     reference_headings: np.ndarray
-
-
-def load_drives(
-    style: str,
-    split: str,
-    count: int,
-    *,
-    photo_size: tuple[int, int] = (64, 88),
-    seed: int = 0,
-    realism: float = 1.0,
-    cache_dir: str | os.PathLike | None = None,
-    workers: int | None = None,
-    progress: bool = True,
-) -> Drives:
-    """Return two drives from the cache, rendered first if they are not there.
-
-    The first drive takes PHOTOS photos of every place, evenly around the circle. The second one passes each place at
-    another hour, 1 to 8 m from there in plain sight, and takes one photo into any direction.
-
-    Args:
-        style, split, count, photo_size, seed, realism: see `DriveSpec`.
-        cache_dir, workers, progress: see `load_world`.
-
-    Raises:
-        UserError: the drives are not possible, or the cache has no room for them.
-        UnknownNameError: there is no such style.
-    """
-    spec = DriveSpec(style, split, count, photo_size, seed=seed, realism=realism)
-    return Drives(spec, **load_arrays(spec, cache_dir, workers, progress))
 
 
 def spot_near(scene: Scene, camera: Camera, rng: np.random.Generator) -> Camera:

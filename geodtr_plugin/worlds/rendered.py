@@ -1,4 +1,4 @@
-"""Rendered pictures, from the cache or made for it."""
+"""Rendered images, from the cache or made for it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -15,13 +16,15 @@ from .cache import cached
 from .pool import render_world
 from .spec import Spec
 
+Kind = TypeVar("Kind", bound="Rendered")
+
 
 @dataclass(frozen=True, eq=False)
 class Rendered:
-    """The pictures that answer a request, memory-mapped and read-only.
+    """The images that answer a request, read-only memory maps.
 
     Attributes:
-        spec: the request.
+        spec: the request for N queries and M references.
         query_images, reference_images: uint8 `[N, H, W, 3]` and `[M, H, W, 3]`.
         query_positions, reference_positions: float64 `[N, 2]` and `[M, 2]`, metres (east, north).
     """
@@ -32,28 +35,30 @@ class Rendered:
     reference_images: np.ndarray
     reference_positions: np.ndarray
 
-    def names(self, role: str) -> list[str]:
-        """Return a name for each image of a role, "query" or "reference", unique over styles, splits and seeds."""
-        images = getattr(self, f"{role}_images")
-        return [f"{self.spec.image_prefix(role)}-{number:06d}" for number in range(len(images))]
+    @classmethod
+    def load(
+        cls: type[Kind],
+        spec: Spec,
+        cache_dir: str | os.PathLike | None = None,
+        workers: int | None = None,
+        progress: bool = True,
+    ) -> Kind:
+        """Return the images of a request from the cache, rendered first if they are not there.
 
+        Args:
+            spec: the request.
+            cache_dir: folder of the cache; default $GEODTR_CACHE, $XDG_CACHE_HOME/geodtr or ~/.cache/geodtr.
+            workers: rendering processes; None takes one for each CPU, 1 renders in this process.
+            progress: print what is rendered and show a progress bar.
 
-def load_arrays(
-    spec: Spec, cache_dir: str | os.PathLike | None, workers: int | None, progress: bool
-) -> dict[str, np.ndarray]:
-    """Return the arrays that answer a request, read-only memory maps, rendered first if they are not in the cache.
+        Raises:
+            UserError: the cache has no room for the images, or cannot be written to.
+        """
 
-    Args:
-        cache_dir, workers, progress: see `load_world`.
+        def render(folder: Path) -> None:
+            if progress:
+                note = f"Rendering the synthetic world {spec.key()} into {folder.parent}; later runs find it there."
+                tqdm.write(note, file=sys.stderr)
+            render_world(spec, folder, workers, progress)
 
-    Raises:
-        UserError: the cache has no room for them.
-    """
-
-    def render(folder: Path) -> None:
-        if progress:
-            note = f"Rendering the synthetic world {spec.key()} into {folder.parent}; later runs find it there."
-            tqdm.write(note, file=sys.stderr)
-        render_world(spec, folder, workers, progress)
-
-    return cached(spec, cache_root(cache_dir), render)
+        return cls(spec, **cached(spec, cache_root(cache_dir), render))

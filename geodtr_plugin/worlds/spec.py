@@ -1,21 +1,24 @@
-"""Requests for pictures: what all kinds of worlds have in common, scenes, places and what the cache is told."""
+"""Requests for rendered images, what all kinds of worlds have in common: scenes, places, and their key in the cache."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
 from ..utils.errors import UserError
 from ..utils.roles import SPLITS
-from .builder import TRANSIENT, make_scene
+from .builder import CELL, TRANSIENT, make_scene
 from .scene import Scene
 from .styles import Style, get_style
 
-VERSION = 1  # raise it whenever pictures change: those of an older version are then rendered anew
+VERSION = 1  # raise it whenever pixels change: what people have in their caches is then rendered anew
 SCENE_PITCH = 1000.0  # metres between the western edges of neighbouring scenes on the map of a split
 SPLIT_PITCH = 100_000.0  # metres between the southern edges of the maps of the two splits
 _SCENES = 1_000_000  # scenes kept apart for each seed and split
@@ -25,7 +28,7 @@ ArrayShape = tuple[tuple[int, ...], type]  # shape and dtype
 
 @dataclass(frozen=True)
 class Spec(ABC):
-    """A request for N query and M reference images; equal requests give equal pictures.
+    """A request for N queries and M references; equal requests give equal pictures.
 
     Args:
         style: name of the world, one of `list_worlds()`.
@@ -35,7 +38,7 @@ class Spec(ABC):
         realism: scale of all that a real capture adds, 0 to 2; 0 is the exact world.
 
     Raises:
-        UserError: the numbers are not possible.
+        UserError: the request cannot be met.
         UnknownNameError: there is no such style.
     """
 
@@ -45,6 +48,8 @@ class Spec(ABC):
     seed: int = field(default=0, kw_only=True)
     realism: float = field(default=1.0, kw_only=True)
 
+    image_words: ClassVar[Mapping[str, str]] = {"query": "query", "reference": "reference"}  # in the images' names
+
     def __post_init__(self) -> None:
         get_style(self.style)
         object.__setattr__(self, "realism", float(self.realism))
@@ -53,38 +58,23 @@ class Spec(ABC):
         if self.count < 1 or self.seed < 0 or not 0 <= self.realism <= 2:
             raise UserError("A world needs count >= 1, seed >= 0 and a realism between 0 and 2.")
 
-    @property
     @abstractmethod
-    def title(self) -> str:
-        """What the world is called in messages and in the cache."""
-
-    @property
-    @abstractmethod
-    def query_size(self) -> tuple[int, int]:
-        """Height and width of a query, pixels."""
-
-    @property
-    @abstractmethod
-    def reference_size(self) -> tuple[int, int]:
-        """Height and width of a reference, pixels."""
-
-    @property
-    @abstractmethod
-    def reference_count(self) -> int:
-        """Number M of references."""
-
-    @property
-    @abstractmethod
-    def cell(self) -> float:
-        """Metres along a cell of the scenes."""
+    def arrays(self) -> dict[str, ArrayShape]:
+        """Return shapes and dtypes of the rendered arrays; for their meaning see `Rendered`."""
 
     @abstractmethod
     def render_scene(self, number: int, arrays: dict[str, np.ndarray]) -> int:
         """Draw scene `number`, fill its rows of the arrays, and return how many queries these are."""
 
-    @abstractmethod
-    def image_prefix(self, role: str) -> str:
-        """Return how the names of the images of a role, "query" or "reference", begin."""
+    @property
+    def title(self) -> str:
+        """Style and kind of the world."""
+        return self.style
+
+    @property
+    def cell(self) -> float:
+        """Metres along a cell of the scenes."""
+        return CELL
 
     @property
     def scenes(self) -> int:
@@ -96,7 +86,7 @@ class Spec(ABC):
         return (self.seed * len(SPLITS) + SPLITS.index(self.split)) * _SCENES + number
 
     def draw_scene(self, number: int, style: Style | None = None) -> Scene:
-        """Draw scene `number`, in another style than that of the request if one is named."""
+        """Draw scene `number`, with another look than that of the world if a style is passed."""
         transient = TRANSIENT * min(1.0, self.realism)
         return make_scene(style or self.style, self.scene_seed(number), cell=self.cell, transient=transient)
 
@@ -113,14 +103,11 @@ class Spec(ABC):
         """Return the random numbers of one purpose in one scene; the scene itself is drawn from others."""
         return np.random.default_rng([self.scene_seed(number), *stream])
 
-    def arrays(self) -> dict[str, ArrayShape]:
-        """Return shapes and dtypes of the stored arrays."""
-        return {
-            "query_images": ((self.count, *self.query_size, 3), np.uint8),
-            "query_positions": ((self.count, 2), np.float64),
-            "reference_images": ((self.reference_count, *self.reference_size, 3), np.uint8),
-            "reference_positions": ((self.reference_count, 2), np.float64),
-        }
+    def names(self, role: str) -> list[str]:
+        """Return a name for each image of a role, "query" or "reference", unique over styles, splits and seeds."""
+        (count, *_), _ = self.arrays()[f"{role}_images"]
+        prefix = f"{self.title}-{self.split}-{self.seed}-{self.image_words[role]}"
+        return [f"{prefix}-{number:06d}" for number in range(count)]
 
     def manifest(self) -> str:
         """Return all that the pictures depend on, as JSON."""
@@ -128,5 +115,5 @@ class Spec(ABC):
 
     def key(self) -> str:
         """Return the name of the folder in the cache."""
-        sizes = "-".join(f"{height}x{width}" for height, width in (self.query_size, self.reference_size))
-        return f"{self.title}-{self.split}-{self.count}-{sizes}-seed{self.seed}-realism{self.realism:g}-v{VERSION}"
+        digest = hashlib.sha256(self.manifest().encode()).hexdigest()[:12]
+        return f"{self.title}-{self.split}-{self.count}-v{VERSION}-{digest}"

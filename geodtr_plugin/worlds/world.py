@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from .aerial import render_aerial
 from .builder import SCENE_SIZE
 from .capture import Capture, apply_tones, draw_capture, draw_tones
 from .panorama import panorama_camera
-from .rendered import Rendered, load_arrays
+from .rendered import Rendered
 from .scene import Camera, Scene
 from .spec import ArrayShape, Spec
 from .tiles import TILE_SIDE, TILES, covering_tiles, tile_centres
@@ -38,6 +39,8 @@ class WorldSpec(Spec):
     aerial_size: int = 96
     offset: bool = False
 
+    image_words: ClassVar[Mapping[str, str]] = {"query": "ground", "reference": "aerial"}
+
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "panorama_size", tuple(int(side) for side in self.panorama_size))
@@ -48,21 +51,6 @@ class WorldSpec(Spec):
     def title(self) -> str:
         """Style and kind of the world."""
         return f"{self.style}-offset" if self.offset else self.style
-
-    @property
-    def query_size(self) -> tuple[int, int]:
-        """Height and width of a panorama, pixels."""
-        return self.panorama_size
-
-    @property
-    def reference_size(self) -> tuple[int, int]:
-        """Height and width of a tile, pixels."""
-        return self.aerial_size, self.aerial_size
-
-    @property
-    def reference_count(self) -> int:
-        """Number of tiles."""
-        return self.scenes * TILES if self.offset else self.count
 
     @property
     def supersample(self) -> int:
@@ -81,12 +69,15 @@ class WorldSpec(Spec):
         return TILE_SIDE / (self.aerial_size * self.supersample)
 
     def arrays(self) -> dict[str, ArrayShape]:
-        """Return shapes and dtypes of the stored arrays."""
-        return {**super().arrays(), "truth": ((self.count, 4 if self.offset else 1), np.int64)}
-
-    def image_prefix(self, role: str) -> str:
-        """Return how the names of the panoramas ("query") or tiles ("reference") begin."""
-        return f"{self.title}-{self.split}-{self.seed}-{'ground' if role == 'query' else 'aerial'}"
+        """Return shapes and dtypes of the rendered arrays; for their meaning see `World`."""
+        tiles = self.scenes * TILES if self.offset else self.count
+        return {
+            "query_images": ((self.count, *self.panorama_size, 3), np.uint8),
+            "query_positions": ((self.count, 2), np.float64),
+            "reference_images": ((tiles, self.aerial_size, self.aerial_size, 3), np.uint8),
+            "reference_positions": ((tiles, 2), np.float64),
+            "truth": ((self.count, 4 if self.offset else 1), np.int64),
+        }
 
     def render_scene(self, number: int, arrays: dict[str, np.ndarray]) -> int:
         """Draw scene `number`, fill its rows of the arrays, and return how many panoramas these are."""
@@ -135,34 +126,3 @@ class World(Rendered):
 
     spec: WorldSpec
     truth: np.ndarray
-
-
-def load_world(
-    style: str,
-    split: str,
-    count: int,
-    *,
-    panorama_size: tuple[int, int] = (64, 176),
-    aerial_size: int = 96,
-    seed: int = 0,
-    realism: float = 1.0,
-    offset: bool = False,
-    cache_dir: str | os.PathLike | None = None,
-    workers: int | None = None,
-    progress: bool = True,
-) -> World:
-    """Return a world from the cache, rendered first if it is not there.
-
-    Args:
-        style, split, count, panorama_size, aerial_size, seed, offset: see `WorldSpec`.
-        realism: scale of the capture errors (position 2 m on each axis, heading 4 degrees, colours); 0 is exact.
-        cache_dir: folder of the cache; default $GEODTR_CACHE, $XDG_CACHE_HOME/geodtr or ~/.cache/geodtr.
-        workers: rendering processes; None takes one for each CPU, 1 renders in this process.
-        progress: print what is rendered and show a progress bar.
-
-    Raises:
-        UserError: the world is not possible, or the cache has no room for it.
-        UnknownNameError: there is no such style.
-    """
-    spec = WorldSpec(style, split, count, panorama_size, aerial_size, offset, seed=seed, realism=realism)
-    return World(spec, **load_arrays(spec, cache_dir, workers, progress))

@@ -10,7 +10,7 @@ from geodtr_plugin.datasets import list_datasets, load_split
 from geodtr_plugin.datasets.base import PairDataset
 from geodtr_plugin.datasets.synthetic import COUNTS, NAMES, load_synthetic
 from geodtr_plugin.utils.errors import UnknownNameError
-from geodtr_plugin.worlds import load_world
+from geodtr_plugin.worlds import World, WorldSpec
 
 SMALL = {"count": 6, "panorama_size": (16, 32), "aerial_size": 48}
 
@@ -29,7 +29,7 @@ def test_centred_world(split):
     query, reference, place = PairDataset(index)[4]
     assert query.shape == (3, 16, 32) and reference.shape == (3, 48, 48) and place == 4
     assert query.dtype == reference.dtype == torch.uint8
-    world = load_world("country", split, 6, panorama_size=(16, 32), aerial_size=48)
+    world = World.load(WorldSpec("country", split, 6, (16, 32), 48))
     assert np.array_equal(query.permute(1, 2, 0).numpy(), world.query_images[4])
     assert index.queries.coordinate_kind == "metres"
 

@@ -11,8 +11,8 @@ from geodtr_plugin.datasets import facts_of, list_datasets, load_split
 from geodtr_plugin.datasets.check import check_dataset
 from geodtr_plugin.datasets.synthetic_ground import NAMES, alike, load_ground
 from geodtr_plugin.utils.errors import UnknownNameError
-from geodtr_plugin.worlds import PanoramaCamera, load_drives, make_scene
-from geodtr_plugin.worlds.drives import PHOTOS, DriveSpec, cut, heading, spot_near
+from geodtr_plugin.worlds import Drives, DriveSpec, PanoramaCamera, make_scene
+from geodtr_plugin.worlds.drives import PHOTOS, cut, heading, spot_near
 from geodtr_plugin.worlds.hours import HOURS, at_hour
 from geodtr_plugin.worlds.styles import SUBURB
 
@@ -21,7 +21,7 @@ SMALL = {"count": 8, "view_size": (16, 22)}
 
 @pytest.fixture(scope="module")
 def drives():
-    return load_drives("suburb", "test", 8, photo_size=(16, 22), progress=False)
+    return Drives.load(DriveSpec("suburb", "test", 8, (16, 22)), progress=False)
 
 
 def test_every_style_is_registered_for_a_laptop_without_polar():
@@ -85,7 +85,7 @@ def test_the_hour_changes_the_light_and_not_the_place():
 
 def test_the_two_views_of_a_pair_show_the_same_directions():
     """Turned by the difference of their headings, they resemble each other more than other places' views do."""
-    drives = load_drives("suburb", "test", 40, photo_size=(16, 22), progress=False)
+    drives = Drives.load(DriveSpec("suburb", "test", 40, (16, 22)), progress=False)
     pairs = alike(drives)
     shifts = np.rint(((drives.query_headings - drives.reference_headings[pairs[:, 1]] + 180) % 360 - 180) / 90 * 22)
 
@@ -104,19 +104,19 @@ def test_the_two_views_of_a_pair_show_the_same_directions():
 
 
 def test_drives_are_the_same_for_every_count_worker_and_run(drives, tmp_path):
-    again = load_drives("suburb", "test", 4, photo_size=(16, 22), cache_dir=tmp_path, workers=1, progress=False)
+    again = Drives.load(DriveSpec("suburb", "test", 4, (16, 22)), tmp_path, workers=1, progress=False)
     for name in ("query_images", "query_positions", "query_headings"):
         assert np.array_equal(getattr(again, name), getattr(drives, name)[:4])
     assert np.array_equal(again.reference_images, drives.reference_images[: 4 * PHOTOS])
     folder = next((tmp_path / "worlds").iterdir())
     changed = [path.stat().st_mtime_ns for path in sorted(folder.iterdir())]
-    load_drives("suburb", "test", 4, photo_size=(16, 22), cache_dir=tmp_path, workers=1, progress=False)
+    Drives.load(DriveSpec("suburb", "test", 4, (16, 22)), tmp_path, workers=1, progress=False)
     assert changed == [path.stat().st_mtime_ns for path in sorted(Path(folder).iterdir())]  # from the cache
 
 
 def test_processes_render_the_same(tmp_path):
-    options = dict(photo_size=(8, 12), progress=False, cache_dir=tmp_path)
-    many, few = (load_drives("country", "test", count, workers=2, **options) for count in (58, 2))
+    specs = [DriveSpec("country", "test", count, (8, 12)) for count in (58, 2)]
+    many, few = (Drives.load(spec, tmp_path, workers=2, progress=False) for spec in specs)
     assert many.spec.scenes == 2 and many.query_images[56:].std() > 10  # those of the second scene and process
     assert np.array_equal(many.query_images[:2], few.query_images)
     assert np.array_equal(many.reference_images[: 2 * PHOTOS], few.reference_images)

@@ -11,12 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geodtr_plugin.utils.errors import UnknownNameError, UserError
-from geodtr_plugin.worlds import PanoramaCamera, load_world, make_scene, render_aerial
+from geodtr_plugin.worlds import DriveSpec, PanoramaCamera, World, WorldSpec, make_scene, render_aerial
 from geodtr_plugin.worlds.pool import render_world
 from geodtr_plugin.worlds.tiles import TILE_SIDE
-from geodtr_plugin.worlds.world import WorldSpec
 
-SMALL = {"panorama_size": (16, 32), "aerial_size": 48, "progress": False}
+SMALL = {"panorama_size": (16, 32), "aerial_size": 48}
+
+
+def load_world(cache, style, split, count, workers=None, progress=False, **options) -> World:
+    return World.load(WorldSpec(style, split, count, **options), cache, workers, progress)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +30,7 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def country(cache):
     """60 panoramas from two scenes, rendered by two processes."""
-    return load_world("country", "test", 60, cache_dir=cache, workers=2, **SMALL)
+    return load_world(cache, "country", "test", 60, workers=2, **SMALL)
 
 
 def same(one, two, count=None) -> bool:
@@ -36,16 +39,16 @@ def same(one, two, count=None) -> bool:
 
 
 def test_pictures_do_not_depend_on_the_number_of_workers(country, tmp_path):
-    assert same(country, load_world("country", "test", 60, cache_dir=tmp_path, workers=1, **SMALL))
+    assert same(country, load_world(tmp_path, "country", "test", 60, workers=1, **SMALL))
 
 
 def test_a_smaller_count_is_the_beginning_of_a_larger_one(country, cache):
-    assert same(load_world("country", "test", 7, cache_dir=cache, **SMALL), country, 7)
+    assert same(load_world(cache, "country", "test", 7, **SMALL), country, 7)
 
 
 def test_splits_and_seeds_show_other_places(country, cache):
     for other in ({"split": "train"}, {"split": "test", "seed": 1}):
-        world = load_world("country", count=7, cache_dir=cache, **SMALL, **other)
+        world = load_world(cache, "country", count=7, **SMALL, **other)
         assert (np.array(world.reference_images) != country.reference_images[:7]).mean() > 0.5
 
 
@@ -60,7 +63,7 @@ def test_no_two_scenes_share_a_seed(requests):
 
 
 def test_realism_zero_is_the_scene_itself(cache):
-    world = load_world("suburb", "train", 3, realism=0.0, cache_dir=cache, progress=False)
+    world = load_world(cache, "suburb", "train", 3, realism=0.0)
     scene = make_scene("suburb", world.spec.scene_seed(0), cell=world.spec.cell, transient=0.0)
     camera = PanoramaCamera(64, 176, world.spec.rays)
     for query, place in enumerate(scene.cameras[:3]):
@@ -72,14 +75,14 @@ def test_realism_zero_is_the_scene_itself(cache):
 
 
 def test_realism_moves_the_recorded_place(cache):
-    exact, real = (load_world("suburb", "test", 96, realism=r, cache_dir=cache, **SMALL) for r in (0.0, 1.0))
+    exact, real = (load_world(cache, "suburb", "test", 96, realism=r, **SMALL) for r in (0.0, 1.0))
     error = real.query_positions - exact.query_positions
     assert 1.5 < error.std() < 2.5 and np.abs(error).max() <= 6.4
 
 
 @pytest.fixture(scope="module")
 def offset(cache):
-    return load_world("downtown", "test", 100, offset=True, cache_dir=cache, workers=2, **SMALL)
+    return load_world(cache, "downtown", "test", 100, offset=True, workers=2, **SMALL)
 
 
 def test_offset_truth_is_that_of_geometry(offset):
@@ -96,16 +99,16 @@ def test_offset_truth_is_that_of_geometry(offset):
 
 def test_offset_gallery_has_distractors_and_overlaps(cache, offset):
     assert len(np.unique(offset.truth[:, 0])) < len(offset.reference_images)
-    exact = load_world("downtown", "test", 2, offset=True, realism=0.0, cache_dir=cache, **SMALL)
+    exact = load_world(cache, "downtown", "test", 2, offset=True, realism=0.0, **SMALL)
     first, second = exact.reference_images[0], exact.reference_images[1]
     assert exact.reference_positions[1, 0] - exact.reference_positions[0, 0] == TILE_SIDE / 2
     assert np.array_equal(first[:, 24:], second[:, :24])
-    assert len(set(offset.names("query")) | set(offset.names("reference"))) == 100 + len(offset.reference_images)
+    assert len(set(offset.spec.names("query")) | set(offset.spec.names("reference"))) == 100 + len(offset.reference_images)
 
 
 def test_first_use_is_announced_and_the_next_is_silent(tmp_path, capsys):
     for _ in range(2):
-        load_world("country", "train", 1, cache_dir=tmp_path, **{**SMALL, "progress": True})
+        load_world(tmp_path, "country", "train", 1, progress=True, **SMALL)
     printed = capsys.readouterr().err
     assert printed.count("Rendering the synthetic world country-train-1") == printed.count(str(tmp_path)) == 1
 
@@ -132,7 +135,7 @@ def test_impossible_requests_are_refused(wrong):
 
 def test_unknown_world():
     with pytest.raises(UnknownNameError, match="downtown"):
-        load_world("downtwon", "train", 5)
+        WorldSpec("downtwon", "train", 5)
 
 
 @settings(deadline=None, max_examples=60)
