@@ -1,4 +1,4 @@
-"""Writes miniature copies of real data sets, file for file in their format, so that tests need no download."""
+"""Write miniature copies of real data sets, file for file in their format, so that tests need no download."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def smooth_noise(role: str, place: int, height: int, width: int) -> np.ndarray:
 
 
 def save_jpeg(path: Path, pixels: np.ndarray) -> None:
-    """Writes a picture, and the folders above it."""
+    """Write a picture, and the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path, "JPEG", quality=95)
 
@@ -39,7 +39,7 @@ def write_cvusa(
     locations: np.ndarray | None = None,
     locations_file: str = "split_locations/all.csv",
 ) -> Path:
-    """Writes the CVPR subset of CVUSA; the real sizes are 224 x 1232 and 750 x 750.
+    """Write the CVPR subset of CVUSA; the real sizes are 224 x 1232 and 750 x 750.
 
     Args:
         root: the folder that gets bingmap, streetview and splits.
@@ -98,7 +98,7 @@ def write_cvact(
     mat_file: str | None = "ACT_data.mat",
     never_released: bool = False,
 ) -> list[str]:
-    """Writes CVACT; the real sizes are 832 x 1664 and 1200 x 1200.
+    """Write CVACT; the real sizes are 832 x 1664 and 1200 x 1200.
 
     As in the real archives, ANU_data_small has train and val, ANU_data_test has val and test, and ACT_data.mat names
     more panoramas than have images.
@@ -137,7 +137,7 @@ def write_cvact(
 def write_act_mat(
     path: Path, ids: Sequence[str], utm: np.ndarray, train: np.ndarray, val: np.ndarray, val_all: np.ndarray
 ) -> None:
-    """Writes ACT_data.mat: a char matrix, metres, and column vectors of rows that count from 1."""
+    """Write ACT_data.mat: a char matrix, metres, and column vectors of rows that count from 1."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "panoIds": np.array(ids),
@@ -159,7 +159,7 @@ def write_own(
     separator: str = ",",
     line_end: str = "\n",
 ) -> Path:
-    """Writes an own data set, `folder:ROOT`.
+    """Write an own data set, `folder:ROOT`.
 
     Args:
         root: the folder that gets queries, references and the table.

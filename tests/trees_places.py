@@ -1,4 +1,4 @@
-"""Writes miniature Pittsburgh, Tokyo 24/7 and MSLS, file for file in their formats, so that tests need no download."""
+"""Write miniature Pittsburgh, Tokyo 24/7 and MSLS, file for file in their formats, so that tests need no download."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Written:
 
 
 def save_photo(path: Path, number: int, role: str, size: tuple[int, int] = (24, 32)) -> None:
-    """Writes a photo by the extension of its name."""
+    """Write a photo by the extension of its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(smooth_noise(role, number, *size)).save(path)
 
 
 def write_dbstruct(path: Path, written: Written, counts: tuple[int, int] | None = None) -> None:
-    """Writes a list as NetVLAD's authors do: a struct with columns of cells, positions `[2, N]` and counts."""
+    """Write a list as NetVLAD's authors do: a struct with columns of cells, positions `[2, N]` and counts."""
 
     def cells(names: Sequence[str]) -> np.ndarray:
         column = np.empty((len(names), 1), object)
@@ -65,7 +65,7 @@ def draw_pitts(part: str, panoramas: int = 5, asked: int = 3, spread: float = 80
 def write_pitts_lists(
     root: Path, name: str = "pitts30k", lists: str = "", images: str = "", queries: str = "queries_real", **drawn
 ) -> dict[str, Written]:
-    """Writes Pittsburgh as its makers pack it; lists, references and queries go to the folders that are named."""
+    """Write Pittsburgh as its makers pack it; lists, references and queries go to the folders that are named."""
     written = {part: draw_pitts(part, **drawn) for part in ("train", "val", "test")}
     for part, one in written.items():
         for folder, role, names in ((queries, "ground", one.queries), (images, "aerial", one.references)):
@@ -84,7 +84,7 @@ def utm_name(at: Sequence[float], zone: str, panorama: str, tile: str, note: str
 def write_named(
     root: Path, part: str, written: Written, zone: str = "17", references: str = "database", home: str = "images/{}"
 ) -> Written:
-    """Writes photos whose names say where they were taken; returns them sorted by path."""
+    """Write photos whose names say where they were taken, and return them sorted by path."""
     roles = []
     for folder, role, names, at in (
         ("queries", "ground", written.queries, written.at_queries),
@@ -115,7 +115,7 @@ def draw_tokyo(panoramas: int = 4, asked: int = 3) -> Written:
 def write_tokyo_list(
     root: Path, images: str = "tokyo247/images", queries: str = "tokyo247/query", end: str = ".png", **drawn
 ) -> Written:
-    """Writes Tokyo 24/7 as its makers pack it: the list names .jpg, the references are .png."""
+    """Write Tokyo 24/7 as its makers pack it: the list names .jpg, the references are .png."""
     written = draw_tokyo(**drawn)
     for number, name in enumerate(written.references):
         save_photo((root / images / name).with_suffix(end), number, "aerial")
@@ -126,7 +126,7 @@ def write_tokyo_list(
 
 
 def write_msls(root: Path, asked: int = 8, gallery: int = 10) -> dict[str, list[str]]:
-    """Writes the val split of MSLS with its tables: of the queries of a city, the first is a panorama, the second is
+    """Write the val split of MSLS with its tables: of the queries of a city, the first is a panorama, the second is
     near nothing, every third is not of the official selection; the last reference is a panorama.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Writes a miniature University-1652, file for file in its format, so that tests need no download."""
+"""Write a miniature University-1652, file for file in its format, so that tests need no download."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def write_university1652(
     picture: Picture = smooth_noise,
     size: tuple[int, int] = (32, 32),
 ) -> Path:
-    """Writes University-Release; the real images are 512 x 512, and a building has 54 drone views.
+    """Write University-Release; the real images are 512 x 512, and a building has 54 drone views.
 
     Args:
         root: the folder that gets train and test.

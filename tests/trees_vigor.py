@@ -1,4 +1,4 @@
-"""Writes a miniature VIGOR, file for file in its format, so that tests need no download."""
+"""Write a miniature VIGOR, file for file in its format, so that tests need no download."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def write_vigor(
     listed_extension: str = ".png",
     line_end: str = "\n",
 ) -> dict[str, City]:
-    """Writes VIGOR; the real sizes are 1024 x 2048 and 640 x 640, and a city has some 22,000 tiles.
+    """Write VIGOR; the real sizes are 1024 x 2048 and 640 x 640, and a city has some 22,000 tiles.
 
     Args:
         root: the folder that gets the cities.
@@ -79,7 +79,7 @@ def write_vigor(
 
 
 def save_tile(path: Path, pixels: np.ndarray) -> None:
-    """Writes a tile by the extension of its name."""
+    """Write a tile by the extension of its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,32 +9,56 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser
 
-from ..datasets.registry import list_datasets, loader_of
+from ..datasets.check import DECODED
+from ..datasets.registry import list_datasets, options_of
 from ..utils.console import guarded, make_parser, parse
 from ..utils.errors import UnknownNameError, UserError
+from ..utils.registry import import_modules
 
 if TYPE_CHECKING:
-    from ..datasets.check import Checked
+    from ..datasets.check import CheckedDataset
 
 DESCRIPTION = """Check a data set on disk: lists, counts, missing files, image sizes, damaged images, and north.
 
-  geodtr data check cvusa --root /data
-  geodtr data check cvact --root /data --decode all --write-missing missing.txt --picture pairs.png
+  geodtr data check cvusa --data-root /data
+  geodtr data check cvact --data-root /data --decode all --write-missing missing.txt --picture pairs.png
 
 Prints one line a thing, faults first, and at the end the first thing to do. Exit code 0 if all is sound, else 1.
 """
-DECODED = 64  # images of each role and split; enough to meet damage that is at all common
 
 
 def check_command(argv: Sequence[str]) -> int:
-    """`geodtr data check`: 0 when all is sound, 1 with a fault or after a sentence that says what was wrong."""
-    return guarded(lambda: _check_and_tell(argv), argv)
+    """Run `geodtr data check`; return 0 when all is sound, 1 with a fault or after a sentence on what was wrong."""
+    return guarded(lambda: _check(argv), argv)
 
 
-def _check_and_tell(argv: Sequence[str]) -> int:
+def check_parser() -> ArgumentParser:
+    """Return the options of the command."""
+    parser = make_parser("geodtr data check", DESCRIPTION)
+    add = parser.add_argument
+    add("name", type=str, help=f"one of: {', '.join(list_datasets())}; folder:PATH for own data")
+    add("--data-root", "--root", type=str | None, help="folder that holds the data set (else the variable GEODTR_DATA)")
+    add("--decode", type=str, default=str(DECODED), help="images of each role and split to open, or all")
+    add("--write-missing", type=str | None, help="file that gets the paths of missing images, one a line")
+    add("--picture", type=str | None, help="image file that gets four pairs with north marked")
+    add("--data", type=dict[str, Any], default={}, help="options of the data set's loader, as --data.count 800")
+    add("--import", type=str, action="append", default=[], help="module or .py file with a data set of one's own")
+    add("--seed", type=int, default=0, help="chooses the images that are looked at")
+    add("--debug", action="store_true", help="show the traceback of errors")
+    return parser
+
+
+def _check(argv: Sequence[str]) -> int:
     options = parse(check_parser(), argv)
-    decode = _how_many(options.decode)
-    checked = _check(options.name, options.root, decode, options.seed, options.data)
+    import_modules(options["import"])
+    decode = _count(options.decode)
+    known = options_of(options.name) - {"allow_partial"}
+    for option in options.data:
+        if option not in known:
+            raise UnknownNameError(f"option of the data set {options.name}", option, known)
+    from ..datasets.check import check_dataset
+
+    checked = check_dataset(options.name, options.data_root, decode, options.seed, **options.data)
     print("\n".join(checked.report.lines()))
     if options.write_missing is not None:
         _write_missing(checked, Path(options.write_missing))
@@ -44,50 +67,26 @@ def _check_and_tell(argv: Sequence[str]) -> int:
     return 0 if checked.report.sound else 1
 
 
-def check_parser() -> ArgumentParser:
-    """The options of the command."""
-    parser = make_parser("geodtr data check", DESCRIPTION)
-    add = parser.add_argument
-    add("name", type=str, help=f"one of: {', '.join(list_datasets())}; folder:PATH for own data")
-    add("--root", type=str | None, help="folder that holds the data set (else the variable GEODTR_DATA)")
-    add("--decode", type=str, default=str(DECODED), help="images of each role and split to open, or all")
-    add("--write-missing", type=str | None, help="file that gets the paths of missing images, one a line")
-    add("--picture", type=str | None, help="image file that gets four pairs with north marked")
-    add("--data", type=dict[str, Any], default={}, help="options of the data set's loader, as --data.count 800")
-    add("--seed", type=int, default=0, help="chooses the images that are looked at")
-    add("--debug", action="store_true", help="show the traceback of errors")
-    return parser
-
-
-def _how_many(decode: str) -> int | None:
+def _count(decode: str) -> int | None:
+    """Return the number that --decode names; None for all."""
     if decode == "all":
         return None
     if not decode.isdecimal() or int(decode) < 1:
-        raise UserError(f"--decode is {decode!r}; give a number of images, 1 at least, or all.")
+        raise UserError(f"--decode is {decode!r}.", "Give a number of images, 1 at least, or all.")
     return int(decode)
 
 
-def _check(name: str, root: str | None, decode: int | None, seed: int, options: dict[str, Any]) -> Checked:
-    known = set(inspect.signature(loader_of(name)).parameters) - {"name", "split", "root", "allow_partial"}
-    for option in options:
-        if option not in known:
-            raise UnknownNameError(f"option of the data set {name}", option, known)
-    from ..datasets.check import check_dataset
-
-    return check_dataset(name, root, decode, seed, **options)
-
-
-def _write_missing(checked: Checked, file: Path) -> None:
+def _write_missing(checked: CheckedDataset, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("".join(f"{path}\n" for path in checked.missing), encoding="utf-8")
     print(f"{file} names {len(checked.missing):,} missing files.", file=sys.stderr)
 
 
-def _draw(checked: Checked, file: Path, seed: int) -> None:
-    """Pairs of the test split, or of the other where that one could not be read."""
-    if not checked.indexes:
-        raise UserError("There is no picture, because no split could be read; mend what is named above first.")
-    from .check_picture import picture_of_pairs
+def _draw(checked: CheckedDataset, file: Path, seed: int) -> None:
+    """Draw pairs of the test split, or of the other where that one could not be read."""
+    if not checked.splits:
+        raise UserError("There is no picture, because no split could be read.", "Mend what is named above first.")
+    from .check_picture import draw_pairs
 
-    picture_of_pairs(checked.indexes[-1], file, seed=seed)
+    draw_pairs(checked.splits[-1], file, seed=seed)
     print(f"{file} shows pairs with north marked.", file=sys.stderr)

@@ -12,7 +12,10 @@ from ..utils.console import guarded, make_parser, parse
 from ..utils.errors import UserError
 
 if TYPE_CHECKING:
-    from ..datasets.base import Split
+    import numpy as np
+    from torch import Tensor
+
+    from ..datasets import Split
 
 DESCRIPTION = """Write a synthetic world as image files and a table of their places.
 
@@ -30,12 +33,12 @@ QUALITY = 95  # of the panoramas' JPEGs: what a camera writes
 
 
 def write_command(argv: Sequence[str]) -> int:
-    """`geodtr data write`: 0, or 1 after a sentence that says what was wrong."""
-    return guarded(lambda: _write_and_tell(argv), argv)
+    """Run `geodtr data write`; return 0, or 1 after a sentence on what was wrong."""
+    return guarded(lambda: _write(argv), argv)
 
 
 def write_parser() -> ArgumentParser:
-    """The options of the command."""
+    """Return the options of the command."""
     parser = make_parser("geodtr data write", DESCRIPTION)
     add = parser.add_argument
     add("name", type=str, help="a synthetic world, such as synth-suburb or synth-downtown-offset")
@@ -47,32 +50,32 @@ def write_parser() -> ArgumentParser:
     return parser
 
 
-def _write_and_tell(argv: Sequence[str]) -> int:
+def _write(argv: Sequence[str]) -> int:
     options = parse(write_parser(), argv)
     folder = Path(options.out).expanduser()
     if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder} holds something already. Choose another --out.")
+        raise UserError(f"{folder} holds something already.", "Choose another --out.")
     if options.count < 1 or options.seed < 0:
         raise UserError("--count must be 1 at least, and --seed 0 at least.")
     from ..datasets.synthetic import load_synthetic
 
-    index = load_synthetic(options.name, options.split, count=options.count, seed=options.seed)
-    write_city(index, folder)
+    split = load_synthetic(options.name, options.split, count=options.count, seed=options.seed)
+    write_city(split, folder)
     print(
-        f"{folder} holds {len(index.queries):,} panoramas, {len(index.references):,} tiles and places.csv. "
+        f"{folder} holds {len(split.queries):,} panoramas, {len(split.references):,} tiles and places.csv. "
         f"Next: geodtr index build --run RUN --references {folder} -o city.index"
     )
     return 0
 
 
-def write_city(index: Split, folder: Path) -> None:
-    """The images of a world in metres, and places.csv last, so that a table never names what is not there."""
+def write_city(split: Split, folder: Path) -> None:
+    """Write the images of a world in metres, and places.csv last, so that a table never names what is not there."""
     from tqdm import tqdm
 
     from ..utils.files import write_text
 
-    lines, blocks = ["file,lat,lon"], Blocks(index.references.coordinates)
-    for role, images, suffix in (("queries", index.queries, ".jpg"), ("references", index.references, ".png")):
+    lines, blocks = ["file,lat,lon"], Blocks(split.references.coordinates)
+    for role, images, suffix in (("queries", split.queries, ".jpg"), ("references", split.references, ".png")):
         (folder / role).mkdir(parents=True, exist_ok=True)
         places = to_latlon(blocks(images.coordinates))
         for row, (lat, lon) in enumerate(tqdm(places, desc=f"writing {role}", unit="image")):
@@ -83,7 +86,7 @@ def write_city(index: Split, folder: Path) -> None:
 
 
 class Blocks:
-    """From a world's own map, a row of scenes far apart, to a square city.
+    """The way from a world's own map, a row of scenes far apart, to a square city.
 
     Distances within a scene stay as they are. Scenes do not continue each other at the streets between them.
 
@@ -91,7 +94,7 @@ class Blocks:
         references: metres east and north of all tiles, `[N, 2]`.
     """
 
-    def __init__(self, references):
+    def __init__(self, references: np.ndarray):
         import numpy as np
 
         from ..worlds import SPLIT_PITCH
@@ -99,8 +102,8 @@ class Blocks:
         self._north = np.round(references[:, 1].min() / SPLIT_PITCH) * SPLIT_PITCH
         self._side = int(np.ceil(np.sqrt(self._scene(references).max() + 1)))
 
-    def __call__(self, metres):
-        """Metres in the world -> metres in the city, `[N, 2]` -> `[N, 2]`."""
+    def __call__(self, metres: np.ndarray) -> np.ndarray:
+        """Turn metres in the world, `[N, 2]`, into metres in the city, `[N, 2]`."""
         import numpy as np
 
         from ..worlds import SCENE_PITCH, SCENE_SIZE
@@ -111,8 +114,8 @@ class Blocks:
         return inside + (SCENE_SIZE + STREET) * np.stack([column, row], axis=1)
 
     @staticmethod
-    def _scene(metres):
-        """The scene's number; a camera may stand a little outside of its scene."""
+    def _scene(metres: np.ndarray) -> np.ndarray:
+        """Return the number of each point's scene, int64 `[N]`; a camera may stand a little outside of its scene."""
         import numpy as np
 
         from ..worlds import SCENE_PITCH, SCENE_SIZE
@@ -120,8 +123,8 @@ class Blocks:
         return np.floor((metres[:, 0] + (SCENE_PITCH - SCENE_SIZE) / 2) / SCENE_PITCH).astype(np.int64)
 
 
-def to_latlon(metres):
-    """Metres east and north of ORIGIN, `[N, 2]` -> latitude and longitude in degrees, `[N, 2]`.
+def to_latlon(metres: np.ndarray) -> np.ndarray:
+    """Turn metres east and north of ORIGIN, `[N, 2]`, into latitude and longitude in degrees, `[N, 2]`.
 
     Distances keep their length to 1 in 10,000 over a few kilometres, on the sphere of utils.geo.
     """
@@ -134,7 +137,7 @@ def to_latlon(metres):
     return np.stack([ORIGIN[0] + north, ORIGIN[1] + east], axis=1)
 
 
-def _save(pixels, file: Path) -> None:
+def _save(pixels: Tensor, file: Path) -> None:
     import numpy as np
     from PIL import Image
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import ArgumentParser
 
-from ..utils.console import complain, guarded, make_parser, parse
+from ..search.geotags import NameOrder
+from ..utils.console import add_common_options, guarded, make_parser, parse_and_import, prepare_torch
 from ..utils.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -23,31 +23,23 @@ DESCRIPTION = """Embed aerial tiles (or photos) with a run's model, for geodtr l
 
 References are a folder, searched to its last subfolder, or a table file,lat,lon. Coordinates come from the table, else
 from the images' GPS, else, if asked, from their names. What is interrupted goes on where it was with the same command.
-Cells are learned from a sample, on the GPU where faiss sees one; --cells takes those of another index, so that many
-hosts can each build a part of a large gallery. geodtr locate searches the parts as one.
+Cells are learned from a sample of the references; --cells takes those of another index, so that many machines can each
+build a part of a large gallery. geodtr locate searches the parts as one.
 Exit code 0 if anything could be indexed, else 1; what was left out is named.
 """
-MOST_SHOWN = 20  # of the images that were left out
+MOST_NAMED = 20  # of the images that were left out
 
 
 def index_command(argv: Sequence[str]) -> int:
-    """What follows `geodtr index`; the exit code."""
-    verbs: dict[str, Callable[[Sequence[str]], int]] = {"build": build_command}
+    """Run `geodtr index build`; return 0 when something was indexed, 1 after a sentence that says what was wrong."""
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: geodtr index VERB ...\n\nverbs:\n  build    embed references (geodtr index build --help)")
         return 0 if argv else 2
-    if argv[0] not in verbs:
-        return complain(UnknownNameError("verb of 'index'", argv[0], verbs))
-    return verbs[argv[0]](argv[1:])
-
-
-def build_command(argv: Sequence[str]) -> int:
-    """`geodtr index build`: 0 when something was indexed, 1 after a sentence that says what was wrong."""
-    return guarded(lambda: _build_and_tell(argv), argv)
+    return guarded(lambda: _build(argv), argv)
 
 
 def build_parser() -> ArgumentParser:
-    """The options of the command."""
+    """Return the options of `geodtr index build`."""
     parser = make_parser("geodtr index build", DESCRIPTION)
     add = parser.add_argument
     add("--run", type=str, required=True, help="run folder with the model")
@@ -59,49 +51,32 @@ def build_parser() -> ArgumentParser:
     add("--nprobe", type=int | None, help="cells that a search looks at; a sixteenth of them if not given")
     add("--cells", type=str | None, help="index whose cells are taken, with their kind and number; none are learned")
     add("--dtype", type=Literal["float32", "float16"], default="float32", help="of the stored vectors")
-    add("--names", type=Literal["none", "lat_lon", "lon_lat"], default="none",
+    add("--names", type=NameOrder, default="none",
         help="read coordinates from names that end with them, such as tile_48.13743_11.57549.png")  # fmt: skip
     add("--batch-size", type=int, default=64, help="images that the network takes at once")
-    add("--device", type=str, default="auto", help="auto, cpu, cuda or mps")
-    add("--workers", type=int, default=0, help="processes that decode images; 0 decodes in this one")
-    add("--threads", type=int | None, help="of torch on the CPU")
     add("--overwrite", action="store_true", help="replace an index, or an unfinished one of other settings")
-    add("--debug", action="store_true", help="show the traceback of errors")
+    add_common_options(parser, "import", "device", "workers", "threads", "debug")
     return parser
 
 
-def _build_and_tell(argv: Sequence[str]) -> int:
-    options = parse(build_parser(), argv)
-    prepare(options.threads)
+def _build(argv: Sequence[str]) -> int:
+    if argv[0] != "build":
+        raise UnknownNameError("verb of 'index'", argv[0], ["build"])
+    options = parse_and_import(build_parser(), argv[1:])
+    prepare_torch(options.threads)
     from ..search.building import build_index
 
-    summary = build_index(
-        options.run, options.references, options.out, kind=options.kind, nlist=options.nlist, nprobe=options.nprobe,
-        dtype=options.dtype, names=options.names, batch_size=options.batch_size, device=options.device,
-        workers=options.workers, overwrite=options.overwrite, cells=options.cells,
-    )  # fmt: skip
-    _tell(summary, options.names)
+    names = ("kind", "nlist", "nprobe", "dtype", "names", "batch_size", "device", "workers", "overwrite", "cells")
+    settings = {name: options[name] for name in names}
+    _report(build_index(options.run, options.references, options.out, **settings), options.names)
     return 0
 
 
-def prepare(threads: int | None) -> None:
-    """What a command that runs a network sets for its process."""
-    # as in `run`: OpenMP threads wait by spinning, which is slow as soon as another program wants a core
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    import torch
+def _report(summary: Summary, names: NameOrder) -> None:
+    """Print faults first, the result last."""
+    from ..search.photos import printable_name
 
-    from ..utils.malloc import keep_freed_memory
-
-    keep_freed_memory()
-    if threads:
-        torch.set_num_threads(threads)
-
-
-def _tell(summary: Summary, names: str) -> None:
-    """Faults first, the result last."""
-    from ..search.photos import shown
-
-    tell_left_out(summary.left_out)
+    report_left_out(summary.left_out)
     for note in summary.notes:
         print(note, file=sys.stderr)
     if summary.without_position:
@@ -111,14 +86,14 @@ def _tell(summary: Summary, names: str) -> None:
     if summary.resumed_at:
         print(f"Continued an interrupted build after {summary.resumed_at:,} images.", file=sys.stderr)
     left_out = f", {len(summary.left_out):,} left out" if summary.left_out else ""
-    print(f"{shown(summary.path)}: {summary.count:,} references indexed ({summary.kind}){left_out}.")
+    print(f"{printable_name(summary.path)}: {summary.count:,} references indexed ({summary.kind}){left_out}.")
 
 
-def tell_left_out(left_out: Sequence[tuple[str, str]]) -> None:
-    """A line for each of the first images that could not be used."""
-    from ..search.photos import shown
+def report_left_out(left_out: Sequence[tuple[str, str]]) -> None:
+    """Print a line for each of the first images that could not be used, given as (name, reason)."""
+    from ..search.photos import printable_name
 
-    for name, reason in left_out[:MOST_SHOWN]:
-        print(f"Left out: {shown(name)} {reason}.", file=sys.stderr)
-    if len(left_out) > MOST_SHOWN:
-        print(f"Left out: {len(left_out) - MOST_SHOWN:,} more.", file=sys.stderr)
+    for name, reason in left_out[:MOST_NAMED]:
+        print(f"Left out: {printable_name(name)} {reason}.", file=sys.stderr)
+    if len(left_out) > MOST_NAMED:
+        print(f"Left out: {len(left_out) - MOST_NAMED:,} more.", file=sys.stderr)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
-from ..utils.console import guarded, make_parser, parse
+from ..utils.console import add_common_options, guarded, make_parser, parse_and_import, prepare_torch
 from ..utils.errors import UserError
-from .index import prepare, tell_left_out
+from .index import report_left_out
 
 if TYPE_CHECKING:
     from ..search.errors_in_metres import LocationErrors
@@ -29,12 +29,12 @@ Results go to standard output, everything else to standard error. Exit code 0 if
 
 
 def locate_command(argv: Sequence[str]) -> int:
-    """What follows `geodtr locate`: 0 when a photo was located, 1 after a sentence that says what was wrong."""
-    return guarded(lambda: _locate_and_tell(argv), argv)
+    """Run `geodtr locate`; return 0 when a photo was located, 1 after a sentence that says what was wrong."""
+    return guarded(lambda: _locate(argv), argv)
 
 
 def locate_parser() -> ArgumentParser:
-    """The options of the command."""
+    """Return the options of `geodtr locate`."""
     parser = make_parser("geodtr locate", DESCRIPTION)
     add = parser.add_argument
     add("photos", type=str, nargs="+", help="photos, and folders of photos")
@@ -51,69 +51,66 @@ def locate_parser() -> ArgumentParser:
     add("--cropped", action="store_true",
         help="for a run with a limited field of view: photos show just that, and are no panoramas")  # fmt: skip
     add("--batch-size", type=int, default=32, help="photos that the network takes at once")
-    add("--device", type=str, default="auto", help="auto, cpu, cuda or mps")
-    add("--workers", type=int, default=0, help="processes that decode photos; 0 decodes in this one")
-    add("--threads", type=int | None, help="of torch on the CPU")
-    add("--debug", action="store_true", help="show the traceback of errors")
+    add_common_options(parser, "import", "device", "workers", "threads", "debug")
     return parser
 
 
-def _locate_and_tell(argv: Sequence[str]) -> int:
-    options = parse(locate_parser(), argv)
+def _locate(argv: Sequence[str]) -> int:
+    options = parse_and_import(locate_parser(), argv)
     if options.top < 1 or options.batch_size < 1:
         raise UserError("--top and --batch-size must be 1 at least.")
-    prepare(options.threads)
+    prepare_torch(options.threads)
     from ..search.errors_in_metres import read_truth
     from ..search.listing import list_photos
     from ..search.locator import Locator
 
-    listed = list_photos(options.photos)
-    judged = None if options.truth is None else read_truth(options.truth, listed.files)
+    photos = list_photos(options.photos)
+    errors = None if options.truth is None else read_truth(options.truth, photos.files)
     locator = Locator.load(
         options.index, run=options.run, device=options.device, cropped_queries=options.cropped, warn=_warn
-    )  # fmt: skip
+    )
     answers = locator.locate(
-        list(listed.files), options.top, exact=options.exact, nprobe=options.nprobe, batch_size=options.batch_size,
+        list(photos.files), options.top, exact=options.exact, nprobe=options.nprobe, batch_size=options.batch_size,
         workers=options.workers,
     )  # fmt: skip
-    left_out = [*((a.query, a.fault) for a in answers if a.fault is not None), *listed.left_out]
-    located = len(answers) - sum(answer.fault is not None for answer in answers)
-    tell_left_out(left_out)
-    for note in listed.notes:
+    bad = [(answer.query, answer.fault) for answer in answers if answer.fault is not None]
+    report_left_out([*bad, *photos.left_out])
+    for note in photos.notes:
         _warn(note)
-    _write(options, answers, locator, judged, located)
-    told = f", {len(left_out):,} left out" if left_out else ""
-    print(f"{located:,} photos located among {len(locator):,} references{told}.", file=sys.stderr)
+    located = len(answers) - len(bad)
+    _write(options, answers, locator, errors, located)
+    left_out = len(bad) + len(photos.left_out)
+    suffix = f", {left_out:,} left out" if left_out else ""
+    _warn(f"{located:,} photos located among {len(locator):,} references{suffix}.")
     return 0 if located else 1
 
 
 def _write(
-    options: Namespace, answers: list[Answer], locator: Locator, judged: LocationErrors | None, located: int
-) -> None:  # fmt: skip
-    """The results, and the picture and the map where they are asked for."""
+    options: Namespace, answers: list[Answer], locator: Locator, errors: LocationErrors | None, located: int
+) -> None:
+    """Print the results, and write the picture and the map where they are wanted."""
     from ..search.answers import as_text
 
-    text = as_text(answers, options.format, judged)
-    if text:
+    if text := as_text(answers, options.format, errors):
         print(text)
     if not located:
         return
-    if judged is not None:
-        print(judged.summary(answers), file=sys.stderr)
+    if errors is not None:
+        _warn(errors.summary(answers))
     if options.picture is not None:
         from ..search.contact_sheet import draw_contact_sheet
 
-        shown = draw_contact_sheet(answers, locator, Path(options.picture), judged)
-        _warn(f"{options.picture} shows {_some(shown, located)} with their references.")
+        count = draw_contact_sheet(answers, locator, Path(options.picture), errors)
+        _warn(f"{options.picture} shows {_part(count, located)} with their references.")
     if options.map is not None:
         from ..search.map_page import write_map
 
-        shown = write_map(answers, locator, Path(options.map), judged)
-        _warn(f"{options.map} shows {_some(shown, located)} on a map.")
+        count = write_map(answers, locator, Path(options.map), errors)
+        _warn(f"{options.map} shows {_part(count, located)} on a map.")
 
 
-def _some(shown: int, located: int) -> str:
-    return f"the first {shown:,} of {located:,} photos" if shown < located else f"{shown:,} photos"
+def _part(count: int, located: int) -> str:
+    return f"the first {count:,} of {located:,} photos" if count < located else f"{count:,} photos"
 
 
 def _warn(sentence: str) -> None:

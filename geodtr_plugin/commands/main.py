@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from ..utils.console import complain
+from ..utils.console import guarded
 from ..utils.errors import UnknownNameError
 
 HELP = """usage: geodtr VERB ...
@@ -38,10 +38,14 @@ VERBS = {  # verb -> module, function
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb that the first word names, and return the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    return guarded(lambda: _run_verb(argv), argv)
+
+
+def _run_verb(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(HELP)
         return 0 if argv else 2
     if argv[0] not in VERBS:
-        return complain(UnknownNameError("verb", argv[0], VERBS))
+        raise UnknownNameError("verb", argv[0], VERBS)
     module, function = VERBS[argv[0]]
     return getattr(importlib.import_module(module, __package__), function)(argv[1:])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..harness.pictures import _figure
+from ..harness.pictures import new_figure
 from .statistics import Row, Summary, chance_at, kind_of, summarise, tests_of
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def comparison_plot(rows: Sequence[Row], file: Path) -> None:
     tests = {kind: [test for test in tests_of(rows) if kind in kind_of(rows, test)] for kind in KINDS}
     given = [kind for kind in KINDS if tests[kind]]
     longest = 0.075 * max(len(row.label) for row in rows)  # inches
-    figure = _figure(6.8 + longest, 5.8 if len(given) > 1 else 1.3 + 0.4 * len(rows))
+    figure = new_figure(6.8 + longest, 5.8 if len(given) > 1 else 1.3 + 0.4 * len(rows))
     axes = figure.subplots()
     if len(given) > 1:
         _against(axes, rows, tests)

@@ -1,34 +1,21 @@
-"""Data sets: an Split of images, places, pairs and truth, and the torch data sets made from it.
+"""Data sets: a `Split` of images, places, pairs and truth, and the torch data sets made from it. One file a data set.
 
-The names are imported when they are asked for, so that listing the data sets does not import torch.
+`register_dataset` adds one of your own. Names are known without importing torch; a data set's module is imported when
+the data set is asked for.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
-from .registry import DATASETS, SPLITS, DatasetFacts, facts_of, list_datasets, load_split
+from ..utils.lazy import lazy_imports
+from .registry import DATASETS, DatasetFacts, facts_of, list_datasets, load_split, register_dataset, same_area
 
-_LAZY = {
-    "ImageArray": "images",
-    "ImageFiles": "images",
-    "Images": "images",
-    "Split": "base",
-    "PairDataset": "base",
-    "Subset": "base",
-    "View": "base",
-    "ImageDataset": "base",
-}
+if TYPE_CHECKING:
+    from .base import ImageDataset, LoadTransform, PairDataset, Split, Subset
+    from .images import ImageArray, ImageFiles, Images
 
-__all__ = ["DATASETS", "SPLITS", "DatasetFacts", "facts_of", "list_datasets", "load_split", *sorted(_LAZY)]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, _lazy = lazy_imports(__name__)
+__all__ = [
+    "DATASETS", "DatasetFacts", "facts_of", "list_datasets", "load_split", "register_dataset", "same_area", *_lazy,
+]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What every data set gives: an index of two roles, the pairs to train on, and the truth to test by."""
+"""What every data set gives: a split of two roles, the pairs to train on, and the truth to test by."""
 
 from __future__ import annotations
 
@@ -14,18 +14,42 @@ from torch.utils.data import Dataset
 from ..evaluation.metrics import KS
 from ..evaluation.truth import Truth
 from ..utils.ragged import as_int64
-from .images import ImageArray, ImageFiles, Images
-from .registry import SPLITS, title
-from .subset import Subset
-
-__all__ = ["ImageArray", "ImageFiles", "Images", "Split", "PairDataset", "Subset", "View", "ImageDataset"]
+from ..utils.roles import SPLITS
+from .images import Images
+from .registry import title_of
 
 
-class View(Protocol):
-    """How a stored image becomes network input: the part that a loader's worker does."""
+@dataclass(frozen=True, eq=False)
+class Subset:
+    """A part of a test split that gets numbers of its own: some queries, against the whole gallery or a part of it.
 
-    def on_load(self, image: Tensor) -> Tensor:
-        """uint8 `[3, H, W]` -> uint8 `[3, h, w]`."""
+    Args:
+        name: how results call it, such as "not_in_training".
+        what: a sentence that says what a number on it means.
+        queries: rows of the queries, int64, rising.
+        references: rows of the references, int64, rising; None for the whole gallery.
+    """
+
+    name: str
+    what: str
+    queries: np.ndarray
+    references: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "queries", as_int64(self.queries))
+        if self.references is not None:
+            object.__setattr__(self, "references", as_int64(self.references))
+
+    def check(self, num_queries: int, num_references: int) -> None:
+        """Raise ValueError unless its rows rise and are rows of a split of that size."""
+        for rows, count in ((self.queries, num_queries), (self.references, num_references)):
+            if rows is not None and len(rows) and (rows[0] < 0 or rows[-1] >= count or (np.diff(rows) < 1).any()):
+                raise ValueError(f"the subset {self.name!r} does not name rising rows below {count}")
+
+    def keep(self, queries: np.ndarray, references: np.ndarray) -> Subset:
+        """Return its part in a split that is cut to some queries, int64 `[n]`, and references, `[m]`; rows rise."""
+        in_both = None if self.references is None else np.flatnonzero(np.isin(references, self.references))
+        return replace(self, queries=np.flatnonzero(np.isin(queries, self.queries)), references=in_both)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -41,15 +65,18 @@ class Split:
         query_places: place label of every query, int64 `[N]`; a place that the data set repeats has one label.
         reference_places: place label of every reference, int64 `[M]`.
         truth: which references are right for which query.
-        layout: which of the known folder layouts was found, and where.
+        layout: which of the known folder layouts was read, and where.
         provenance: which lists the split comes from: original, cleaned, custom ...
         percent_rounding: how R@1% counts one percent here, "floor" or "floor_plus_one".
         centred: the camera stands at the centre of its aerial, so that polar transform and layout simulation hold.
         notes: what a reader of the results must know, a sentence each.
         subsets: parts of a test split that get numbers of their own.
         exclusion_radius: metres; a training reference of another place that is nearer than this is no negative.
-        total_pairs: how many pairs the lists name, where the index may hold fewer because files are missing.
+        total_pairs: how many pairs the lists name, where the split may hold fewer because files are missing.
         ks: the K of the R@K that are reported on this data set.
+
+    Raises:
+        ValueError: the parts contradict each other.
     """
 
     name: str
@@ -97,7 +124,7 @@ class Split:
             raise ValueError(f"the lists cannot name {self.total_pairs} pairs when {len(self.pairs)} are there")
 
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits that change with ids, labels, pairs or truth, but not with the folder."""
+        """Return twelve hexadecimal digits that change with ids, labels, pairs or truth, but not with the folder."""
         digest = hashlib.sha256()
         for images in (self.queries, self.references):
             digest.update("\n".join(images.ids).encode() + b"\n\n")
@@ -109,7 +136,11 @@ class Split:
         return digest.hexdigest()[:12]
 
     def limit(self, n: int) -> Split:
-        """The first n pairs, their images, and the ignored of their queries; distractors and empty subsets go."""
+        """Return the first n pairs, their images, and the ignored references of their queries, without distractors.
+
+        Raises:
+            ValueError: n is below 1.
+        """
         if n < 1:
             raise ValueError(f"a data set cannot be limited to {n} pairs")
         if n >= len(self.pairs):
@@ -123,14 +154,14 @@ class Split:
         return replace(replace(self, pairs=pairs).keep(queries, references), notes=(*self.notes, note))
 
     def keep(self, queries: np.ndarray, references: np.ndarray) -> Split:
-        """These queries and references alone, the pairs between them, and what is left of the subsets.
+        """Return some queries and references, the pairs between them, and what is left of the subsets.
 
         Args:
-            queries: rows, int64, rising.
-            references: rows, int64, rising.
+            queries: rows, int64 `[n]`, rising.
+            references: rows, int64 `[m]`, rising.
         """
         pairs = self.pairs[np.isin(self.pairs[:, 0], queries) & np.isin(self.pairs[:, 1], references)]
-        subsets = [subset.limited(queries, references) for subset in self.subsets]
+        subsets = [subset.keep(queries, references) for subset in self.subsets]
         return replace(
             self,
             queries=self.queries.take(queries),
@@ -147,7 +178,14 @@ class Split:
         if self.split == "test":
             count = f"{len(self.queries):,} queries, {len(self.references):,} references"
         lists = f", {self.provenance} split" if self.provenance else ""
-        return f"<{title(self.name)} {self.split}: {count}{lists}>"
+        return f"<{title_of(self.name)} {self.split}: {count}{lists}>"
+
+
+class LoadTransform(Protocol):
+    """What a loader's worker does to a stored image: the part of an `ImageTransform` that needs no device."""
+
+    def on_load(self, image: Tensor) -> Tensor:
+        """Turn an image as stored, uint8 `[3, H, W]`, into uint8 `[3, h, w]`."""
 
 
 class PairDataset(Dataset):
@@ -156,30 +194,34 @@ class PairDataset(Dataset):
     Item i is (query uint8 `[3, h, w]`, reference uint8 `[3, h, w]`, place label).
 
     Args:
-        index: the data set.
-        query_view: the queries' view; None leaves images as stored.
-        reference_view: the same for references.
+        split: whose pairs.
+        query_transform: of the queries; None leaves images as stored.
+        reference_transform: of the references.
     """
 
-    def __init__(self, index: Split, query_view: View | None = None, reference_view: View | None = None):
-        self.index = index
-        self.query_view = query_view
-        self.reference_view = reference_view
+    def __init__(
+        self,
+        split: Split,
+        query_transform: LoadTransform | None = None,
+        reference_transform: LoadTransform | None = None,
+    ):
+        self.split = split
+        self.query_transform, self.reference_transform = query_transform, reference_transform
 
     @property
     def places(self) -> np.ndarray:
         """Place label of every item, int64 `[P]`, for samplers."""
-        return self.index.query_places[self.index.pairs[:, 0]]
+        return self.split.query_places[self.split.pairs[:, 0]]
 
     def __len__(self) -> int:
-        return len(self.index.pairs)
+        return len(self.split.pairs)
 
     def __getitem__(self, i: int) -> tuple[Tensor, Tensor, int]:
-        query, reference = self.index.pairs[i].tolist()
+        query, reference = self.split.pairs[i].tolist()
         return (
-            _load(self.index.queries, query, self.query_view),
-            _load(self.index.references, reference, self.reference_view),
-            int(self.index.query_places[query]),
+            _load(self.split.queries, query, self.query_transform),
+            _load(self.split.references, reference, self.reference_transform),
+            int(self.split.query_places[query]),
         )
 
 
@@ -190,34 +232,35 @@ class ImageDataset(Dataset):
 
     Args:
         images: the images.
-        view: their view; None leaves images as stored.
+        transform: how they are loaded; None leaves them as stored.
         labels: one integer an image; its row number by default.
-        headings: of panoramas: the share of a full turn in [0, 1) by which each turns left, so that another direction
-            comes to its centre; None leaves north there.
+        headings: of panoramas, float `[N]`: the share of a full turn in [0, 1) by which each turns left, so that
+            another direction comes to its centre; None leaves north there.
+
+    Raises:
+        ValueError: labels or headings are more or fewer than the images.
     """
 
     def __init__(
-        self, images: Images, view: View | None = None, labels: Sequence[int] | None = None,
+        self, images: Images, transform: LoadTransform | None = None, labels: Sequence[int] | None = None,
         headings: np.ndarray | None = None,
     ):  # fmt: skip
-        for given, what in ((labels, "labels"), (headings, "headings")):
-            if given is not None and len(given) != len(images):
-                raise ValueError(f"{len(images)} images came with {len(given)} {what}")
-        self.images = images
-        self.view = view
-        self.headings = headings
+        for values, what in ((labels, "labels"), (headings, "headings")):
+            if values is not None and len(values) != len(images):
+                raise ValueError(f"{len(images)} images came with {len(values)} {what}")
+        self.images, self.transform, self.headings = images, transform, headings
         self.labels = np.arange(len(images)) if labels is None else as_int64(labels)
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, i: int) -> tuple[Tensor, int]:
-        image = _load(self.images, i, self.view)
+        image = _load(self.images, i, self.transform)
         if self.headings is not None:
             image = image.roll(-int(self.headings[i] * image.shape[-1]), -1)
         return image, int(self.labels[i])
 
 
-def _load(images: Images, i: int, view: View | None) -> Tensor:
+def _load(images: Images, i: int, transform: LoadTransform | None) -> Tensor:
     image = images.read(i)
-    return image if view is None else view.on_load(image)
+    return image if transform is None else transform.on_load(image)

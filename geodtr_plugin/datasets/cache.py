@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from ..utils.cache_folder import cache_root, discard, new_folder, publish, sweep
 from ..utils.errors import DatasetCorruptError, DatasetNotFoundError, UserError
+from ..utils.loading import ReportingLoader
 from ..utils.roles import ROLE_FOLDERS
 from ..utils.seed import one_thread_worker
-from .base import Split, View
+from .base import LoadTransform, Split
 from .images import Images
 
 log = logging.getLogger("geodtr_plugin")
@@ -44,17 +45,21 @@ class CachedImages(Images):
 
     def __init__(self, path: str | os.PathLike[str], images: Images):
         super().__init__(images.ids, images.coordinates, images.coordinate_kind)
-        self.path = Path(path)
+        self.file = Path(path)
         self._array: np.ndarray | None = None
 
     def read(self, i: int) -> Tensor:
-        """Image i as it comes from its view; a copy, because the file is mapped read-only."""
+        """Return image i as it was loaded, uint8 `[3, H, W]`: a copy, because the file is mapped read-only.
+
+        Raises:
+            DatasetNotFoundError: the file cannot be read.
+        """
         if self._array is None:
             try:
-                self._array = np.asarray(np.load(self.path, mmap_mode="r"))  # a plain array is indexed faster
+                self._array = np.asarray(np.load(self.file, mmap_mode="r"))  # a plain array is indexed faster
             except (OSError, ValueError) as error:
                 raise DatasetNotFoundError(
-                    f"The cached images {self.path} cannot be read ({error}). Start anew to have them made again."
+                    f"The cached images {self.file} cannot be read ({error}).", "Start anew to have them made again."
                 ) from error
         return torch.from_numpy(self._array[i].copy())
 
@@ -63,22 +68,22 @@ class CachedImages(Images):
 
 
 def cached(
-    index: Split,
-    query_view: View,
-    reference_view: View,
+    split: Split,
+    query_transform: LoadTransform,
+    reference_transform: LoadTransform,
     folder: str | os.PathLike[str] | None = None,
     workers: int = 0,
 ) -> Split:
-    """The same index with the images of both roles as they come from their views, read from a cache on disk.
+    """Return a split whose images are read from a cache on disk, as they come from a loader's worker.
 
     A role that is not there yet is made: in a folder of another name, which is renamed when it is complete, so that an
     interruption leaves nothing that could be taken for a cache, and of two writers the second uses the first one's.
-    Caches are told apart by data set, split, ids, view, stored pixels of a few images, and VERSION.
+    Caches are told apart by data set, split, ids, transform, stored pixels of a few images, and VERSION.
 
     Args:
-        index: the data set.
-        query_view: the queries' view.
-        reference_view: the references' view. Tiles for the polar transform are kept as stored.
+        split: the split as stored.
+        query_transform: of the queries.
+        reference_transform: of the references. Tiles for the polar transform are kept as stored.
         folder: where caches are kept; None: as for synthetic worlds, see `utils.cache_folder.cache_root`.
         workers: processes that decode; 0 decodes in this one.
 
@@ -87,30 +92,32 @@ def cached(
         DatasetCorruptError: an image is damaged.
     """
     root = cache_root(folder) / "images"
-    requests = [_Request(index, role, view, root) for role, view in zip(ROLE_FOLDERS, (query_view, reference_view))]
-    missing = [request for request in requests if not request.is_complete()]
-    if missing:
-        _announce(missing, root)
-    return replace(index, **{request.role: request.cached_images(workers) for request in requests})
+    transforms = zip(ROLE_FOLDERS, (query_transform, reference_transform))
+    caches = [_RoleCache(split, role, transform, root) for role, transform in transforms]
+    incomplete = [cache for cache in caches if not cache.is_complete()]
+    if incomplete:
+        _announce(incomplete, root)
+    queries, references = (cache.images(workers) for cache in caches)
+    return replace(split, queries=queries, references=references)
 
 
+class _RoleCache:
+    """The images of one role under one transform, and the folder where their cache is or will be."""
 
-
-class _Request:
-    """The images of one role under one view, and the folder where their cache is or will be."""
-
-    def __init__(self, index: Split, role: str, view: View, root: Path):
-        self.role, self.view, self.images = role, view, getattr(index, role)
-        self.title = f"{index.name} {index.split} {role}"
-        probes = np.unique(np.linspace(0, len(self.images) - 1, PROBES, dtype=np.int64)) if len(self.images) else []
-        pixels = [self.images.read(int(i)) for i in probes]
-        self.shape = (len(self.images), *(view.on_load(pixels[0]).shape if pixels else (3, 1, 1)))
+    def __init__(self, split: Split, role: str, transform: LoadTransform, root: Path):
+        self.transform, self.stored = transform, getattr(split, role)
+        self.title = f"{split.name} {split.split} {role}"
+        count = len(self.stored)
+        probes = np.unique(np.linspace(0, count - 1, PROBES, dtype=np.int64)) if count else []
+        pixels = [self.stored.read(int(i)) for i in probes]
+        self.shape = (count, *(transform.on_load(pixels[0]).shape if pixels else (3, 1, 1)))
         self.manifest = {
             "version": VERSION,
             "images": self.title,
             "shape": list(self.shape),
-            "view": repr(view),
-            "ids": _digest("\n".join(self.images.ids).encode()),
+            # an earlier name of the class stands in the caches that people have
+            "view": repr(transform).replace("ImageTransform(", "ViewTransform("),
+            "ids": _digest("\n".join(self.stored.ids).encode()),
             "pixels": _digest(*(image.contiguous().numpy() for image in pixels)),
         }
         key = _digest(json.dumps(self.manifest, sort_keys=True).encode())
@@ -122,7 +129,7 @@ class _Request:
         return int(np.prod(self.shape))
 
     def is_complete(self) -> bool:
-        """Whether the cache is there, with the array that its manifest describes."""
+        """Tell whether the cache is there, with the array that its manifest describes."""
         try:
             manifest = json.loads((self.target / _MANIFEST).read_text(encoding="utf-8"))
             array = np.load(self.target / _ARRAY, mmap_mode="r")
@@ -130,8 +137,8 @@ class _Request:
             return False
         return manifest == self.manifest and array.shape == self.shape and array.dtype == np.uint8
 
-    def cached_images(self, workers: int) -> CachedImages:
-        """The images, which are written first if they are not there."""
+    def images(self, workers: int) -> CachedImages:
+        """Return the cached images, and write them first if they are not there."""
         for _ in range(_ATTEMPTS):
             if self.is_complete():
                 break
@@ -143,15 +150,15 @@ class _Request:
             except OSError as error:
                 if isinstance(error, UserError):
                     raise
-                raise UserError(f"The cache {self.target} cannot be written ({error.strerror}). {_REMEDY}") from error
+                raise UserError(f"The cache {self.target} cannot be written ({error.strerror}).", _REMEDY) from error
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
-        return CachedImages(self.target / _ARRAY, self.images)
+        return CachedImages(self.target / _ARRAY, self.stored)
 
     def _write(self, folder: Path, workers: int) -> None:
         np.lib.format.open_memmap(folder / _ARRAY, mode="w+", dtype=np.uint8, shape=self.shape)
-        writer = _Writer(self.images, self.view, folder / _ARRAY, self.shape[1:])
-        loader = DataLoader(writer, batch_size=16, num_workers=workers, worker_init_fn=one_thread_worker)
+        writer = _Writer(self.stored, self.transform, folder / _ARRAY, self.shape[1:])
+        loader = ReportingLoader(writer, batch_size=16, num_workers=workers, worker_init_fn=one_thread_worker)
         with tqdm(total=len(writer), desc=f"cache {self.title}", unit="image") as bar:
             for numbers in loader:
                 bar.update(len(numbers))
@@ -164,20 +171,21 @@ class _Writer(Dataset):
     Through a file and not a memory map: a disk that is full is then an error, and not the end of the process.
     """
 
-    def __init__(self, images: Images, view: View, path: Path, shape: tuple[int, ...]):
-        self.images, self.view, self.path, self.shape = images, view, path, shape
+    def __init__(self, images: Images, transform: LoadTransform, path: Path, shape: tuple[int, ...]):
+        self.images, self.transform, self.path, self.shape = images, transform, path, shape
         self.start = np.load(path, mmap_mode="r").offset
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, i: int) -> int:
-        pixels = self.view.on_load(self.images.read(i))
+        pixels = self.transform.on_load(self.images.read(i))
         if tuple(pixels.shape) != self.shape:
             raise DatasetCorruptError(
                 f"Image {i}, {self.images.ids[i]}, has {pixels.shape[1]}x{pixels.shape[2]} pixels, but the first one "
-                f"has {self.shape[1]}x{self.shape[2]}. A cache holds images of one size, and tiles for the polar "
-                "transform are cached as stored: run without the cache or without the polar transform."
+                f"has {self.shape[1]}x{self.shape[2]}.",
+                "A cache holds images of one size, and tiles for the polar transform are cached as stored: run without "
+                "the cache or without the polar transform.",
             )
         with self.path.open("r+b") as file:
             file.seek(self.start + i * pixels.numel())
@@ -185,20 +193,20 @@ class _Writer(Dataset):
         return i
 
 
-def _announce(requests: list[_Request], root: Path) -> None:
-    """Says what will be written and where, before it is; refuses what does not fit."""
-    size = sum(request.size for request in requests)
-    what = " and ".join(f"{request.shape[0]:,} images of {request.title}" for request in requests)
+def _announce(caches: list[_RoleCache], root: Path) -> None:
+    """Log what will be written and where, before it is; refuse what does not fit."""
+    size = sum(cache.size for cache in caches)
+    what = " and ".join(f"{cache.shape[0]:,} images of {cache.title}" for cache in caches)
     try:
         root.mkdir(parents=True, exist_ok=True)
         sweep(root)
         free = shutil.disk_usage(root).free
     except OSError as error:
-        raise UserError(f"Cannot write to the cache folder {root} ({error.strerror}). {_REMEDY}") from error
+        raise UserError(f"Cannot write to the cache folder {root} ({error.strerror}).", _REMEDY) from error
     log.info(f"cache {what}: {_readable_size(size)} in {root}, where {_readable_size(free)} are free")
     if free < size * 1.02:  # the rest for the file system's own tables
         raise UserError(
-            f"The cache of {what} needs {_readable_size(size)}, but {root} has {_readable_size(free)} left. {_REMEDY}"
+            f"The cache of {what} needs {_readable_size(size)}, but {root} has {_readable_size(free)} left.", _REMEDY
         )
 
 

@@ -10,17 +10,25 @@ Or train.csv and test.csv in place of the one table, which otherwise gives its l
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ..evaluation.truth import Truth
 from ..utils.errors import DatasetNotFoundError, UserError
+from ..utils.ragged import Ragged
+from ..utils.roles import ROLE_FOLDERS
 from .base import Split
-from .folder_csv import Table, read_table
-from .folder_truth import FolderContents, material_of
+from .folder_csv import Row, Table, read_table
 from .images import ImageFiles
-from .registry import FOLDER
+from .places import label_linked, label_places, nearest, within
+from .registry import FOLDER, DatasetFacts
+from .role_files import DirectoryCache
 
+FACTS = DatasetFacts(title="own data", paper="your own data", centred=False)
 _SHAPE = "Own data needs the folders queries and references, and one table (*.csv), or train.csv and test.csv."
 
 
@@ -32,7 +40,7 @@ def load_folder(
     radius: float = 25.0,  # metres; what place recognition counts as found, and what GPS in a street is good for
     test_share: float = 0.2,
 ) -> Split:
-    """Reads own data.
+    """Read own data.
 
     Rows `file,lat,lon` name queries and references alike (`queries/a.jpg`, or `a.jpg` for the files of that name in
     both folders); every reference within `radius` of a query is right, and a training pair is a query and its nearest
@@ -49,6 +57,7 @@ def load_folder(
         test_share: the part of the places that is held out for the test when there is one table.
 
     Raises:
+        UserError: the options mean nothing, or the table names too little.
         DatasetNotFoundError: a folder, the table, or an image that it names is not there.
         DatasetCorruptError: the table cannot be used.
     """
@@ -57,97 +66,185 @@ def load_folder(
     folder = _find(name, root)
     path, shared = _table_path(folder, split)
     table = read_table(path)
-    material = material_of(table, folder, radius)
-    notes = material.notes
-    if shared:
-        material, note = _part(material, split, test_share)
-        notes = (*notes, note)
-    return _index(name, split, folder, table, material, radius, notes)
+    fields = {"name": name, "split": split, "provenance": "own", "centred": False}
+    if table.has_positions:
+        whole = _by_position(table, folder, radius, **fields)
+    else:
+        whole = _by_pair(table, folder, **fields)
+    part = _hold_out(whole, test_share) if shared else whole
+    if not len(part.pairs):
+        raise UserError(f"{path} leaves no pair for {split}.", "Name more places, or write train.csv and test.csv.")
+    return part
 
 
 def _find(name: str, root: str | os.PathLike[str] | None) -> Path:
-    given = Path(name.removeprefix(FOLDER)).expanduser()
+    named = Path(name.removeprefix(FOLDER)).expanduser()
     starts = [Path.cwd()] if root is None else [Path(root).expanduser(), Path.cwd()]
-    looked = list(dict.fromkeys(Path(os.path.abspath(start / given)) for start in starts))
+    looked = list(dict.fromkeys(Path(os.path.abspath(start / named)) for start in starts))
     folder = next((path for path in looked if path.is_dir()), None)
     if folder is None or not name.removeprefix(FOLDER):
-        raise DatasetNotFoundError(f"There is no folder {' or '.join(map(str, looked))}. {_SHAPE}")
-    for role in ("queries", "references"):
+        raise DatasetNotFoundError(f"There is no folder {' or '.join(map(str, looked))}.", _SHAPE)
+    for role in ROLE_FOLDERS:
         if not (folder / role).is_dir():
-            raise DatasetNotFoundError(f"{folder} has no folder {role}. {_SHAPE}")
+            raise DatasetNotFoundError(f"{folder} has no folder {role}.", _SHAPE)
         if not any((folder / role).iterdir()):
-            raise DatasetNotFoundError(f"{folder / role} holds nothing. Put the images of the {role} there.")
+            raise DatasetNotFoundError(f"{folder / role} holds nothing.", f"Put the images of the {role} there.")
     return folder
 
 
 def _table_path(folder: Path, split: str) -> tuple[Path, bool]:
-    """The table of the split, and whether it serves the other one too."""
+    """Return the table of the split, and whether it serves the other one too."""
     tables = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".csv")
-    own = {path.stem.lower(): path for path in tables if path.stem.lower() in ("train", "test")}
-    if split in own:
-        return own[split], False
-    if own:
-        raise DatasetNotFoundError(f"{folder} has {', '.join(p.name for p in own.values())} but no {split}.csv.")
+    by_split = {path.stem.lower(): path for path in tables if path.stem.lower() in ("train", "test")}
+    if split in by_split:
+        return by_split[split], False
+    if by_split:
+        names = ", ".join(path.name for path in by_split.values())
+        raise DatasetNotFoundError(f"{folder} has {names} but no {split}.csv.")
     if len(tables) != 1:
-        found = f"{len(tables)} tables ({', '.join(path.name for path in tables)})" if tables else "no table"
-        raise DatasetNotFoundError(f"{folder} has {found}. {_SHAPE}")
+        names = f"{len(tables)} tables ({', '.join(path.name for path in tables)})" if tables else "no table"
+        raise DatasetNotFoundError(f"{folder} has {names}.", _SHAPE)
     return tables[0], True
 
 
-def _part(material: FolderContents, split: str, test_share: float) -> tuple[FolderContents, str]:
-    """The queries of a split: the places in the order of the table, the last of them for the test."""
-    _, first, place = np.unique(material.query_places, return_index=True, return_inverse=True)
-    order = np.empty(len(first), np.int64)
-    order[np.argsort(first)] = np.arange(len(first))
+def _hold_out(whole: Split, test_share: float) -> Split:
+    """Return a split's part of one table: its last places, in the order of the queries, are the test."""
+    _, first, place = np.unique(whole.query_places, return_index=True, return_inverse=True)
     if len(first) < 2:
         raise UserError(
-            "The one table of own data names one place, which cannot be split. Write train.csv and test.csv."
+            "The one table of own data names one place, which cannot be split.", "Write train.csv and test.csv."
         )
+    order = np.empty(len(first), np.int64)
+    order[np.argsort(first)] = np.arange(len(first))
     held_out = min(max(1, round(test_share * len(first))), len(first) - 1)
     in_test = order[place.ravel()] >= len(first) - held_out
-    told = f"the last {held_out:,} of {len(first):,} places of the table are the test"
-    if split == "test":
-        return material.of_queries(np.flatnonzero(in_test)), told
-    unseen = np.unique(material.truth.positives.take(in_test).values)
-    train = material.of_queries(np.flatnonzero(~in_test))
-    pairs = train.pairs[~np.isin(train.pairs[:, 1], unseen)]
+    note = f"the last {held_out:,} of {len(first):,} places of the table are the test"
+    gallery = np.arange(len(whole.references))
+    if whole.split == "test":
+        return replace(whole.keep(np.flatnonzero(in_test), gallery), notes=(*whole.notes, note))
+    test_references = np.unique(whole.truth.positives.take(in_test).values)
+    train = whole.keep(np.flatnonzero(~in_test), gallery)
+    pairs = train.pairs[~np.isin(train.pairs[:, 1], test_references)]
     left_out = len(train.pairs) - len(pairs)
     if left_out:
-        told += f"; {left_out:,} training pairs are left out because their references are right for test queries"
-    return train.with_pairs(pairs).of_pairs(), told
+        note += f"; {left_out:,} training pairs are left out because their references are right for test queries"
+    train = replace(train, pairs=pairs, notes=(*whole.notes, note))
+    return train.keep(np.unique(pairs[:, 0]), np.unique(pairs[:, 1]))
 
 
-def _index(
-    name: str, split: str, folder: Path, table: Table, material: FolderContents, radius: float, notes: tuple[str, ...]
-) -> Split:
-    if not len(material.pairs):
-        raise UserError(f"{table.path} leaves no pair for {split}. Name more places, or write train.csv and test.csv.")
-    rule = f"references within {radius:g} m are right" if table.has_positions else "the pairs that it names are right"
-    files = [
-        ImageFiles(
-            folder,
-            [f"{role}/{path}" for path in paths],
-            paths,
-            coordinates=coordinates,
-            coordinate_kind=None if coordinates is None else "latlon",
+def _by_position(table: Table, folder: Path, radius: float, **fields: Any) -> Split:
+    """Return the whole table `file,lat,lon` as a split: right is what lies within the radius."""
+    queries, references = _positions_of_files(table, folder)
+    closest, metres = nearest(queries.coordinates, references.coordinates, "latlon")
+    near = metres <= radius
+    if not near.any():
+        row = int(np.argmin(metres))
+        raise UserError(
+            f"No query of {table.path} has a reference within {radius:g} m; the nearest are {queries.ids[row]} and "
+            f"{references.ids[closest[row]]}, {metres[row]:,.0f} m apart.",
+            "Check whether latitude and longitude have been swapped in some rows, or set a larger radius "
+            "(--data.radius).",
         )
-        for role, paths, coordinates in (
-            ("queries", material.queries, material.at_queries),
-            ("references", material.references, material.at_references),
-        )
-    ]
+    places = label_places(references.coordinates)
+    alone = int((~near).sum())
+    note = (
+        f"{alone:,} of {len(near):,} queries have no reference within {radius:g} m: they do not train, and fail a test"
+    )
     return Split(
-        name=name,
-        split=split,
-        queries=files[0],
-        references=files[1],
-        pairs=material.pairs,
-        query_places=material.query_places,
-        reference_places=material.reference_places,
-        truth=material.truth,
-        layout=f"own data in {folder}, {table.path.name}: {rule}",
-        provenance="own",
-        centred=False,
-        notes=notes,
-        exclusion_radius=radius if table.has_positions and split == "train" else None,
+        queries=queries,
+        references=references,
+        pairs=np.stack([np.flatnonzero(near), closest[near]], axis=1),
+        # queries that no reference shows have labels of their own
+        query_places=np.where(near, places[closest], np.arange(len(queries)) + len(references)),
+        reference_places=places,
+        truth=Truth(within(queries.coordinates, references.coordinates, radius, "latlon")),
+        layout=f"own data in {folder}, {table.path.name}: references within {radius:g} m are right",
+        exclusion_radius=radius if fields["split"] == "train" else None,
+        notes=(note,) if alone else (),
+        **fields,
+    )
+
+
+def _positions_of_files(table: Table, folder: Path) -> tuple[ImageFiles, ImageFiles]:
+    """Return the queries and the references that rows `file,lat,lon` name."""
+    directories = [DirectoryCache(folder / role) for role in ROLE_FOLDERS]
+    positions: dict[str, dict[str, tuple[float, float]]] = {role: {} for role in ROLE_FOLDERS}
+    for row in table.rows:
+        position = table.position(row)
+        for role, path in _files_of(table, row, directories):
+            if path in positions[role]:
+                raise table.fault(row, f"names {role}/{path} for the second time.", "Take one of the lines out.")
+            positions[role][path] = position
+    for role, by_path in positions.items():
+        if not by_path:
+            remedy = "Both roles need rows file,lat,lon."
+            raise UserError(f"{table.path} gives no position of a file in {role}.", remedy)
+    queries, references = (
+        _images(folder, role, [*by_path], np.array([*by_path.values()])) for role, by_path in positions.items()
+    )
+    return queries, references
+
+
+def _files_of(table: Table, row: Row, directories: Sequence[DirectoryCache]) -> list[tuple[str, str]]:
+    """Return the role and the path of the files that a row stands for."""
+    path = row.cells[0]
+    for role, directory in zip(ROLE_FOLDERS, directories):
+        if path.startswith(f"{role}/"):
+            inner = path.removeprefix(f"{role}/")
+            _check_file(directory, inner, table, row, role)
+            return [(role, inner)]
+    files = [(role, path) for role, directory in zip(ROLE_FOLDERS, directories) if path in directory]
+    if not path or not files:
+        raise _missing(table, row, path, "neither in queries nor in references")
+    return files
+
+
+def _by_pair(table: Table, folder: Path, **fields: Any) -> Split:
+    """Return the whole table `query,reference` as a split."""
+    directories = [DirectoryCache(folder / role) for role in ROLE_FOLDERS]
+    numbers: tuple[dict[str, int], ...] = ({}, {})
+    pairs: dict[tuple[int, ...], None] = {}  # keeps the order and drops what is named twice
+    for row in table.rows:
+        paths = [path.removeprefix(f"{role}/") for path, role in zip(row.cells, ROLE_FOLDERS)]
+        if not paths[1]:
+            raise table.fault(row, f"names the query {paths[0]} without a reference.")
+        pair = []
+        for role, path, directory, known in zip(ROLE_FOLDERS, paths, directories, numbers):
+            if path:
+                _check_file(directory, path, table, row, role)
+                pair.append(known.setdefault(path, len(known)))
+        if len(pair) == 2:
+            pairs[tuple(pair)] = None
+    if not pairs:
+        raise UserError(f"{table.path} names no query.", "It needs rows query,reference.")
+    queries, references = (_images(folder, role, [*paths]) for role, paths in zip(ROLE_FOLDERS, numbers))
+    linked = np.array(list(pairs), np.int64)
+    places = label_linked(linked + [0, len(queries)], len(queries) + len(references))
+    in_order = linked[np.argsort(linked[:, 0], kind="stable")]
+    return Split(
+        queries=queries,
+        references=references,
+        pairs=linked,
+        query_places=places[: len(queries)],
+        reference_places=places[len(queries) :],
+        truth=Truth(Ragged.from_counts(in_order[:, 1], np.bincount(linked[:, 0], minlength=len(queries)))),
+        layout=f"own data in {folder}, {table.path.name}: the pairs that it names are right",
+        **fields,
+    )
+
+
+def _images(folder: Path, role: str, paths: Sequence[str], at: np.ndarray | None = None) -> ImageFiles:
+    files = (f"{role}/{path}" for path in paths)
+    return ImageFiles(folder, files, paths, coordinates=at, coordinate_kind=None if at is None else "latlon")
+
+
+def _check_file(directory: DirectoryCache, path: str, table: Table, row: Row, role: str) -> None:
+    if not path or path not in directory:
+        raise _missing(table, row, f"{role}/{path}", "not there")
+
+
+def _missing(table: Table, row: Row, path: str, where: str) -> DatasetNotFoundError:
+    return DatasetNotFoundError(
+        f"Line {row.line} of {table.path} names {path!r}, which is {where} (names are case-sensitive).",
+        "Put the file there, or take the line out.",
     )

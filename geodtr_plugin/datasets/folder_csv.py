@@ -21,7 +21,7 @@ _POSITIONS, _PAIRS = ("file", "lat", "lon"), ("query", "reference")
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table, and its number for messages."""
+    """One line of a table, and its number for messages."""
 
     line: int
     cells: tuple[str, ...]
@@ -29,7 +29,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """The rows in their order, columns in the order of `columns`.
+    """The rows of a table in their order, their cells in the order of `columns`.
 
     Args:
         path: the file.
@@ -43,15 +43,15 @@ class Table:
 
     @property
     def has_positions(self) -> bool:
-        """Whether truth comes from positions; else the rows are pairs."""
+        """Whether the rows are positions; else they are pairs."""
         return self.columns == _POSITIONS
 
-    def fault(self, row: Row, what: str) -> DatasetCorruptError:
-        """The error that names a line of the file."""
-        return DatasetCorruptError(f"Line {row.line} of {self.path} {what}")
+    def fault(self, row: Row, what: str, remedy: str = "") -> DatasetCorruptError:
+        """Return the error that names a line of the file, and what to do."""
+        return DatasetCorruptError(f"Line {row.line} of {self.path} {what}", remedy)
 
     def position(self, row: Row) -> tuple[float, float]:
-        """Latitude and longitude in degrees.
+        """Return latitude and longitude of a row in degrees.
 
         Raises:
             DatasetCorruptError: they are no numbers, or no place on Earth has them.
@@ -60,38 +60,38 @@ class Table:
         try:
             lat, lon = (float(text.replace(",", ".")) for text in texts)
         except ValueError:
-            given = " and ".join(map(repr, texts))
-            raise self.fault(row, f"has {given} for latitude and longitude, which are no numbers.") from None
+            both = " and ".join(map(repr, texts))
+            raise self.fault(row, f"has {both} for latitude and longitude, which are no numbers.") from None
         if abs(lat) <= 90 and abs(lon) <= 180:
             return lat, lon
         hint = "Degrees are needed, latitude from -90 to 90 and longitude from -180 to 180."
         if abs(lon) <= 90 and abs(lat) <= 180:
             hint = "They look swapped: write the line file,lon,lat above the rows, or swap the columns."
-        raise self.fault(row, f"has latitude {lat:g} and longitude {lon:g}, which is nowhere on Earth. {hint}")
+        raise self.fault(row, f"has latitude {lat:g} and longitude {lon:g}, which is nowhere on Earth.", hint)
 
 
 def read_table(path: Path) -> Table:
-    """Reads the file; header, byte order mark, CRLF, back-slashes, semicolons and tabs are all understood.
+    """Read a table; header, byte order mark, CRLF, back-slashes, semicolons and tabs are all understood.
 
     Raises:
         DatasetCorruptError: it is no such table; the message names the line.
     """
     lines = _rows(path)
     if not lines:
-        raise DatasetCorruptError(f"{path} is empty. It needs rows file,lat,lon or query,reference.")
+        raise DatasetCorruptError(f"{path} is empty.", "It needs rows file,lat,lon or query,reference.")
     header = [_column(cell) for cell in lines[0].cells]
-    if set(_POSITIONS) <= set(header) or set(_PAIRS) <= set(header):
-        columns = _POSITIONS if set(_POSITIONS) <= set(header) else _PAIRS
-        taken, lines = [header.index(column) for column in columns], lines[1:]
-    else:
+    columns = next((columns for columns in (_POSITIONS, _PAIRS) if set(columns) <= set(header)), None)
+    if columns is None:  # no header
         columns = _PAIRS if len(header) == 2 else _POSITIONS
-        taken = list(range(len(columns)))
+        places = list(range(len(columns)))
+    else:
+        places, lines = [header.index(column) for column in columns], lines[1:]
     rows = []
     for row in lines:
-        if len(row.cells) <= max(taken):
+        if len(row.cells) <= max(places):
             what = f"has {len(row.cells)} cells, but {','.join(columns)} are needed: {','.join(row.cells)!r}."
             raise DatasetCorruptError(f"Line {row.line} of {path} {what}")
-        cells = [row.cells[i] for i in taken]
+        cells = [row.cells[i] for i in places]
         number_of_paths = 1 if columns == _POSITIONS else 2
         paths = [cell.replace("\\", "/").removeprefix("./") for cell in cells[:number_of_paths]]
         rows.append(Row(row.line, (*paths, *cells[number_of_paths:])))
@@ -101,11 +101,11 @@ def read_table(path: Path) -> Table:
 
 
 def _rows(path: Path) -> list[Row]:
-    """The lines that are not empty, as stripped cells."""
+    """Return the lines that are not empty, as stripped cells."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DatasetCorruptError(f"{path} is not UTF-8 ({error.reason}). Save it as CSV in UTF-8.") from error
+        raise DatasetCorruptError(f"{path} is not UTF-8 ({error.reason}).", "Save it as CSV in UTF-8.") from error
     lines = text.splitlines()
     first = next((line for line in lines if line.strip()), "")
     separator = max(_SEPARATORS, key=first.count)
@@ -115,7 +115,7 @@ def _rows(path: Path) -> list[Row]:
 
 
 def _without_open_quotes(line: str) -> str:
-    """A quote that is never closed must not swallow the rest of the file."""
+    """Return a line without quotes if one is never closed, which would swallow the rest of the file."""
     return line if line.count('"') % 2 == 0 else line.replace('"', "")
 
 

@@ -7,16 +7,14 @@ Arandjelovic et al.: NetVLAD, CVPR 2016.
 from __future__ import annotations
 
 import os
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import PurePosixPath
 
 from ..utils.errors import UnknownNameError
-from .aligned import DirectoryCache
 from .base import Split
-from .dbstruct import read_dbstruct
-from .locate import data_root, find_folder
-from .photos import Photos, check_released, listed_photos
-from .street_views import street_index
-from .utm_names import first_home, named_homes, read_named
+from .photo_lists import NETVLAD_PAGE, PhotoLayout, read_photos
+from .registry import DatasetFacts, register_dataset
+from .street_views import street_split
 
 PARTS = ("test", "val")
 # (queries, references) of each released list
@@ -24,23 +22,43 @@ RELEASED = {
     "pitts30k": {"train": (7_416, 10_000), "val": (7_608, 10_000), "test": (6_816, 10_000)},
     "pitts250k": {"train": (7_824, 91_464), "val": (7_608, 78_648), "test": (8_280, 83_952)},
 }
-_FOLDERS = frozenset({"pitts", "pittsburgh", "pittsburgh250k", "raw", "raw_data", "datasets"})
-_ZONES = frozenset({"17"})
-_LISTS = ("{}", "datasets/{}")
-# As the makers pack it, and as OpenIBL and those after it arrange it.
-_QUERIES = ("queries_real/{}", "Pittsburgh/queries/{}", "Pittsburgh/queries_real/{}", "queries/{}")
-_REFERENCES = ("{}", "Pittsburgh/images/{}", "Pittsburgh/{}", "images/{}")
-_REMEDY = "The lists are not with the photos, but in netvlad_v100_datasets.tar.gz."
+_LAYOUT = PhotoLayout(
+    folders=frozenset({"pitts", "pittsburgh", "pittsburgh250k", "raw", "raw_data", "datasets"}),
+    lists=("{name}_{part}.mat", "datasets/{name}_{part}.mat"),
+    # as the makers pack it, and as OpenIBL and those after it arrange it
+    homes=(
+        ("queries_real/{}", "Pittsburgh/queries/{}", "Pittsburgh/queries_real/{}", "queries/{}"),
+        ("{}", "Pittsburgh/images/{}", "Pittsburgh/{}", "images/{}"),
+    ),
+    photos=("000", "Pittsburgh/images", "Pittsburgh/000", "images/000"),
+    zones=frozenset({"17"}),
+    # 000/000123_pitch1_yaw4.jpg: the number of the panorama, then the heading
+    view_of=lambda name: (name.partition("_")[0], PurePosixPath(name).stem.partition("_")[2]),
+)
 
 
+def _facts(name: str, title: str) -> DatasetFacts:
+    released = RELEASED[name]
+    return DatasetFacts(
+        title=title,
+        pairs=(released["train"][0], released["test"][0]),
+        other_pairs={("test", released["val"][0]): "the val list, which was asked for"},
+        gallery=released["test"][1],
+        ground=(480, 640),
+        aerial=(480, 640),
+        paper="Torii et al., CVPR 2013; lists of Arandjelovic et al., CVPR 2016",
+        page=NETVLAD_PAGE,
+        centred=False,
+        areas=("Pittsburgh", "Pittsburgh"),
+    )
+
+
+@register_dataset("pitts30k", _facts("pitts30k", "Pitts30k"))
+@register_dataset("pitts250k", _facts("pitts250k", "Pitts250k"))
 def load_pitts(
-    name: str,
-    split: str,
-    root: str | os.PathLike[str] | None = None,
-    part: str = "test",
-    allow_partial: bool = False,
+    name: str, split: str, root: str | os.PathLike[str] | None = None, part: str = "test", allow_partial: bool = False
 ) -> Split:
-    """Reads the lists of Pittsburgh, or the names of files that say where they were taken.
+    """Read the lists of Pittsburgh, or the names of files that say where they were taken.
 
     Args:
         name: "pitts30k" or "pitts250k", the same city with a gallery eight times as large.
@@ -51,42 +69,14 @@ def load_pitts(
 
     Raises:
         UnknownNameError: there is no such part.
+        DatasetNotFoundError: the folder, a list or a photo is not there.
+        DatasetCorruptError: a list, or a file's name, cannot be used.
     """
     if part not in PARTS:
         raise UnknownNameError("part of Pittsburgh to test on", part, PARTS)
     part = "train" if split == "train" else part
-    lists = [place.format(f"{name}_{part}.mat") for place in _LISTS]
-    named = named_homes((f"images/{part}",))
-    photos = ["000", "Pittsburgh/images", "Pittsburgh/000", "images/000"]
-    folder = find_folder(name, data_root(name, root), _FOLDERS, [[*lists, *named[1]], [*photos, *named[0]]], _REMEDY)
-    path = next((place for place in lists if (folder / place).is_file()), None)
-    notes: tuple[str, ...] = ("the val list is tested on, not the test list",) if part == "val" else ()
-    if path is not None:
-        queries, references = _listed(folder, folder / path)
-        counts = len(queries), len(references)
-        provenance, layout = "original" if counts == RELEASED[name][part] else "custom", f"list {path} in {folder}"
-    else:
-        homes = [first_home(folder, places) or places[0] for places in named]
-        queries, references = (read_named(name, folder, home, _ZONES) for home in homes)
-        released = [RELEASED[name][part]]
-        provenance, told = check_released(name, part, folder, queries, references, released, allow_partial)
-        notes, layout = (*notes, *told), f"{homes[0]} and {homes[1]} in {folder}"
-    return street_index(
-        name, split, folder, queries, references, allow_partial=allow_partial, notes=notes, layout=layout,
-        provenance=f"{provenance}, {part}" if part == "val" else provenance,
-    )  # fmt: skip
-
-
-def _listed(folder: Path, path: Path) -> tuple[Photos, Photos]:
-    """Queries and references of a list, each where it is found."""
-    struct, files = read_dbstruct(path), DirectoryCache(folder)
-    roles = (_QUERIES, struct.queries, struct.at_queries), (_REFERENCES, struct.references, struct.at_references)
-    return tuple(
-        listed_photos(
-            files, homes, names, at,
-            # 000/000123_pitch1_yaw4.jpg: the view is what follows the number of the panorama
-            views=[PurePosixPath(name).stem.partition("_")[2] for name in names],
-            panoramas=[name.partition("_")[0] for name in names],
-        )
-        for homes, names, at in roles
-    )  # fmt: skip
+    folder, photos = read_photos(name, part, root, _LAYOUT, RELEASED[name][part], allow_partial)
+    if part == "val":
+        notes = ("the val list is tested on, not the test list", *photos.notes)
+        photos = replace(photos, provenance=f"{photos.provenance}, val", notes=notes)
+    return street_split(name, split, folder, photos, allow_partial)

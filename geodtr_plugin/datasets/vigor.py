@@ -7,38 +7,23 @@ Lentsch, Xia, Caesar, Kooij: SliceMatch, CVPR 2023.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from ..evaluation.truth import Truth
-from ..utils.errors import DatasetNotFoundError
-from ..utils.ragged import Ragged
-from .aligned import DirectoryCache
 from .base import Split
+from .find_root import data_root, find_folder
 from .images import ImageFiles
-from .locate import data_root, find_folder
-from .registry import title
+from .registry import DatasetFacts, register_dataset, title_of
+from .role_files import DirectoryCache, RoleFiles, missing_notes
 from .vigor_lists import EXTENSIONS, CityLists, read_city
 
-_FOLDERS = frozenset({"vigor", "dataset"})
-_FOUR = ("Chicago", "NewYork", "SanFrancisco", "Seattle")
-_EAST_AND_NORTH, _WEST_AND_MIDDLE = ("NewYork", "Seattle"), ("SanFrancisco", "Chicago")
-_CITIES = {
-    "vigor-same": {"train": _FOUR, "test": _FOUR},
-    "vigor-cross": {"train": _EAST_AND_NORTH, "test": _WEST_AND_MIDDLE},
-    "vigor-cross-reverse": {"train": _WEST_AND_MIDDLE, "test": _EAST_AND_NORTH},
-}
-# As released, and as the makers of Sample4Geo and those after them arrange it.
-_PANORAMAS = ("{city}/panorama", "ground/{city}")
-_TILES = ("{city}/satellite", "satellite/{city}")
 
-
-@dataclass(frozen=True)
-class Released:
-    """How many of a city's images the released lists name."""
+class Released(NamedTuple):
+    """How many of a city's images the released lists name: its tiles, and the panoramas of each label list."""
 
     tiles: int
     pano_label_balanced: int
@@ -52,16 +37,52 @@ RELEASED = {
     "SanFrancisco": Released(24_255, 28_215, 14_108, 14_107),
     "Seattle": Released(20_776, 23_751, 11_876, 11_875),
 }
+_EAST_AND_NORTH, _WEST_AND_MIDDLE = ("NewYork", "Seattle"), ("SanFrancisco", "Chicago")
+_CITIES: dict[str, dict[str, tuple[str, ...]]] = {
+    "vigor-same": {"train": tuple(RELEASED), "test": tuple(RELEASED)},
+    "vigor-cross": {"train": _EAST_AND_NORTH, "test": _WEST_AND_MIDDLE},
+    "vigor-cross-reverse": {"train": _WEST_AND_MIDDLE, "test": _EAST_AND_NORTH},
+}
+_FOLDERS = frozenset({"vigor", "dataset"})
+# As released, and as the makers of Sample4Geo and those after them arrange it.
+_PANORAMAS = ("{city}/panorama", "ground/{city}")
+_TILES = ("{city}/satellite", "satellite/{city}")
 
 
+def _label_list(name: str, split: str) -> str:
+    return f"same_area_balanced_{split}" if name == "vigor-same" else "pano_label_balanced"
+
+
+def _facts(name: str, title: str, areas: tuple[str, str]) -> DatasetFacts:
+    train, test = (
+        sum(getattr(RELEASED[city], _label_list(name, split)) for city in _CITIES[name][split])
+        for split in ("train", "test")
+    )
+    return DatasetFacts(
+        title=title,
+        pairs=(train, test),
+        gallery=sum(RELEASED[city].tiles for city in _CITIES[name]["test"]),
+        ground=(1024, 2048),
+        aerial=(640, 640),
+        paper="Zhu et al., CVPR 2021",
+        page="the authors' repository https://github.com/Jeff-Zilence/VIGOR",
+        centred=False,
+        areas=areas,
+    )
+
+
+_TRAINED, _TESTED = "New York and Seattle", "Chicago and San Francisco"
+
+
+@register_dataset("vigor-same", _facts("vigor-same", "VIGOR same-area", ("four cities", "four cities")))
+@register_dataset("vigor-cross", _facts("vigor-cross", "VIGOR cross-area", (_TRAINED, _TESTED)))
+@register_dataset(
+    "vigor-cross-reverse", _facts("vigor-cross-reverse", "VIGOR cross-area reverse", (_TESTED, _TRAINED))
+)
 def load_vigor(
-    name: str,
-    split: str,
-    root: str | os.PathLike[str] | None = None,
-    labels: str = "auto",
-    allow_partial: bool = False,
+    name: str, split: str, root: str | os.PathLike[str] | None = None, labels: str = "auto", allow_partial: bool = False
 ) -> Split:
-    """Reads the lists of VIGOR. A place is a tile: two panoramas with the same positive tile are one place.
+    """Read the lists of VIGOR. A place is a tile: two panoramas with the same positive tile are one place.
 
     The gallery is every tile of the split's cities, also in training, where the pairs use a part of them.
 
@@ -72,119 +93,95 @@ def load_vigor(
         root: its folder or one near it; without it, GEODTR_DATA.
         labels: "original", "corrected", or "auto" for the corrected lists where they are there. The truth is the same.
         allow_partial: leave out panoramas and tiles that are not on disk.
+
+    Raises:
+        UnknownNameError: there are no such labels.
+        DatasetNotFoundError: the folder, a list or an image is not there.
+        DatasetCorruptError: a list cannot be used.
     """
     cities = _CITIES[name][split]
     needs = [[home.format(city=city) for home in homes] for city in cities for homes in (_PANORAMAS, _TILES)]
     folder = find_folder(name, data_root(name, root), _FOLDERS, needs)
-    label_list = f"same_area_balanced_{split}" if name == "vigor-same" else "pano_label_balanced"
+    label_list = _label_list(name, split)
     lists = [read_city(name, folder, city, label_list, labels) for city in cities]
-    return _index(name, split, folder, lists, _count(lists, label_list), allow_partial)
+    return _split(name, split, folder, lists, _count_notes(lists, label_list), allow_partial)
 
 
-def _count(lists: Sequence[CityLists], label_list: str) -> tuple[str, ...]:
-    """A note where the lists name other numbers than the released ones."""
+def _count_notes(lists: Sequence[CityLists], label_list: str) -> tuple[str, ...]:
+    """Return a note where the lists name other numbers than the released ones."""
     differences = []
-    for one in lists:
-        found, released = len(one.tiles), RELEASED[one.city].tiles
-        asked, released_too = len(one.panoramas), getattr(RELEASED[one.city], label_list)
-        if (found, asked) != (released, released_too):
-            differences.append(f"{one.city} {found:,} ({released:,}) and {asked:,} ({released_too:,})")
-    told = f"tiles and panoramas in the lists (in the released ones): {', '.join(differences)}"
-    return (told,) if differences else ()
+    for city in lists:
+        released = RELEASED[city.city].tiles, getattr(RELEASED[city.city], label_list)
+        if (len(city.tiles), len(city.panoramas)) != released:
+            tiles, panoramas = released
+            differences.append(
+                f"{city.city} {len(city.tiles):,} ({tiles:,}) and {len(city.panoramas):,} ({panoramas:,})"
+            )
+    note = f"tiles and panoramas in the lists (in the released ones): {', '.join(differences)}"
+    return (note,) if differences else ()
 
 
-def _index(
+def _split(
     name: str, split: str, folder: Path, lists: Sequence[CityLists], notes: tuple[str, ...], allow_partial: bool
 ) -> Split:
-    """One gallery out of the cities' tiles, in the order of the cities and of their lists."""
-    panoramas = _Role(folder, _PANORAMAS, ".jpg", {one.city: one.panoramas for one in lists})
-    tiles = _Role(folder, _TILES, ".png", {one.city: one.tiles for one in lists})
-    starts = np.cumsum([0, *(len(one.tiles) for one in lists)])
-    shown_by = np.concatenate([one.shown_by + start for one, start in zip(lists, starts)])
+    """Return one gallery out of the cities' tiles, in the order of the cities and of their lists."""
+    panoramas = _find_files(
+        folder, "panoramas", _PANORAMAS, ".jpg", [(city.city, city.panoramas, city.positions) for city in lists]
+    )
+    tiles = _find_files(
+        folder, "tiles of the gallery", _TILES, ".png", [(city.city, city.tiles, city.tile_positions) for city in lists]
+    )
+    starts = np.cumsum([0, *(len(city.tiles) for city in lists)])
+    shown_by = np.concatenate([city.shown_by + start for city, start in zip(lists, starts)])
     positive = shown_by[:, 0]
     queries = np.flatnonzero(panoramas.present & tiles.present[positive])
     references = np.flatnonzero(tiles.present)
-    labels = " and ".join(sorted({one.labels for one in lists}))
-    missing = _tell_missing(f"{title(name)} {split}", folder, panoramas, tiles, len(queries))
-    if missing and not (allow_partial and len(queries)):
-        raise DatasetNotFoundError(f"{missing} Extract or copy the rest, or add --allow-partial to go on without them.")
-    truth = Truth(_same_length(shown_by[:, :1]), _same_length(shown_by[:, 1:]))
-    truth = truth.take(queries).keep_references(references, len(tiles.paths))
+    allowed = allow_partial and len(queries) > 0
+    missing = missing_notes(f"{title_of(name)} {split}", folder, panoramas, tiles, allowed, len(queries))
+    truth = Truth.from_lists(shown_by[:, :1], shown_by[:, 1:]).take(queries).keep_references(references, len(tiles))
+    labels = " and ".join(sorted({city.labels for city in lists}))
     return Split(
         name=name,
         split=split,
-        queries=panoramas.images(folder, queries, np.concatenate([one.positions for one in lists])),
-        references=tiles.images(folder, references, np.concatenate([one.tile_positions for one in lists])),
+        queries=panoramas.images.take(queries),
+        references=tiles.images.take(references),
         pairs=np.stack([np.arange(len(queries)), truth.positives.values], axis=1),
         query_places=positive[queries],
         reference_places=references,
         truth=truth,
-        layout=f"{panoramas.home} and {tiles.home} in {folder}, {labels} lists from {_homes(lists)}",
+        layout=f"{_home(panoramas)} and {_home(tiles)} in {folder}, {labels} lists from {_list_homes(lists)}",
         provenance=f"custom, {labels}" if notes else labels,
         percent_rounding="floor_plus_one",
         centred=False,
-        notes=(*notes, missing) if missing else notes,
+        notes=(*notes, *missing),
         total_pairs=len(shown_by),
     )
 
 
-class _Role:
-    """Where the files of one role are, in the order of the lists.
-
-    Args:
-        folder: the data set's.
-        homes: the folders that may hold a city's files.
-        extension: the usual one.
-        names: files without extension by city.
-    """
-
-    def __init__(self, folder: Path, homes: Sequence[str], extension: str, names: Mapping[str, Sequence[str]]):
-        ends = (extension, *(other for other in EXTENSIONS if other != extension))
-        self.paths: list[str] = []
-        present: list[bool] = []
-        for city in names:
-            files = DirectoryCache(folder)
-            starts = [f"{home.format(city=city)}/" for home in homes]
-            # A file that is nowhere is told as missing from the first of them, which must be one that is there.
-            starts.sort(key=lambda start: not (folder / start).is_dir())
-            for name in names[city]:
-                path, there = files.first([start + name + end for start in starts for end in ends])
-                self.paths.append(path)
-                present.append(there)
-        self.present = np.array(present)
-        self.home = os.path.dirname(self.paths[int(np.argmax(self.present))])
-        for city in names:
-            self.home = self.home.replace(city, "<City>")
-
-    def images(self, folder: Path, rows: np.ndarray, positions: np.ndarray) -> ImageFiles:
-        """The images of the given rows; `positions` is of all."""
-        paths = [self.paths[i] for i in rows]
-        ids = (_without_position(path) for path in paths)
-        return ImageFiles(folder, paths, ids, (0.0, 1.0), positions[rows], "latlon")
+def _find_files(
+    folder: Path, noun: str, homes: Sequence[str], extension: str, cities: Sequence[tuple[str, list[str], np.ndarray]]
+) -> RoleFiles:
+    """Look for the files of a role; cities are names, files without extension, and their degrees `[n, 2]`."""
+    files, ends = DirectoryCache(folder), (extension, *(other for other in EXTENSIONS if other != extension))
+    paths, present = zip(*(
+        files.find(names, [f"{home.format(city=city)}/{{}}{end}" for home in homes for end in ends])
+        for city, names, _ in cities
+    ))  # fmt: skip
+    # a panorama's id; of a tile, which has no other name, its position
+    ids = [name.partition(",")[0] for _, names, _ in cities for name in names]
+    at = np.concatenate([positions for *_, positions in cities])
+    images = ImageFiles(folder, sum(paths, []), ids, coordinates=at, coordinate_kind="latlon")
+    return RoleFiles(noun, images, np.concatenate(present))
 
 
-def _without_position(path: str) -> str:
-    """A panorama's id; of a tile, which has no other name, its position."""
-    return os.path.splitext(os.path.basename(path))[0].partition(",")[0]
+def _home(files: RoleFiles) -> str:
+    """Return the folder of the files, with <City> for the name of the city."""
+    home = os.path.dirname(files.images.paths[int(np.argmax(files.present))])
+    for city in RELEASED:
+        home = home.replace(city, "<City>")
+    return home
 
 
-def _same_length(rows: np.ndarray) -> Ragged:
-    return Ragged.from_counts(rows.ravel(), np.full(len(rows), rows.shape[1]))
-
-
-def _homes(lists: Sequence[CityLists]) -> str:
-    homes = dict.fromkeys(one.home for one in lists)
+def _list_homes(lists: Sequence[CityLists]) -> str:
+    homes = dict.fromkeys(city.home for city in lists)
     return " and ".join("the cities' folders" if home == "." else home for home in homes)
-
-
-def _tell_missing(what: str, folder: Path, panoramas: _Role, tiles: _Role, complete: int) -> str:
-    """What is not on disk, in a sentence; nothing if all is there."""
-    first = [role.paths[int(np.argmin(role.present))] for role in (tiles, panoramas) if not role.present.all()]
-    if not first:
-        return ""
-    return (
-        f"{what}: {complete:,} of {len(panoramas.present):,} pairs are complete under {folder}; "
-        f"{int(panoramas.present.sum()):,} of {len(panoramas.present):,} panoramas and "
-        f"{int(tiles.present.sum()):,} of {len(tiles.present):,} tiles of the gallery are there, "
-        f"the first that is missing is {first[0]}."
-    )

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ..utils.errors import DatasetCorruptError, DatasetNotFoundError, UnknownNameError
-from .locate import how_to_get
-from .registry import title
+from .find_root import first_path, how_to_get
+from .registry import title_of
 
 LABELS = ("auto", "original", "corrected")
 EXTENSIONS = (".png", ".jpg", ".jpeg")  # tiles are .png in the lists, but .jpg in some copies of the images
@@ -35,7 +35,7 @@ _COLUMNS = 13  # the panorama, then four times a tile and the place's offset in 
 
 @dataclass(frozen=True, eq=False)
 class CityLists:
-    """What the lists say about a city; files are named without their extension.
+    """The lists of a city; files are named without their extension.
 
     Args:
         city: its name.
@@ -59,7 +59,7 @@ class CityLists:
 
 
 def read_city(name: str, folder: Path, city: str, label_list: str, labels: str) -> CityLists:
-    """Reads the tile list and one label list of a city.
+    """Read the tile list and one label list of a city.
 
     Args:
         name: the data set, for messages.
@@ -69,6 +69,7 @@ def read_city(name: str, folder: Path, city: str, label_list: str, labels: str) 
         labels: one of LABELS; "auto" takes the corrected list where there is one.
 
     Raises:
+        UnknownNameError: there are no such labels.
         DatasetNotFoundError: a list is not there.
         DatasetCorruptError: a line cannot be used.
     """
@@ -76,10 +77,10 @@ def read_city(name: str, folder: Path, city: str, label_list: str, labels: str) 
         raise UnknownNameError("kind of VIGOR labels", labels, LABELS)
     kinds = ("corrected", "original") if labels == "auto" else (labels,)
     homes = {home.format(label_list, city=city): kind for kind in kinds for home in _HOMES[kind]}
-    path = _first_file(name, folder, list(homes))
+    path = _find_list(name, folder, list(homes))
     # Beside the labels if it is there: a tile list of another place may be in another order.
     beside = f"{Path(path).parent.as_posix()}/satellite_list.txt"
-    tile_list = folder / _first_file(name, folder, [beside, *(home.format(city=city) for home in _TILE_LISTS)])
+    tile_list = folder / _find_list(name, folder, [beside, *(home.format(city=city) for home in _TILE_LISTS)])
     tiles, tile_positions = _read_tiles(tile_list)
     panoramas, positions, shown_by = _read_labels(folder / path, tiles, tile_list)
     _check_order(folder / path, positions, tile_positions[shown_by])
@@ -87,18 +88,18 @@ def read_city(name: str, folder: Path, city: str, label_list: str, labels: str) 
     return CityLists(city, homes[path], home, list(tiles), panoramas, shown_by, tile_positions, positions)
 
 
-def _first_file(name: str, folder: Path, candidates: list[str]) -> str:
-    found = next((path for path in candidates if (folder / path).is_file()), None)
-    if found is None:
+def _find_list(name: str, folder: Path, candidates: list[str]) -> str:
+    path = first_path(folder, candidates)
+    if path is None:
         raise DatasetNotFoundError(
-            f"{title(name)} in {folder} lacks a list: none of {', '.join(dict.fromkeys(candidates))} is there. The "
-            f"lists are a download of their own, apart from the images (splits.zip). {how_to_get(name)}"
+            f"{title_of(name)} in {folder} lacks a list: none of {', '.join(dict.fromkeys(candidates))} is there.",
+            f"The lists are a download of their own, apart from the images (splits.zip). {how_to_get(name)}",
         )
-    return found
+    return path
 
 
 def _read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The cells of every line that is not blank, with the line's number; of paths, the names alone."""
+    """Yield the number of every line that is not blank, and its cells; of paths, the names alone."""
     with open(path, encoding="utf-8-sig", errors="replace") as lines:
         for number, line in enumerate(lines, start=1):
             cells = [cell.rpartition("/")[2] for cell in line.replace("\\", "/").split()]
@@ -107,7 +108,7 @@ def _read_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _read_tiles(path: Path) -> tuple[dict[str, int], np.ndarray]:
-    """Row by name, and the positions `[M, 2]`."""
+    """Return the row of every tile by name, and the positions `[M, 2]`."""
     tiles: dict[str, int] = {}
     positions = []
     for number, cells in _read_lines(path):
@@ -120,12 +121,12 @@ def _read_tiles(path: Path) -> tuple[dict[str, int], np.ndarray]:
             raise _bad_line(path, number, f"{cells[0]} is named a second time")
         tiles[tile] = len(tiles)
     if not tiles:
-        raise DatasetCorruptError(f"{path} names no tile; copy it again.")
+        raise DatasetCorruptError(f"{path} names no tile.", "Copy it again.")
     return tiles, np.array(positions, np.float64)
 
 
 def _read_labels(path: Path, tiles: dict[str, int], tile_list: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """The panoramas, their positions `[N, 2]` and the rows of their four tiles `[N, 4]`."""
+    """Return the panoramas, their positions `[N, 2]` and the rows of their four tiles, int64 `[N, 4]`."""
     panoramas, positions, shown_by = [], [], []
     for number, cells in _read_lines(path):
         if len(cells) != _COLUMNS:
@@ -144,14 +145,14 @@ def _read_labels(path: Path, tiles: dict[str, int], tile_list: Path) -> tuple[li
         panoramas.append(panorama)
         shown_by.append([tiles[tile] for tile in named])
     if not panoramas:
-        raise DatasetCorruptError(f"{path} names no panorama; copy it again.")
+        raise DatasetCorruptError(f"{path} names no panorama.", "Copy it again.")
     return panoramas, np.array(positions, np.float64), np.array(shown_by, np.int64)
 
 
 def _bad_line(path: Path, number: int, reason: str) -> DatasetCorruptError:
     return DatasetCorruptError(
-        f"Line {number} of {path} cannot be used: {reason}. Every line of a label list is a panorama, then four times "
-        "a tile and two numbers; copy the list again."
+        f"Line {number} of {path} cannot be used: {reason}.",
+        "Every line of a label list is a panorama, then four times a tile and two numbers; copy the list again.",
     )
 
 
@@ -160,29 +161,20 @@ def _without_extension(name: str) -> str:
 
 
 def _position(name: str, separator: str) -> tuple[float, float]:
-    """Latitude and longitude, which end a file's name.
-
-    Raises:
-        ValueError: the name does not end so.
-    """
+    """Return latitude and longitude in degrees, which end a file's name, or raise ValueError."""
     _, latitude, longitude = name.rsplit(separator, 2)
     return float(latitude), float(longitude)
 
 
 def _check_order(path: Path, positions: np.ndarray, tiles: np.ndarray) -> None:
-    """The positive is the tile whose centre is nearest; a list in which it mostly is not has its columns mixed up.
-
-    Args:
-        path: the list.
-        positions: of the panoramas, `[N, 2]` degrees.
-        tiles: of the centres of their four tiles, `[N, 4, 2]`.
-    """
-    apart = tiles - positions[:, None]
-    apart[..., 1] *= np.cos(np.deg2rad(positions[:, None, 0]))
-    nearest = np.square(apart).sum(axis=2).argmin(axis=1)
+    """Raise DatasetCorruptError where the first of four tiles, degrees `[N, 4, 2]`, is mostly not the nearest."""
+    offsets = tiles - positions[:, None]
+    offsets[..., 1] *= np.cos(np.deg2rad(positions[:, None, 0]))
+    nearest = np.square(offsets).sum(axis=2).argmin(axis=1)
     wrong = int((nearest != 0).sum())
     if 2 * wrong > len(positions):
         raise DatasetCorruptError(
             f"{path} has its columns in another order: the first tile of a line is the positive and the nearest, but "
-            f"in {wrong:,} of {len(positions):,} lines another one is nearer. Copy the list again."
+            f"in {wrong:,} of {len(positions):,} lines another one is nearer.",
+            "Copy the list again.",
         )

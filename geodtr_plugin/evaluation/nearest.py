@@ -14,6 +14,7 @@ from .similarity import plain_float32
 
 ROWS, COLUMNS = 1024, 16_384  # of a tile, at most: 64 MiB of similarities; narrower tiles cost more sorting
 BLOCK_BYTES = 32 * 2**20  # of references that are normalised at once
+GROUP = 256  # references that a single query is multiplied with at once
 
 
 @torch.no_grad()
@@ -63,7 +64,7 @@ def most_similar(
             units = _units(reference, known[columns], device, normalised)
             for top in range(0, len(asking), ROWS):
                 rows = slice(top, min(top + ROWS, len(asking)))
-                tile = _units(query, asking[rows], device, normalised) @ units.T
+                tile = _products(_units(query, asking[rows], device, normalised), units)
                 if left_out is not None:
                     _leave_out(tile, left_out.take(rows), columns)
                 best.add(rows, tile, columns.start)
@@ -128,6 +129,17 @@ def _units(embeddings: Tensor, rows: np.ndarray, device: torch.device, normalise
         picked = embeddings[torch.from_numpy(rows).to(embeddings.device)]
     picked = picked.to(device, torch.float32)
     return picked if normalised else normalize(picked, dim=1)
+
+
+def _products(query: Tensor, reference: Tensor) -> Tensor:
+    """Return the inner products `[n, c]` of `[n, D]` and `[c, D]`."""
+    if len(query) > 1 or query.device.type != "cpu":
+        return query @ reference.T
+    # MKL reads the matrix of a product with one vector at two thirds of the memory's speed, smaller ones at all of it
+    groups, size = len(reference) // GROUP, reference.shape[1]
+    grouped = reference[: groups * GROUP].view(groups, GROUP, size)
+    products = torch.bmm(grouped, query.T.expand(groups, size, 1)).flatten()
+    return torch.cat([products, reference[groups * GROUP :] @ query[0]])[None]
 
 
 def _leave_out(tile: Tensor, left_out: Ragged, columns: slice) -> None:

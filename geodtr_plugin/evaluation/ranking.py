@@ -1,26 +1,49 @@
-"""Exact ranks of the right references, counted tile by tile in bounded memory."""
+"""Exact ranks: at which place of the gallery does the first right reference of a query stand?
+
+References are ordered by cosine similarity to the query. The *best positive* is the most similar of the right ones. Then
+
+    rank = number of references that are not right and at least as similar as the best positive     (0 is the top)
+
+* Other right references do not compete; a query without any right reference has the rank N, the size of the gallery.
+* Ties, similarities within 1e-12 of each other, count against the query ("pessimistic"), or for it ("optimistic").
+* Ignored references (VIGOR's semi-positives) compete in `plain`, and are taken out of the gallery in `without_ignored`.
+* Where the truth has groups, groups compete in place of references; see `groups`.
+
+The ranks are those of float64 arithmetic. They are counted in float32, tile by tile: what lies within the error of
+float32 products (`similarity.float32_error`) of the best positive is compared again in float64, pair by pair, or, where a
+query has many such references, for its whole row of the tile. So memory is bounded by the tiles, whose size changes
+nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import isqrt
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
-from ..utils.ragged import group
-from .query_block import QueryBlock
-from .similarity import Vectors, pair_similarities, plain_float32
+from ..utils.ragged import Ragged
+from .groups import Groups
+from .similarity import (
+    Vectors,
+    exact_similarities,
+    float32_error,
+    pair_similarities,
+    plain_float32,
+    tile_similarities,
+)
 from .truth import Truth
 
 TIES = ("pessimistic", "optimistic")
 TIE = 1e-12  # similarities closer than this are equal: above float64's rounding, far below any real difference
-CPU_BYTES = 56 * 2**20  # tiles large enough for products at full speed; larger ones are no faster
-TALL = 3  # times as many queries in a tile as references
-EVEN = 64  # a product of other than whole vector registers takes up to a tenth longer
-GPU_BYTES = 1024 * 2**20  # larger products keep a GPU busy, and move host-side embeddings fewer times
+TILE_BYTES = {"cpu": 6 * 2**20, "cuda": 48 * 2**20}  # tiles that stay in a CPU's cache; ones that keep a GPU busy
+CELL_BYTES = 12  # of a tile: its similarity, and what is compared and counted of it
+OUT_OF_REACH = 4.0  # a threshold above every cosine
+MANY = 1 / 128  # share of a query's references in a tile to be looked at again, from which its whole row is
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +52,7 @@ class Ranks:
 
     Args:
         plain: int64 `[N]`, references that beat the best positive; positives do not compete with each other.
-        without_ignored: int64 `[N]`, the same with the query's ignored taken out of the gallery.
+        without_ignored: int64 `[N]`, the number of these that are not ignored.
         found: bool `[N]`, whether the gallery holds a positive at all; where not, both ranks are `num_references`.
         similarity: float64 `[N]`, cosine of the best positive; infinite where there is none.
         num_references: size of the gallery; where the truth has groups, the number of groups, which are what is ranked.
@@ -47,15 +70,13 @@ class Ranks:
     @classmethod
     def joined(cls, parts: Sequence[Ranks]) -> Ranks:
         """Return the ranks of consecutive parts of the queries."""
-        names = ("plain", "without_ignored", "found", "similarity")
-        columns = (np.concatenate([getattr(part, name) for part in parts]) for name in names)
-        return cls(*columns, parts[0].num_references)
+        columns = zip(*((p.plain, p.without_ignored, p.found, p.similarity) for p in parts))
+        return cls(*map(np.concatenate, columns), parts[0].num_references)
 
     def take(self, rows: np.ndarray) -> Ranks:
-        """The ranks of some queries (indices or a mask)."""
-        return Ranks(
-            self.plain[rows], self.without_ignored[rows], self.found[rows], self.similarity[rows], self.num_references
-        )
+        """Return the ranks of some queries (indices `[n]` or a mask `[N]`)."""
+        columns = (self.plain, self.without_ignored, self.found, self.similarity)
+        return Ranks(*(column[rows] for column in columns), self.num_references)
 
 
 @torch.no_grad()
@@ -70,15 +91,7 @@ def rank_queries(
     ref_includes_query: bool = False,
     progress: bool = False,
 ) -> Ranks:
-    """Rank of each query's best positive by cosine similarity, exactly.
-
-    Where the truth has groups, what is counted are groups: a list of the most similar references, of which only the
-    first of every group is kept, and in it the first right one. A positive that another reference of its own group
-    beats is not in that list.
-
-    The ranks are those of float64 arithmetic, whatever the tiles: similarities come from bfloat16 products where the
-    processor is fast in them, else from float32 ones, and what lies within their error of the best positive's
-    similarity is computed again, in float64 in the end.
+    """Return the rank of each query's best positive by cosine similarity, exactly, as the module defines it.
 
     Args:
         query: `[N, D]`, any floating type, any norm. A zero vector has similarity 0 to everything.
@@ -86,7 +99,7 @@ def rank_queries(
         truth: the right answers; by default query i is shown by reference i alone.
         ties: "pessimistic" counts references as similar as the best positive against the query; "optimistic" does not.
         device: where to compute; by default where `query` is.
-        buffer_bytes: memory for tiles; by default 48 MiB on the CPU and 1 GiB on a GPU.
+        buffer_bytes: memory for a tile; by default TILE_BYTES.
         ref_includes_query: reference i is query i itself and is left out for it.
         progress: show a progress bar.
 
@@ -97,117 +110,123 @@ def rank_queries(
     if ties not in TIES:
         raise ValueError(f"ties must be one of {', '.join(TIES)}, not {ties!r}")
     device = _working_device(query, device)
-    height, width = tile_shape(query.shape[-1], buffer_bytes or (CPU_BYTES if device.type == "cpu" else GPU_BYTES))
+    margin = TIE if ties == "optimistic" else -TIE  # what is at least the best positive's similarity plus this counts
     with plain_float32(device):
         queries, references = Vectors(query, "query", device), Vectors(reference, "reference", device)
         _check_sizes(queries, references, truth, ref_includes_query)
-        pairs = _Pairs(truth or Truth.diagonal(len(queries)), len(references), ref_includes_query)
-        best = _best(queries, references, pairs, ties)
-        threshold = best + (-TIE if ties == "pessimistic" else TIE)  # what is at least this counts
-        if pairs.groups is not None:
-            height = max(1, min(height, CPU_BYTES // (4 * pairs.num_groups)))
-        without = _count_all(queries, references, threshold, pairs, (height, width), progress)
-        neutral = _count_neutrals(queries, references, threshold, pairs)
-    similarity = best.cpu().numpy()
-    found = np.isfinite(similarity)
-    num = len(references) if pairs.groups is None else pairs.num_groups
-    return Ranks(np.where(found, without + neutral, num), np.where(found, without, num), found, similarity, num)
+        truth = truth or Truth.diagonal(len(queries))
+        pairs = _LeftOut(truth, ref_includes_query, device)
+        groups = None if truth.groups is None else Groups(truth.groups, device)
+        similarity = _best_positives(queries, references, pairs, groups, margin)
+        threshold = similarity + margin
+        competing = _count(queries, references, threshold, pairs, groups, buffer_bytes, progress)
+        rows, columns = pairs.ignored
+        reached = pair_similarities(queries, rows, references, columns) >= threshold[rows]
+        ignored = torch.bincount(rows[reached], minlength=len(queries))
+    found = similarity.isfinite()
+    size = len(references) if groups is None else groups.count
+    ranks = (torch.where(found, counts, size).cpu().numpy() for counts in (competing + ignored, competing))
+    return Ranks(*ranks, found.cpu().numpy(), similarity.cpu().numpy(), size)
 
 
-def tile_shape(size: int, buffer_bytes: int) -> tuple[int, int]:
-    """Queries and references of a tile, so that both and what is computed of them fit `buffer_bytes`.
+class _LeftOut:
+    """The (query, reference) pairs that do not compete: positives, ignored ones, and queries themselves.
 
-    Three times as many queries as references: these are converted anew for every block of queries. Of each, up to ten
-    bytes an entry are held (float32 and bfloat16; float64 of a part), of each similarity 13 (itself, masks, counts).
-    """
-    operands, cell = 10 * size * (1 + TALL), 13 * TALL
-    width = max(1, int((sqrt(operands**2 + 4 * cell * buffer_bytes) - operands) / (2 * cell)))
-    width -= width % EVEN if width > EVEN else 0
-    return TALL * width, width
-
-
-class _Pairs:
-    """(query, reference) index pairs of a truth, sorted by query: positives, ignored, and all that do not compete.
-
-    With groups, also `groups` (numbers from 0, `[M]`), their number, and `mates`: references that are not right in
-    groups that hold a right one.
+    Each is two int64 `[T]` on the device, sorted by query: `positives`, `ignored`, and `all` of them.
     """
 
-    def __init__(self, truth: Truth, num_references: int, ref_includes_query: bool):
-        def keys(ragged):
-            return np.unique(ragged.rows() * num_references + ragged.values)
+    def __init__(self, truth: Truth, ref_includes_query: bool, device: torch.device):
+        def pairs(ragged: Ragged | None) -> tuple[np.ndarray, np.ndarray]:
+            rows, columns = (np.empty(0, np.int64),) * 2 if ragged is None else (ragged.rows(), ragged.values)
+            kept = rows != columns if ref_includes_query else slice(None)
+            return rows[kept], columns[kept]
 
-        themselves = np.arange(len(truth)) * (num_references + 1) if ref_includes_query else np.empty(0, np.int64)
-        positives = np.setdiff1d(keys(truth.positives), themselves, assume_unique=True)
-        ignored = np.empty(0, np.int64)
-        if truth.ignored is not None:
-            ignored = np.setdiff1d(keys(truth.ignored), np.concatenate([positives, themselves]))
-        left_out = np.sort(np.concatenate([positives, ignored, themselves]))
-        self.groups, self.num_groups, mates = None, 0, np.empty(0, np.int64)
-        if truth.groups is not None:
-            names, numbers = np.unique(truth.groups, return_inverse=True)
-            self.groups, self.num_groups = torch.from_numpy(numbers.reshape(-1)), len(names)
-            rows, columns = np.divmod(positives, num_references)
-            asked = np.unique(np.stack([rows, numbers.reshape(-1)[columns]]), axis=1)
-            members = group(numbers.reshape(-1), asked[1])
-            every = np.repeat(asked[0], members.counts()) * num_references + members.values
-            mates = np.setdiff1d(every, left_out)
-        self.positives, self.ignored, self.left_out, self.mates = (
-            tuple(map(torch.from_numpy, np.divmod(part, num_references)))
-            for part in (positives, ignored, left_out, mates)
+        themselves = (np.arange(len(truth) if ref_includes_query else 0),) * 2
+        parts = [pairs(truth.positives), pairs(truth.ignored), themselves]
+        rows, columns = (np.concatenate(part) for part in zip(*parts))
+        order = np.argsort(rows, kind="stable")
+        self.positives, self.ignored, self.all = (
+            tuple(torch.from_numpy(part).to(device) for part in both) for both in (*parts[:2], (rows[order], columns[order]))
         )
 
+    def within(self, rows: slice) -> tuple[Tensor, Tensor]:
+        """Return all pairs of some queries, whose numbers count from the first of these."""
+        ends = torch.searchsorted(self.all[0], torch.tensor([rows.start, rows.stop], device=self.all[0].device))
+        return self.all[0][ends[0] : ends[1]] - rows.start, self.all[1][ends[0] : ends[1]]
 
-def _best(query: Vectors, reference: Vectors, pairs: _Pairs, ties: str) -> Tensor:
-    """Similarity of each query's best positive that its own group does not hide, float64 `[N]`; infinite without."""
-    rows, columns = (part.to(query.device) for part in pairs.positives)
+
+def _best_positives(
+    query: Vectors, reference: Vectors, pairs: _LeftOut, groups: Groups | None, margin: float
+) -> Tensor:
+    """Return the similarity of each query's best positive, float64 `[N]`; infinite for a query without one."""
+    rows, columns = pairs.positives
     similarities = pair_similarities(query, rows, reference, columns)
-    if len(pairs.mates[0]):
-        hidden = similarities <= _best_mates(query, reference, pairs) + (TIE if ties == "pessimistic" else -TIE)
-        rows, similarities = rows[~hidden], similarities[~hidden]
+    if groups is not None:
+        shown = groups.shown(query, reference, pairs.positives, pairs.all, similarities, margin)
+        rows, similarities = rows[shown], similarities[shown]
     best = torch.full((len(query),), -torch.inf, dtype=torch.float64, device=query.device)
     best.scatter_reduce_(0, rows, similarities, reduce="amax")
-    return torch.where(torch.isinf(best), torch.inf, best)
+    return torch.where(best.isinf(), torch.inf, best)
 
 
-def _best_mates(query: Vectors, reference: Vectors, pairs: _Pairs) -> Tensor:
-    """For every positive, the highest similarity of a wrong reference of its group, float64; -infinity without one."""
-    keys = [rows * pairs.num_groups + pairs.groups[columns] for rows, columns in (pairs.mates, pairs.positives)]
-    known, at = keys[0].unique(return_inverse=True)
-    rows, columns = (part.to(query.device) for part in pairs.mates)
-    similarities = pair_similarities(query, rows, reference, columns)
-    highest = torch.full((len(known) + 1,), -torch.inf, dtype=torch.float64, device=query.device)
-    highest.scatter_reduce_(0, at.to(query.device), similarities, reduce="amax")
-    wanted = torch.searchsorted(known, keys[1]).clamp(max=len(known) - 1)
-    wanted[known[wanted] != keys[1]] = len(known)  # the last one, which nothing was written to
-    return highest[wanted.to(query.device)]
+def _count(
+    query: Vectors, reference: Vectors, threshold: Tensor, pairs: _LeftOut, groups: Groups | None,
+    buffer_bytes: int | None, progress: bool,
+) -> Tensor:  # fmt: skip
+    """Return how many competing references, or groups, reach each query's threshold, int64 `[N]`."""
+    height, width = tile_shape(buffer_bytes or TILE_BYTES.get(query.device.type, TILE_BYTES["cuda"]))
+    tiles = [slice(left, min(left + width, len(reference))) for left in range(0, len(reference), width)]
+    counts = torch.empty(len(query), dtype=torch.int64, device=query.device)
+    for top in tqdm(range(0, len(query), height), desc="ranking", unit="block", leave=False, disable=not progress):
+        rows = slice(top, min(top + height, len(query)))
+        reached = _reached(query, rows, reference, tiles, threshold[rows], pairs.within(rows))
+        if groups is None:
+            counts[rows] = sum(tile.sum(dim=1).long() for tile in reached)
+        else:
+            counts[rows] = groups.counted(rows.stop - rows.start, zip(tiles, reached))
+    return counts
 
 
-def _count_neutrals(query: Vectors, reference: Vectors, threshold: Tensor, pairs: _Pairs) -> np.ndarray:
-    """Number of each query's ignored that reach its threshold, int64 `[N]`."""
-    rows, columns = (part.to(query.device) for part in pairs.ignored)
-    reach = pair_similarities(query, rows, reference, columns) >= threshold[rows]
-    return np.bincount(rows[reach].cpu().numpy(), minlength=len(query))
+def _reached(
+    query: Vectors, rows: slice, reference: Vectors, tiles: Sequence[slice], threshold: Tensor,
+    left_out: tuple[Tensor, Tensor],
+) -> Iterator[Tensor]:  # fmt: skip
+    """Yield for each tile which competing references reach the thresholds, as float32 `[n, columns]` of 0 and 1."""
+    units, error = query.unit_rows(rows), float32_error(query.size)
+    threshold = threshold.clamp(max=OUT_OF_REACH)
+    low, high = ((threshold + side).float()[:, None] for side in (-error, error))
+    for columns in tiles:
+        similarities = tile_similarities(units, reference, columns)
+        here = (left_out[1] >= columns.start) & (left_out[1] < columns.stop)
+        similarities[left_out[0][here], left_out[1][here] - columns.start] = -OUT_OF_REACH
+        reached, possible = (similarities - high).gt_(0), (similarities - low).ge_(0)  # faster than masks of bools
+        if not torch.equal(reached.sum(dim=1), possible.sum(dim=1)):
+            _resolve(query, rows.start, reference, columns.start, threshold, reached, possible > reached)
+        yield reached
 
 
-def _count_all(
-    query: Vectors, reference: Vectors, threshold: Tensor, pairs: _Pairs, shape: tuple[int, int], progress: bool
-) -> np.ndarray:
-    """Number of competing references, or groups, that reach each query's threshold, int64 `[N]`."""
-    height, width = shape
-    counts = []
-    starts = range(0, len(query), height)
-    if progress:
-        from tqdm import tqdm
+def _resolve(
+    query: Vectors, top: int, reference: Vectors, left: int, threshold: Tensor, reached: Tensor, doubtful: Tensor
+) -> None:
+    """Write into `reached` `[n, c]` what is `doubtful`, by float64; the tile begins at query `top`, reference `left`."""
+    height, width = doubtful.shape
+    counts = doubtful.sum(dim=1)
+    many = (counts > MANY * width).nonzero()[:, 0]
+    if counts[many].sum() <= width:  # a product converts all references of the tile: not worth it for so few pairs
+        many = many[:0]
+    for rows in many.split(max(1, height // 4)) if len(many) else ():  # float64 takes twice the memory
+        exact = exact_similarities(query, top + rows, reference, slice(left, left + width))
+        reached[rows] = torch.where(doubtful[rows], (exact >= threshold[rows, None]).float(), reached[rows])
+    doubtful[many] = False
+    rows, columns = doubtful.nonzero(as_tuple=True)
+    exact = pair_similarities(query, top + rows, reference, left + columns)
+    reached[rows, columns] = (exact >= threshold[rows]).float()
 
-        starts = tqdm(starts, desc="ranking", unit="block", leave=False)
-    for start in starts:
-        block = QueryBlock(
-            query, slice(start, start + height), reference, threshold, pairs.left_out, pairs.groups, pairs.num_groups
-        )
-        columns = [slice(left, min(left + width, len(reference))) for left in range(0, len(reference), width)]
-        counts.append(block.count(columns).cpu())
-    return torch.cat(counts).numpy()
+
+def tile_shape(buffer_bytes: int) -> tuple[int, int]:
+    """Return the numbers of queries and of references of a tile, twice as many, that fit `buffer_bytes`."""
+    height = max(1, isqrt(buffer_bytes // (2 * CELL_BYTES)))
+    return height, 2 * height
 
 
 def _working_device(query: Tensor | np.ndarray, device: torch.device | str | None) -> torch.device:

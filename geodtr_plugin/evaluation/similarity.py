@@ -1,11 +1,9 @@
-"""Cosine similarities whose rounding is known: fast ones in bfloat16 and float32, exact ones in float64."""
+"""Cosine similarities of many vectors, block by block: in float32 with a bound on the error, and in float64."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -15,10 +13,7 @@ from ..utils.errors import UserError
 
 NO_DIRECTION = 1e-12  # a vector shorter than this has no direction: its similarity to everything is 0
 TOO_LONG = 1e30  # squares of longer ones leave float32
-FLOAT32_UNIT = 2.0**-24  # relative error of one float32 operation
-BFLOAT16_UNIT = 2.0**-9  # the same of bfloat16
-CACHED = 2**19  # bytes of float64 rows at once on a CPU: they stay in its cache
-ON_GPU = 2**26  # and on a GPU, which wants much to do at once
+BLOCK_BYTES = 8 * 2**20  # float64 rows that are worked on at once
 
 
 class NonFiniteEmbeddingsError(UserError, ValueError):
@@ -26,28 +21,26 @@ class NonFiniteEmbeddingsError(UserError, ValueError):
 
 
 class Vectors:
-    """Embeddings where they are, with their norms; converted and moved to `device` block by block.
+    """Embeddings where they are, with their norms; converted and moved to a device block by block.
 
     Args:
-        data: `[N, D]`, tensor or array of any floating type; never changed.
+        data: `[N, D]`, tensor or array of any floating type, also a memory map; never changed.
         name: what to call them in errors ("query").
         device: where blocks are worked on.
 
     Raises:
-        NonFiniteEmbeddingsError: rows with NaN, infinity, or a norm above 1e30.
+        NonFiniteEmbeddingsError: a row has NaN, infinity, or a norm above 1e30.
+        ValueError: the data are not `[N, D]`, or empty.
     """
 
     def __init__(self, data: Tensor | np.ndarray, name: str, device: torch.device):
-        self.data = torch.as_tensor(data).detach()
+        self.data, self.device = torch.as_tensor(data).detach(), device
         if self.data.ndim != 2 or 0 in self.data.shape:
             raise ValueError(f"{name} embeddings must be [N, D] with N, D > 0, not {list(self.data.shape)}")
         if not self.data.is_floating_point():
             self.data = self.data.double()
-        self.device = device
-        self.buffers: dict[tuple[torch.dtype, torch.device], Tensor] = {}  # new memory takes as long as the work in it
-        norms = torch.empty(len(self.data), dtype=torch.float64, device=device)
-        for rows in self._blocks(slice(0, len(self.data))):
-            torch.linalg.vector_norm(self._copied(self.data[rows], torch.float64), dim=1, out=norms[rows])
+        blocks = (self.data[rows].to(device) for rows in self.blocks())
+        norms = torch.cat([torch.linalg.vector_norm(block, dim=1, dtype=torch.float64) for block in blocks])
         _require_finite(norms, name)
         self.inverse_norms = torch.where(norms < NO_DIRECTION, 0.0, 1.0 / norms)  # float64 [N]
 
@@ -56,122 +49,60 @@ class Vectors:
 
     @property
     def size(self) -> int:
-        """D."""
+        """Entries of a vector, D."""
         return self.data.shape[1]
 
-    @property
-    def block(self) -> int:
-        """Rows that are worked on in float64 at once."""
-        return max(1, (CACHED if self.device.type == "cpu" else ON_GPU) // (8 * self.size))
+    def blocks(self) -> Iterator[slice]:
+        """Yield consecutive rows, as many at a time as BLOCK_BYTES hold in float64."""
+        height = max(1, BLOCK_BYTES // (8 * self.size))
+        return (slice(top, top + height) for top in range(0, len(self), height))
 
-    def raw(self, rows: slice | Tensor, dtype: torch.dtype) -> Tensor:
-        """Rows as they came, not normalised, `[n, D]`; may share memory with the caller's embeddings."""
-        if isinstance(rows, Tensor):
-            rows = rows.to(self.data.device)
-        return self.data[rows].to(self.device, dtype)
+    def rows(self, rows: slice | Tensor, dtype: torch.dtype) -> Tensor:
+        """Return rows `[n, D]` on the device as they came, not normalised; they may be the caller's own memory."""
+        return self.data[rows if isinstance(rows, slice) else rows.to(self.data.device)].to(self.device, dtype)
 
-    def unit32(self, rows: slice) -> Tensor:
-        """Rows of unit norm, float32 `[n, D]`; an entry errs by two roundings."""
-        return self.raw(rows, torch.float32) * self.inverse_norms[rows, None].float()
-
-    def unit16(self, rows: slice) -> Tensor:
-        """The same in bfloat16, written over by the next call."""
-        unit = self._buffer(torch.bfloat16, self.device, len(self.inverse_norms[rows]))
-        for some in self._blocks(rows):
-            block = self._copied(self.data[some], torch.float32).mul_(self.inverse_norms[some, None].float())
-            unit[some.start - rows.start : some.stop - rows.start] = block
-        return unit
-
-    def chosen64(self, rows: Tensor) -> Tensor:
-        """At most `block` rows as they came, float64 `[n, D]`, written over by the next call."""
-        rows = rows.to(self.data.device)
-        taken = self._buffer(self.data.dtype, self.data.device, len(rows))
-        return self._copied(torch.index_select(self.data, 0, rows, out=taken), torch.float64)
-
-    def _blocks(self, rows: slice) -> Iterator[slice]:
-        stop = min(rows.stop, len(self.data))
-        return (slice(first, min(first + self.block, stop)) for first in range(rows.start, stop, self.block))
-
-    def _copied(self, block: Tensor, dtype: torch.dtype) -> Tensor:
-        buffer = self._buffer(dtype, self.device, len(block))
-        return block if block.data_ptr() == buffer.data_ptr() else buffer.copy_(block)
-
-    def _buffer(self, dtype: torch.dtype, device: torch.device, count: int) -> Tensor:
-        """Memory for so many rows, the same at every call."""
-        kept = self.buffers.get((dtype, device))
-        if kept is None or len(kept) < count:
-            kept = self.buffers[dtype, device] = torch.empty(count, self.size, dtype=dtype, device=device)
-        return kept[:count]
+    def unit_rows(self, rows: slice) -> Tensor:
+        """Return rows of unit norm, float32 `[n, D]` on the device; an entry errs by two roundings."""
+        return self.rows(rows, torch.float32) * self.inverse_norms[rows, None].float()
 
 
 def tile_similarities(unit_queries: Tensor, reference: Vectors, columns: slice) -> Tensor:
-    """Cosine similarities in float32, within `float32_error(D)` of the exact ones. `[n, D]` -> `[n, columns]`."""
-    tile = unit_queries @ reference.raw(columns, torch.float32).T
+    """Return float32 cosines `[n, columns]` of unit queries `[n, D]`, within `float32_error(D)` of the exact ones."""
+    tile = unit_queries @ reference.rows(columns, torch.float32).T
     return tile.mul_(reference.inverse_norms[columns].float())
 
 
-def coarse_similarities(unit_queries: Tensor, reference: Vectors, columns: slice) -> Tensor:
-    """The same in bfloat16, of bfloat16 queries: within `bfloat16_error(D)` before the result itself is rounded."""
-    return unit_queries @ reference.unit16(columns).T
-
-
-def exact_similarities(query: Vectors, rows: Tensor, reference: Vectors, columns: slice) -> Tensor:
-    """The same in float64, for chosen queries. -> `[rows, columns]`."""
-    tile = query.raw(rows, torch.float64) @ reference.raw(columns, torch.float64).T
-    return tile.mul_(query.inverse_norms[rows, None]).mul_(reference.inverse_norms[columns])
-
-
-def pair_similarities(query: Vectors, rows: Tensor, reference: Vectors, columns: Tensor) -> Tensor:
-    """Cosine similarities of listed pairs, float64 `[T]`, some pairs at a time."""
-    found = torch.empty(len(rows), dtype=torch.float64, device=query.device)
-    for r, c, some in zip(*(part.split(query.block) for part in (rows, columns, found))):
-        left, right = query.chosen64(r), reference.chosen64(c)
-        torch.sum(torch.mul(left, right, out=left), dim=1, out=some)
-    return found.mul_(query.inverse_norms[rows]).mul_(reference.inverse_norms[columns])
-
-
 def float32_error(size: int) -> float:
-    """Bound on the error of `tile_similarities` for vectors of `size` entries.
+    """Return a bound on the error of `tile_similarities` for vectors of `size` entries.
 
     A sum of D products errs by at most D units whatever its order; collapsed embeddings (all terms alike) come near
     that, so the usual square-root estimate would be too small. Eight more units for normalising (two for each of both
     vectors), rounding the threshold and comparing.
     """
-    return (size + 8) * FLOAT32_UNIT
+    return (size + 8) * 2.0**-24
 
 
-def bfloat16_error(size: int) -> float:
-    """Bound on the error of `coarse_similarities` before rounding: that of both unit vectors, and of summing up.
-
-    The sum is float32, but processors add products in pairs, and may round each sum of two: twice the units.
-    """
-    return 2 * BFLOAT16_UNIT + BFLOAT16_UNIT**2 + 2 * float32_error(size)
+def exact_similarities(query: Vectors, rows: Tensor, reference: Vectors, columns: slice) -> Tensor:
+    """Return float64 cosines `[n, columns]` of chosen queries, int64 `[n]`."""
+    tile = query.rows(rows, torch.float64) @ reference.rows(columns, torch.float64).T
+    return tile.mul_(query.inverse_norms[rows, None]).mul_(reference.inverse_norms[columns])
 
 
-def bfloat16_pays(device: torch.device) -> bool:
-    """Whether products of bfloat16 matrices are much faster here than of float32; only CPUs are asked."""
-    return device.type == "cpu" and _faster_in_bfloat16(torch.get_num_threads())
-
-
-@lru_cache
-def _faster_in_bfloat16(threads: int) -> bool:
-    # tried, not looked up: it takes the instructions, and a library that uses them
-    seconds = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        x = torch.ones(256, 512, dtype=dtype)
-        seconds[dtype] = min(_seconds_of_product(x) for _ in range(5))
-    return seconds[torch.bfloat16] < seconds[torch.float32] / 1.5
-
-
-def _seconds_of_product(x: Tensor) -> float:
-    start = time.perf_counter()
-    x @ x.T
-    return time.perf_counter() - start
+def pair_similarities(query: Vectors, rows: Tensor, reference: Vectors, columns: Tensor) -> Tensor:
+    """Return the float64 cosines `[T]` of listed pairs, query `rows[t]` with reference `columns[t]`, int64 `[T]` each."""
+    height = max(1, BLOCK_BYTES // (8 * query.size))
+    parts = [
+        torch.linalg.vecdot(query.rows(some, torch.float64), reference.rows(others, torch.float64))
+        for some, others in zip(rows.split(height), columns.split(height))
+        if len(some)
+    ]
+    products = torch.cat([torch.empty(0, dtype=torch.float64, device=query.device), *parts])
+    return products * query.inverse_norms[rows] * reference.inverse_norms[columns]
 
 
 @contextmanager
 def plain_float32(device: torch.device) -> Iterator[None]:
-    """Inside, float32 matrix products are float32: no autocast, no TF32 on GPUs, no bfloat16 on CPUs."""
+    """Make float32 matrix products float32 within the block: no autocast, no TF32 on GPUs, no bfloat16 on CPUs."""
     products = [torch.backends.cuda.matmul, getattr(torch.backends.mkldnn, "matmul", None)]
     with ExitStack() as stack:
         if all(hasattr(owner, "fp32_precision") for owner in products):
@@ -191,5 +122,6 @@ def _require_finite(norms: Tensor, name: str) -> None:
         rows = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
         raise NonFiniteEmbeddingsError(
             f"{len(bad):,} of {len(norms):,} {name} embeddings are not finite, or longer than 1e30 (rows {rows}): the "
-            "model diverged or its precision overflowed. Use an earlier checkpoint, or embed in fp32."
+            "model diverged or its precision overflowed.",
+            "Use an earlier checkpoint, or embed in fp32.",
         )

@@ -14,7 +14,7 @@ from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 from ..datasets import facts_of, list_datasets
 from ..methods import METHODS, PARTS, Recipe, list_methods
 from ..methods.recipe import MOVED_TO_ARGS, with_current_names
-from ..utils.console import make_parser, parse
+from ..utils.console import add_common_options, make_parser, parse
 from ..utils.errors import UnknownNameError, UserError
 from ..utils.registry import import_modules
 from .config import RunConfig
@@ -200,8 +200,7 @@ def _parser(base: Recipe | None) -> ArgumentParser:
 
 def _add_data_options(parser: ArgumentParser) -> None:
     add = parser.add_argument
-    add("--import", type=str, action="append", default=[],
-        help="module or .py file that registers methods, losses, samplers or data sets of one's own")  # fmt: skip
+    add_common_options(parser, "import")
     add("--method", default="geodtr_plus", help=f"one of: {', '.join(list_methods())}")
     add("--recipe", default="auto",
         help="one of the method's recipes (geodtr models METHOD lists them); auto chooses by --train")  # fmt: skip
@@ -244,8 +243,7 @@ def _add_machine_options(parser: ArgumentParser) -> None:
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     add("--seed", type=int, default=0, help="of weights, order and augmentation")
     add("--workers", type=int | None, help="processes that load images; chosen by the machine if not given")
-    add("--threads", type=int | None, help="threads of torch on the CPU")
-    add("--debug", action="store_true", help="show the traceback of errors")
+    add_common_options(parser, "threads", "debug")
 
 
 def _to_config(options: Namespace, base: Recipe, recipe_name: str, imports: Sequence[str]) -> RunConfig:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.figure import Figure
 
     from ..datasets.base import Split
 
@@ -24,7 +25,7 @@ def learning_curve(metrics: list[dict[str, Any]], chance: dict[str, float], titl
     """
     from matplotlib.ticker import MaxNLocator
 
-    figure = _figure(9, 3.6)
+    figure = new_figure(9, 3.6)
     losses, recalls = figure.subplots(1, 2)
     for name in sorted({name for record in metrics for name in record["losses"]}):
         rows = [(record["epoch"], record["losses"][name]) for record in metrics if name in record["losses"]]
@@ -53,7 +54,7 @@ def retrieval_examples(index: Split, queries: np.ndarray, top: np.ndarray, title
         title: what is shown.
         file: where to write.
     """
-    figure = _figure(1.6 * top.shape[1] + 4.4, 1.65 * len(queries) + 0.4)
+    figure = new_figure(1.6 * top.shape[1] + 4.4, 1.65 * len(queries) + 0.4)
     widths = [2.75, *[1] * top.shape[1]]
     rows = figure.subplots(len(queries), 1 + top.shape[1], squeeze=False, gridspec_kw={"width_ratios": widths})
     for axes, query, found in zip(rows, queries, top):
@@ -81,7 +82,8 @@ def _picture(images, row: int):
     return images.read(int(row)).permute(1, 2, 0).numpy()
 
 
-def _figure(width: float, height: float):
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of some inches, whatever display there is."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

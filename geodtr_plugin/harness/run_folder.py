@@ -15,6 +15,7 @@ from typing import Any
 
 from ..utils.errors import UserError
 from ..utils.files import write_json, write_text
+from ..utils.versions import package_versions
 from .config import RunConfig
 
 
@@ -155,7 +156,6 @@ class RunFolder:
 def environment() -> dict[str, Any]:
     """Return versions and hardware that a number depends on."""
     import platform
-    from importlib import metadata
 
     import torch
 
@@ -163,7 +163,7 @@ def environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: _version(metadata, name) for name in packages},
+        "packages": package_versions(packages),
         "threads": torch.get_num_threads(),
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
@@ -172,13 +172,6 @@ def environment() -> dict[str, Any]:
 
 def _as_file_name(name: str) -> str:
     return re.sub("[^A-Za-z0-9_.-]+", "-", name)[-100:]
-
-
-def _version(metadata, name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:  # a checkout that is not installed
-        return None
 
 
 def _free_name(config: RunConfig) -> Path:

@@ -18,7 +18,7 @@ from ..utils.registry import Registry
 if TYPE_CHECKING:
     from .base import Embeddings, Paper, TwoTower
     from .recipe import PARTS, Augment, Evaluation, Loss, Optim, Recipe, Sampling, View
-    from .weights import load_author_weights, load_model, views_of
+    from .weights import load_author_weights, load_model, transforms_of
 
 __getattr__, __dir__, _lazy = lazy_imports(__name__)
 __all__ = ["METHODS", "create_model", "list_methods", "register_method", *_lazy]

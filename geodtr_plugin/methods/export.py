@@ -5,19 +5,20 @@ from __future__ import annotations
 import torch
 
 from ..utils.errors import UserError
+from ..utils.roles import Role
 from .base import TwoTower
 
 TRACED = 2  # images in the batch that is traced; a program for one image would know no other number
 
 
-def export_tower(model: TwoTower, role: str) -> torch.export.ExportedProgram:
-    """The program of `encode_query` or `encode_reference`: normalised images [B, 3, h, w] -> [B, D] of unit norm.
+def export_tower(model: TwoTower, role: Role) -> torch.export.ExportedProgram:
+    """Return a tower as a program of torch.export: normalised images `[B, 3, h, w]` -> `[B, D]` of unit norm.
 
     The number of images is free, their size is the model's.
 
     Args:
         model: in evaluation mode.
-        role: query or reference.
+        role: whose tower.
 
     Raises:
         UserError: torch.export cannot follow the tower for every number of images.
@@ -33,8 +34,8 @@ def export_tower(model: TwoTower, role: str) -> torch.export.ExportedProgram:
     except Exception as error:  # torch's reasons come in a dozen types, private ones among them
         reason = str(error).strip().splitlines()[0].rstrip(".!")
         raise UserError(
-            f"torch.export cannot follow the {role} tower of {model.method_name} for every number of images: {reason}. "
-            "Export it as safetensors."
+            f"torch.export cannot follow the {role} tower of {model.method_name} for every number of images: {reason}.",
+            "Export it as safetensors.",
         ) from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)

@@ -1,4 +1,4 @@
-"""Weights on disk: our folders (safetensors + config.json) and the checkpoints of a method's authors."""
+"""Weights on disk and on the Hugging Face Hub: our folders (safetensors + config.json) and the authors' checkpoints."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ import torch
 from torch import Tensor
 
 from ..augmentations import ImageTransform, RoleTransform
-from ..utils.errors import UserError
-from . import create_model
+from ..utils.errors import UnknownNameError, UserError
+from ..utils.roles import ROLES, Role
+from . import METHODS, create_model
 from .base import TwoTower
-from .hub import local_folder
 
-WEIGHTS = ("best.safetensors", "last.safetensors", "model.safetensors")  # files of our folders, the first found counts
+WEIGHTS = ("best.safetensors", "last.safetensors", "model.safetensors")  # of our folders; the first that exists counts
+HUB_PREFIX = "hf-hub:"  # as timm writes it
+HUB_FILES = ("config.json", "model.safetensors")  # what a model is loaded from; the rest of a repository stays there
 WRAPPERS = ("model_state_dict", "state_dict", "model")  # keys under which training scripts store a state dict
 
 
 def load_author_weights(model: TwoTower, weights: str | Path | Mapping[str, Any]) -> TwoTower:
-    """Fill a model from a checkpoint of the method's authors, strictly.
+    """Fill a model from a checkpoint of the method's authors, strictly, and return it.
 
     Args:
         model: a model of the sizes and options that the checkpoint was trained with.
@@ -32,20 +34,24 @@ def load_author_weights(model: TwoTower, weights: str | Path | Mapping[str, Any]
     Raises:
         UserError: a tensor of the checkpoint finds no place, one of the model stays unfilled, or a shape differs.
     """
-    found = unwrap(weights if isinstance(weights, Mapping) else read_tensors(weights))
-    found = {name: tensor for name, tensor in model.author_tensors(found).items() if name not in model.author_extras}
-    wanted = {model.author_key(key): key for key in model.state_dict()}
-    wanted.pop(None, None)
-    _check_names("the authors' checkpoint", found, wanted)
-    return _fill(model, {wanted[name]: tensor for name, tensor in found.items()})
+    tensors = _state_dict(weights if isinstance(weights, Mapping) else read_tensors(weights))
+    tensors = {name: x for name, x in model.author_tensors(tensors).items() if name not in model.author_extras}
+    names = {model.author_key(key): key for key in model.state_dict()}
+    names.pop(None, None)
+    _check_names("the authors' checkpoint", tensors, names)
+    return _fill(model, {names[name]: tensor for name, tensor in tensors.items()})
 
 
 def load_weights(model: TwoTower, path: str | Path) -> TwoTower:
-    """Fill a model from our .safetensors file or run folder, or from a checkpoint of the authors, strictly."""
+    """Fill a model from our .safetensors file or run folder, or from a checkpoint of the authors, and return it.
+
+    Raises:
+        UserError: there are no weights, or they do not fit the model.
+    """
     path = Path(path)
     if path.is_dir():
         path = find_weights(path)
-    tensors = unwrap(read_tensors(path))
+    tensors = _state_dict(read_tensors(path))
     state = model.state_dict()
     if not set(tensors) & set(state):
         return load_author_weights(model, tensors)
@@ -55,61 +61,104 @@ def load_weights(model: TwoTower, path: str | Path) -> TwoTower:
 
 
 def load_model(source: str | os.PathLike[str], weights: str | None = None) -> TwoTower:
-    """A trained model, on the CPU and in evaluation mode.
+    """Load a trained model, on the CPU and in evaluation mode.
+
+    A folder never imports code: a method of one's own must be registered before.
 
     Args:
         source: folder of a run, or one that `geodtr export` wrote, or `hf-hub:user/name`, such a folder on the Hub.
         weights: which file in it; None takes the best ones.
+
+    Raises:
+        UnknownNameError: the method is not registered; the remedy names the modules that the run had imported.
+        UserError: there is no such folder, or its model cannot be built or filled.
     """
     folder = local_folder(source)
-    settings = read_config(folder)["model"]
-    model = create_model(**{**settings, "pretrained": False})  # the weights that follow replace ImageNet's
+    model = _untrained(read_config(folder))
     return load_weights(model, find_weights(folder) if weights is None else folder / weights).eval()
 
 
-def views_of(source: str | os.PathLike[str]) -> dict[str, RoleTransform]:
-    """What turns stored images into the input of a trained model, by role: `views["query"](images)`.
+def transforms_of(source: str | os.PathLike[str]) -> dict[Role, RoleTransform]:
+    """Return what makes input of a trained model from stored images, by role: `transforms["query"](images)`.
 
-    A view takes images [B, 3, *, *], uint8 or float in [0, 1], and gives float32 [B, 3, height, width], normalised.
+    A transform takes images `[B, 3, *, *]`, uint8 or float in [0, 1], and gives float32 `[B, 3, height, width]`,
+    normalised.
 
     Args:
         source: as `load_model` takes it.
+
+    Raises:
+        UserError: there is no such folder, or it describes no transforms.
     """
-    config = read_config(folder := local_folder(source))
+    folder = local_folder(source)
+    config = read_config(folder)
     with torch.device("meta"):  # the normalisation may depend on the model's options
-        model = create_model(**{**config["model"], "pretrained": False})
+        model = _untrained(config)
     try:
-        views = {role: ImageTransform.from_config(config["views"][role]) for role in ("query", "reference")}
+        images = {role: ImageTransform.from_config(config["views"][role]) for role in ROLES}
     except (KeyError, TypeError) as error:
-        raise UserError(f"{folder / 'config.json'} does not describe both roles' views. Export it again.") from error
-    return {role: RoleTransform(view, model.mean, model.std) for role, view in views.items()}
+        message = f"{folder / 'config.json'} does not describe both roles' views."
+        raise UserError(message, "Export it again.") from error
+    return {role: RoleTransform(image, model.mean, model.std) for role, image in images.items()}
+
+
+def local_folder(source: str | os.PathLike[str]) -> Path:
+    """Return the folder of a model on this machine.
+
+    Args:
+        source: a folder, or `hf-hub:user/name`, also with `@revision`, which is downloaded on first use.
+
+    Raises:
+        UserError: there is no such folder, or it cannot be fetched.
+    """
+    if isinstance(source, str) and source.startswith(HUB_PREFIX):
+        return _fetch(source.removeprefix(HUB_PREFIX))
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        message = f"There is no folder {folder}."
+        raise UserError(message, f"A model on the Hugging Face Hub is named {HUB_PREFIX}user/name.")
+    return folder
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The config.json of a run folder or an exported one, which names at least the model's method."""
+    """Read the config.json of a run folder or an exported one, which names at least the model's method.
+
+    Raises:
+        UserError: there is no such file, or it describes no model.
+    """
     file = folder / "config.json"
     if not file.is_file():
-        raise UserError(f"{folder} holds no config.json. Name a run folder, or one that geodtr export wrote.")
+        raise UserError(f"{folder} holds no config.json.", "Name a run folder, or one that geodtr export wrote.")
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{file} cannot be read: {error}. Copy or export it again.") from error
+        raise UserError(f"{file} cannot be read: {error}.", "Copy or export it again.") from error
     model = config.get("model") if isinstance(config, dict) else None
     if not isinstance(model, dict) or not isinstance(model.get("method"), str):
-        raise UserError(f"{file} describes no model of geodtr_plugin. Name a run folder, or one of geodtr export.")
+        message = f"{file} describes no model of geodtr_plugin."
+        raise UserError(message, "Name a run folder, or one of geodtr export.")
     return config
 
 
 def find_weights(folder: Path) -> Path:
-    """The weights of a folder: the best ones of a run, else those after its last epoch, or those of an export."""
+    """Return the weights of a folder: the best ones of a run, else those after its last epoch, or those of an export.
+
+    Raises:
+        UserError: it holds none.
+    """
     for name in WEIGHTS:
         if (folder / name).is_file():
             return folder / name
-    raise UserError(f"{folder} holds no weights (none of {', '.join(WEIGHTS)}). Name a run folder or a file.")
+    message = f"{folder} holds no weights (none of {', '.join(WEIGHTS)})."
+    raise UserError(message, "Name a run folder or a file.")
 
 
 def read_tensors(path: str | Path) -> Mapping[str, Any]:
-    """Content of a .safetensors file or a torch checkpoint; nothing but tensors and plain containers is unpickled."""
+    """Read a .safetensors file or a torch checkpoint; nothing but tensors and plain containers is unpickled.
+
+    Raises:
+        UserError: there is no such file, or it cannot be read.
+    """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"There is no weights file {path}.")
@@ -123,21 +172,60 @@ def read_tensors(path: str | Path) -> Mapping[str, Any]:
         raise UserError(f"{path} cannot be read as weights: {str(error).splitlines()[0]}") from error
 
 
-def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The state dict inside a checkpoint, without the `module.` that data-parallel training puts before its keys."""
+def _fetch(name: str) -> Path:
+    """Return the folder in Hugging Face's cache with the files of `user/name` or `user/name@revision`."""
+    repository, _, revision = name.partition("@")
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+    except ImportError as error:
+        message = f"{HUB_PREFIX}{name} needs the package huggingface_hub:"
+        raise UserError(message, "pip install huggingface_hub.") from error
+    try:
+        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(HUB_FILES)))
+    except HFValidationError as error:
+        message = f"{name!r} is no name on the Hugging Face Hub."
+        raise UserError(message, f"Write {HUB_PREFIX}user/name.") from error
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        message = f"There is no {name} on the Hugging Face Hub that you may read."
+        raise UserError(message, "Check the name; log in for a private one.") from error
+    except Exception as error:  # no network has a dozen types, which differ between versions of huggingface_hub
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise UserError(
+            f"{name} could not be fetched from the Hugging Face Hub: {reason}.",
+            f"Without a network, download {' and '.join(HUB_FILES)} where there is one, and name the folder that holds "
+            "them.",
+        ) from error
+
+
+def _untrained(config: Mapping[str, Any]) -> TwoTower:
+    """Build the model that a config.json describes, without ImageNet's weights, which would be replaced anyhow."""
+    method = config["model"]["method"]
+    if method not in METHODS:
+        modules = config.get("run", {}).get("imports", ())
+        remedy = "If it is one of your own, name its module with --import."
+        if modules:
+            words = " ".join(f"--import {module}" for module in modules)
+            remedy = f"The run imported it from a module of its own: add {words}, or import that in Python before."
+        raise UnknownNameError("method", method, METHODS, remedy)
+    return create_model(**{**config["model"], "pretrained": False})
+
+
+def _state_dict(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the state dict in a checkpoint, without the `module.` that data-parallel training puts before its keys."""
     for wrapper in WRAPPERS:
         if isinstance(checkpoint.get(wrapper), Mapping):
             checkpoint = checkpoint[wrapper]
     return {key.removeprefix("module."): value for key, value in checkpoint.items()}
 
 
-def _check_names(source: str, found: Mapping[str, Tensor], wanted: Mapping[str, Any]) -> None:
-    missing, unknown = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
+def _check_names(source: str, tensors: Mapping[str, Tensor], names: Mapping[str, Any]) -> None:
+    missing, unknown = sorted(set(names) - set(tensors)), sorted(set(tensors) - set(names))
     if missing or unknown:
         raise UserError(
-            f"The weights of {source} do not fit the model. "
-            + f"Missing: {_list(missing)}. Not known to the model: {_list(unknown)}. "
-            + "Check --backbone, --polar, the image sizes and the model's options against those of the checkpoint."
+            f"The weights of {source} do not fit the model. Missing: {_examples(missing)}. Not known to the model: "
+            f"{_examples(unknown)}.",
+            "Check --backbone, --polar, the image sizes and the model's options against those of the checkpoint.",
         )
 
 
@@ -149,11 +237,11 @@ def _fill(model: TwoTower, tensors: Mapping[str, Tensor]) -> TwoTower:
         if tensor.shape != state[key].shape
     ]
     if differing:
-        raise UserError(f"The weights have other shapes than the model: {_list(differing)}.")
+        raise UserError(f"The weights have other shapes than the model: {_examples(differing)}.")
     model.load_state_dict({**state, **tensors})
     return model
 
 
-def _list(names: list[str], most: int = 5) -> str:
-    shown = ", ".join(names[:most]) or "none"
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+def _examples(names: list[str], most: int = 5) -> str:
+    first = ", ".join(names[:most]) or "none"
+    return first if len(names) <= most else f"{first} and {len(names) - most} more"

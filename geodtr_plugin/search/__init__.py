@@ -1,28 +1,18 @@
-"""Localizing single images: an index of references on disk, and the search in it.
-
-Names are imported when they are first used: options can be listed without torch.
-"""
+"""Localizing single images: an index of references on disk, and the search in it."""
 
 from __future__ import annotations
 
-import importlib
+from typing import TYPE_CHECKING
 
-_PUBLIC = {
-    "Answer": "locator",
-    "JoinedIndex": "joined_index",
-    "Locator": "locator",
-    "Match": "locator",
-    "VectorIndex": "vector_index",
-    "build_index": "building",
-    "learn_cells": "cells",
-    "list_images": "listing",
-    "read_cells": "cells",
-    "read_photo": "photos",
-}
-__all__ = list(_PUBLIC)
+from ..utils.lazy import lazy_imports
 
+if TYPE_CHECKING:
+    from .building import build_index
+    from .cells import learn_cells, read_cells
+    from .joined_index import JoinedIndex
+    from .listing import list_images
+    from .locator import Answer, Locator, Match
+    from .photos import read_photo
+    from .vector_index import VectorIndex
 
-def __getattr__(name: str):
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_imports(__name__)

@@ -1,12 +1,6 @@
-"""Building an index on disk: batch by batch, so that what is killed goes on where it was and ends with the same bytes.
+"""Building an index on disk: batch by batch, so that a killed build goes on where it was and ends with equal bytes.
 
-Until it is complete, everything lies in `NAME.partial` beside it. The folder of a finished index holds
-
-    manifest.json       the run, its weights' hash, views, versions, sizes
-    vectors.npy         [N, D], float32 or float16, one row a reference
-    references.jsonl    {"file", "lat", "lon"} of each row
-    left_out.jsonl      {"file", "reason"} of what could not be used
-    cells.faiss         the inverted file of an approximate index
+Until it is complete, everything lies in the folder `NAME.partial` beside it.
 """
 
 from __future__ import annotations
@@ -14,9 +8,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
-from importlib import metadata
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +17,18 @@ import numpy as np
 from tqdm import tqdm
 
 from ..utils.errors import UserError
-from ..utils.files import atomic_path, write_text
-from .cells import FILE as CELLS
-from .cells import read_cells
-from .embedder import Embedder, RunFacts
+from ..utils.files import write_text
+from ..utils.versions import package_versions
+from .cells import CELLS_FILE, read_cells
+from .embedder import Embedder, RunRecord
 from .geotags import NameOrder
-from .images import Read, Reader
+from .index_folder import FORMAT, LEFT_OUT, MANIFEST, REFERENCES, VECTORS, read_manifest, write_json_lines
 from .listing import ImageList, list_images
-from .photos import shown
+from .photo_reader import PhotoReader
+from .photos import printable_name
 from .vector_index import Kind, VectorIndex, refuse_two_sources
 
-FORMAT = 1
-_PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "geodtr_plugin")
+PLAN, LOG = "plan.json", "log.jsonl"  # of an unfinished index: what is to be built, and a line a finished batch
 
 
 @dataclass(frozen=True)
@@ -49,7 +42,7 @@ class Summary:
         without_position: those of them that have no coordinates.
         left_out: (name, reason) of what is not in it.
         notes: sentences that a user must read.
-        resumed_at: references that an interrupted build had done before.
+        resumed_at: images that an interrupted build had done before.
     """
 
     path: Path
@@ -61,37 +54,28 @@ class Summary:
     resumed_at: int = 0
 
 
-@dataclass
-class _Done:
-    """What the log of finished batches says: rows that were embedded, positions from EXIF and faults by row."""
-
-    rows: int = 0
-    positions: dict[int, list[float]] = field(default_factory=dict)
-    faults: dict[int, str] = field(default_factory=dict)
-
-
 def build_index(
     run: str | os.PathLike, references: str | os.PathLike, out: str | os.PathLike, *, kind: Kind = "auto",
     nlist: int | None = None, nprobe: int | None = None, dtype: str = "float32", names: NameOrder = "none",
     batch_size: int = 64, device: str = "auto", workers: int = 0, overwrite: bool = False, progress: bool = True,
     cells: str | os.PathLike | None = None, after_batch: Callable[[int], None] | None = None,
 ) -> Summary:  # fmt: skip
-    """Embed references with a run's model and index them; an interrupted build of the same is continued.
+    """Embed references with a run's model and index them, or go on with an interrupted build of equal settings.
 
     Args:
         run: the run folder.
         references: a folder of images, or a table file,lat,lon.
         out: the index, a folder that is made.
-        kind, nlist, nprobe: see VectorIndex.build.
+        kind, nlist, nprobe: see `VectorIndex.build`.
         dtype: of the stored vectors, float32 or float16.
-        names: read coordinates from files' names.
+        names: read coordinates from files' names, see `geotags.name_position`.
         batch_size: images that the network takes at once.
-        device: auto, cpu, cuda or mps; cpu keeps faiss from the GPU too.
+        device: auto, cpu, cuda or mps.
         workers: processes that decode images; 0 decodes in this one.
         overwrite: replace an index, or an unfinished one of other settings.
         progress: show a bar.
-        cells: an index of the same run whose cells are taken, instead of learning kind and nlist's.
-        after_batch: called with the number of rows that are done and safe.
+        cells: an index of the same run whose cells are taken, instead of learning those of `kind` and `nlist`.
+        after_batch: called with the number of images that are done and safe.
 
     Raises:
         UserError: nothing could be indexed, or `out` is taken, or the cells are of another run.
@@ -101,60 +85,50 @@ def build_index(
         raise UserError(f"--dtype is {dtype!r}; vectors are stored as float32 or float16.")
     if batch_size < 1:
         raise UserError(f"--batch-size is {batch_size}; it must be 1 at least.")
-    _make_way(out, overwrite)
-    facts, listed = RunFacts.read(run), list_images(references, names)
+    _refuse_taken(out, overwrite)
+    record, images = RunRecord.read(run), list_images(references, names)
     refuse_two_sources(cells, kind, nlist)
-    source = None if cells is None else _cells_of(Path(cells).expanduser(), facts)
-    if not listed.files:
-        raise UserError(_nothing(references, listed.left_out, listed.notes))
     settings = {
         "kind": kind, "nlist": nlist, "nprobe": nprobe, "dtype": dtype, "batch_size": batch_size, "names": names,
-        "cells": source,
+        "cells": None if cells is None else _state_of_cells(Path(cells).expanduser(), record),
     }  # fmt: skip
-    partial = out.with_name(f"{out.name}.partial")
-    _open_partial(partial, _plan(facts, listed, settings), overwrite)
-    done = _read_log(partial)
-    resumed_at = done.rows
-    _embed_rest(partial, Embedder.load(facts, device), listed, done, settings, workers, progress, after_batch)
-    if len(done.faults) == len(listed.files):
-        shutil.rmtree(partial)
-        faults = [(listed.files[row], reason) for row, reason in done.faults.items()]
-        raise UserError(_nothing(references, [*faults, *listed.left_out], listed.notes))
-    summary = _finish(partial, facts, listed, done, settings, gpu=device.startswith(("auto", "cuda")))
-    _replace(partial, out)
-    return Summary(out, **summary, notes=listed.notes, resumed_at=resumed_at)
+    if not images.files:
+        raise _nothing_indexed(references, images.left_out, images.notes)
+    build = _Build(out.with_name(f"{out.name}.partial"), record, images, settings)
+    build.open(overwrite)
+    resumed_at = len(build.done)
+    build.embed(Embedder.load(record, device), workers, progress, after_batch)
+    if not build.rows:
+        shutil.rmtree(build.folder)
+        raise _nothing_indexed(references, build.left_out(), images.notes)
+    kind, without_position = build.finish()
+    if out.exists():
+        shutil.rmtree(out)
+    build.folder.rename(out)
+    return Summary(out, kind, build.rows, without_position, build.left_out(), images.notes, resumed_at)
 
 
-def _make_way(out: Path, overwrite: bool) -> None:
+def _refuse_taken(out: Path, overwrite: bool) -> None:
     taken = os.path.lexists(out)
     if taken and not overwrite:
-        raise UserError(f"{out} is there already. Choose another -o, or replace it with --overwrite.")
-    if taken and not (out / "manifest.json").is_file():
-        raise UserError(f"{out} is no index, and is not overwritten. Choose another -o.")
+        raise UserError(f"{out} is there already.", "Choose another -o, or replace it with --overwrite.")
+    if taken and not (out / MANIFEST).is_file():
+        raise UserError(f"{out} is no index, and is not overwritten.", "Choose another -o.")
 
 
-def _cells_of(path: Path, facts: RunFacts) -> list:
-    """Folder, size and time of the cells of another index, which must know the same weights."""
+def _state_of_cells(path: Path, record: RunRecord) -> list:
+    """Return folder, size and time of the cells of another index, which must be of the same weights."""
     manifest = read_manifest(path)
+    name = printable_name(path)
     if manifest["kind"] == "flat":
-        raise UserError(f"{shown(path)} is flat and has no cells. Name one that was built with --kind ivf or ivfpq.")
-    if manifest["run"]["sha256"] != facts.sha256:
-        raise UserError(f"{shown(path)} was built with other weights. Name an index of the same run with --cells.")
-    return [str(path.absolute()), *_state(path / CELLS)]
+        raise UserError(f"{name} is flat and has no cells.", "Name one that was built with --kind ivf or ivfpq.")
+    if manifest["run"]["sha256"] != record.sha256:
+        raise UserError(f"{name} was built with other weights.", "Name an index of the same run with --cells.")
+    return [str(path.absolute()), *_state(path / CELLS_FILE)]
 
 
-def _plan(facts: RunFacts, listed: ImageList, settings: dict[str, Any]) -> dict[str, Any]:
-    """All that the vectors depend on; a build may only be continued if none of it has changed."""
-    root = str(listed.root.absolute())
-    files = [[name, *_state(os.path.join(root, name))] for name in listed.files]
-    return {
-        "format": FORMAT, "facts": asdict(facts), "settings": settings, "versions": _versions(), "root": root,
-        "files": files, "positions": {name: list(at) for name, at in listed.positions.items()},
-    }  # fmt: skip
-
-
-def _state(path: str) -> tuple[int, int]:
-    """Size and time of a file, by which a changed one is known."""
+def _state(path: str | os.PathLike) -> tuple[int, int]:
+    """Return size and time of a file, by which a changed one is known."""
     try:
         status = os.stat(path)
         return status.st_size, status.st_mtime_ns
@@ -162,176 +136,147 @@ def _state(path: str) -> tuple[int, int]:
         return -1, -1
 
 
-def _open_partial(partial: Path, plan: dict[str, Any], overwrite: bool) -> None:
-    file = partial / "plan.json"
-    if file.is_file():
-        if json.loads(file.read_text(encoding="utf-8")) == plan:
-            return
-        if not overwrite:
-            raise UserError(
-                f"{partial} holds an unfinished index of other files, weights or settings. Repeat the command that "
-                "began it, or start anew with --overwrite."
-            )
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    write_text(file, json.dumps(plan))
+def _nothing_indexed(references: str | os.PathLike, left_out: Sequence[tuple[str, str]], notes) -> UserError:
+    examples = "; ".join(f"{printable_name(name)} {reason}" for name, reason in left_out[:3])
+    reason = f"{len(left_out):,} were left out: {examples}." if left_out else " ".join(notes)
+    return UserError(f"No image of {printable_name(references)} could be indexed. {reason}".strip())
 
 
-def _read_log(partial: Path) -> _Done:
-    """The finished batches; a last line that was cut off is no batch."""
-    done, file = _Done(), partial / "log.jsonl"
-    whole = []
-    for line in file.read_text(encoding="utf-8").splitlines(keepends=True) if file.exists() else []:
-        if not line.endswith("\n"):
-            break
-        batch = json.loads(line)
-        done.rows = batch["rows"]
-        done.positions.update({int(row): at for row, at in batch["positions"].items()})
-        done.faults.update({int(row): reason for row, reason in batch["faults"].items()})
-        whole.append(line)
-    write_text(file, "".join(whole))
-    return done
+class _Build:
+    """An unfinished index in its folder.
 
-
-def _embed_rest(
-    partial: Path, embedder: Embedder, listed: ImageList, done: _Done, settings: dict[str, Any], workers: int,
-    progress: bool, after_batch: Callable[[int], None] | None,
-) -> None:  # fmt: skip
-    """The batches that are missing, each written before its line in the log says so."""
-    file, shape = partial / "embedded.npy", (len(listed.files), embedder.model.embedding_size)
-    mode = {"mode": "r+"} if done.rows else {"mode": "w+", "dtype": settings["dtype"], "shape": shape}
-    vectors = np.lib.format.open_memmap(file, **mode)
-    paths = [os.path.join(listed.root, name) for name in listed.files]
-    reader = Reader(paths, lambda image: embedder.on_load(image, "reference"))
-    bar = tqdm(
-        total=len(paths), initial=done.rows, desc="embedding references", unit="image", disable=not progress
-    )  # fmt: skip
-    with bar, (partial / "log.jsonl").open("a", encoding="utf-8") as log:
-        for batch in reader.batches(settings["batch_size"], done.rows, workers) if done.rows < len(paths) else ():
-            good = [read for read in batch if read.fault is None]
-            if good:
-                vectors[[read.row for read in good]] = embedder.embed([read.pixels for read in good], "reference")
-            vectors.flush()
-            _note(batch, done)
-            log.write(_line(batch, done.rows))
-            log.flush()
-            bar.update(len(batch))
-            if after_batch is not None:
-                after_batch(done.rows)
-
-
-def _note(batch: list[Read], done: _Done) -> None:
-    done.rows = batch[-1].row + 1
-    done.positions.update({read.row: list(read.position) for read in batch if read.position is not None})
-    done.faults.update({read.row: read.fault for read in batch if read.fault is not None})
-
-
-def _line(batch: list[Read], rows: int) -> str:
-    positions = {read.row: read.position for read in batch if read.position is not None}
-    faults = {read.row: read.fault for read in batch if read.fault is not None}
-    return json.dumps({"rows": rows, "positions": positions, "faults": faults}) + "\n"
-
-
-def _finish(
-    partial: Path, facts: RunFacts, listed: ImageList, done: _Done, settings: dict[str, Any], gpu: bool
-) -> dict[str, Any]:  # fmt: skip
-    """Everything of the finished index, from the embedded rows; may be done again if it was killed."""
-    rows = np.setdiff1d(np.arange(len(listed.files)), list(done.faults))
-    _write_good(partial, rows)
-    index = VectorIndex.build(
-        np.load(partial / "vectors.npy", mmap_mode="r"), settings["kind"], nlist=settings["nlist"],
-        nprobe=settings["nprobe"], gpu=gpu,
-        cells=None if settings["cells"] is None else read_cells(settings["cells"][0]),
-    )  # fmt: skip
-    index.save(partial)
-    positions = [listed.positions.get(listed.files[row]) or done.positions.get(row) or (None, None) for row in rows]
-    left_out = [(listed.files[row], reason) for row, reason in sorted(done.faults.items())] + list(listed.left_out)
-    references = [
-        {"file": listed.files[row], "lat": lat, "lon": lon} for row, (lat, lon) in zip(rows.tolist(), positions)
-    ]
-    write_text(partial / "references.jsonl", _lines(references))
-    write_text(partial / "left_out.jsonl", _lines({"file": name, "reason": reason} for name, reason in left_out))
-    without = sum(lat is None for lat, _ in positions)
-    counts = {"references": len(rows), "without_position": without, "left_out": len(left_out)}
-    manifest = json.dumps(_manifest(facts, listed, settings, index, counts), indent=2)  # ASCII: any path can be kept
-    write_text(partial / "manifest.json", manifest + "\n")
-    return {"kind": index.kind, "count": len(rows), "without_position": without, "left_out": left_out}
-
-
-def _write_good(partial: Path, rows: np.ndarray) -> None:
-    """The embedded rows without those of bad images, block by block."""
-    embedded = np.load(partial / "embedded.npy", mmap_mode="r")
-    with atomic_path(partial / "vectors.npy") as file:
-        shape = (len(rows), embedded.shape[1])
-        vectors = np.lib.format.open_memmap(file, mode="w+", dtype=embedded.dtype, shape=shape)
-        for start in range(0, len(rows), 65_536):
-            vectors[start : start + 65_536] = embedded[rows[start : start + 65_536]]
-        vectors.flush()
-
-
-def _manifest(
-    facts: RunFacts, listed: ImageList, settings: dict[str, Any], index: VectorIndex, counts: dict[str, int]
-) -> dict[str, Any]:  # fmt: skip
-    cells = 0 if index.approximate is None else index.approximate.nlist
-    return {
-        "format": FORMAT, "run": asdict(facts), "root": str(listed.root.absolute()), "counts": counts,
-        "embedding_size": index.vectors.shape[1], "dtype": str(index.vectors.dtype), "kind": index.kind,
-        "nlist": cells, "nprobe": index.nprobe, "batch_size": settings["batch_size"], "names": settings["names"],
-        "versions": _versions(),
-    }  # fmt: skip
-
-
-def _replace(partial: Path, out: Path) -> None:
-    """Give the finished index its name."""
-    for name in ("embedded.npy", "log.jsonl", "plan.json"):
-        (partial / name).unlink(missing_ok=True)
-    if out.exists():
-        shutil.rmtree(out)
-    partial.rename(out)
-
-
-def _versions() -> dict[str, str]:
-    import faiss
-
-    found = {"faiss": faiss.__version__}
-    for name in _PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:  # a checkout that is not installed
-            found[name] = ""
-    return found
-
-
-def _lines(records) -> str:
-    """JSON lines; names that are no UTF-8 survive as escapes."""
-    return "".join(json.dumps(record) + "\n" for record in records)
-
-
-def _nothing(references, left_out, notes) -> str:
-    first = "; ".join(f"{shown(name)} {reason}" for name, reason in list(left_out)[:3])
-    told = f"{len(left_out):,} were left out: {first}." if left_out else " ".join(notes)
-    return f"No image of {shown(references)} could be indexed. {told}".strip()
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """What an index says of itself.
-
-    Raises:
-        UserError: there is none, or it is of another format.
+    Args:
+        folder: where it lies until it is finished.
+        record: of the run whose model embeds.
+        images: the references.
+        settings: all else that the finished index depends on.
     """
-    file = path / "manifest.json"
-    if not file.is_file():
-        unfinished = path.with_name(f"{path.name}.partial").is_dir()
-        more = " It is unfinished: repeat the command that began it." if unfinished else ""
-        raise UserError(f"{shown(path)} is no index (it has no manifest.json).{more} geodtr index build makes one.")
-    manifest = json.loads(file.read_text(encoding="utf-8"))
-    if manifest.get("format") != FORMAT:
-        found = manifest.get("format")
-        raise UserError(f"{shown(path)} has the format {found}; this version reads {FORMAT}. Build it again.")
-    return manifest
+
+    def __init__(self, folder: Path, record: RunRecord, images: ImageList, settings: dict[str, Any]):
+        self.folder, self.record, self.images, self.settings = folder, record, images, settings
+        self.versions = package_versions(("torch", "torchvision", "timm", "numpy", "pillow", "geodtr_plugin"))
+        self.done: list[tuple[Sequence[float] | None, str | None]] = []  # position from EXIF and fault of each image
+        self.rows = 0  # of the vectors: images without a fault
+
+    def open(self, overwrite: bool) -> None:
+        """Go on with what the folder holds, or begin anew; an unfinished index of something else is refused."""
+        file, plan = self.folder / PLAN, self._plan()
+        if file.is_file():
+            if json.loads(file.read_text(encoding="utf-8")) == plan:
+                self._read_log()
+                return
+            if not overwrite:
+                raise UserError(
+                    f"{self.folder} holds an unfinished index of other files, weights or settings.",
+                    "Repeat the command that began it, or start anew with --overwrite.",
+                )
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        write_text(file, json.dumps(plan))
+
+    def embed(
+        self, embedder: Embedder, workers: int, progress: bool, after_batch: Callable[[int], None] | None
+    ) -> None:
+        """Embed the images that are not done; a batch's rows are written before its line in the log."""
+        root, files = self.images.root, self.images.files
+        vectors = self._vectors(embedder.model.embedding_size)
+        reader = PhotoReader([os.path.join(root, name) for name in files], lambda x: embedder.on_load(x, "reference"))
+        bar = tqdm(
+            total=len(files), initial=len(self.done), desc="embedding references", unit="image", disable=not progress
+        )  # fmt: skip
+        with bar, (self.folder / LOG).open("a", encoding="utf-8") as log:
+            for batch in reader.batches(self.settings["batch_size"], len(self.done), workers):
+                pixels = [image.pixels for image in batch if image.fault is None]
+                if pixels:
+                    vectors[self.rows : self.rows + len(pixels)] = embedder.embed(pixels, "reference")
+                    vectors.flush()
+                results = [(image.position, image.fault) for image in batch]
+                log.write(json.dumps(results) + "\n")
+                log.flush()
+                self._count(results)
+                bar.update(len(batch))
+                if after_batch is not None:
+                    after_batch(len(self.done))
+
+    def finish(self) -> tuple[str, int]:
+        """Write all other files, and return the kind of the index and its number of references without a position.
+
+        May be repeated if it was killed.
+        """
+        _keep_first_rows(self.folder / VECTORS, self.rows)
+        cells = self.settings["cells"]
+        index = VectorIndex.build(
+            np.load(self.folder / VECTORS, mmap_mode="r"), self.settings["kind"], nlist=self.settings["nlist"],
+            nprobe=self.settings["nprobe"], cells=None if cells is None else read_cells(cells[0]),
+        )  # fmt: skip
+        index.save(self.folder)
+        used = [(file, at) for file, (at, fault) in zip(self.images.files, self.done) if fault is None]
+        positions = [tuple(self.images.positions.get(file) or at or (None, None)) for file, at in used]
+        references = ({"file": file, "lat": lat, "lon": lon} for (file, _), (lat, lon) in zip(used, positions))
+        write_json_lines(self.folder / REFERENCES, references)
+        write_json_lines(self.folder / LEFT_OUT, ({"file": name, "reason": why} for name, why in self.left_out()))
+        without_position = positions.count((None, None))
+        manifest = json.dumps(self._manifest(index, without_position), indent=2)
+        write_text(self.folder / MANIFEST, manifest + "\n")  # ASCII: any path can be kept
+        (self.folder / LOG).unlink(missing_ok=True)
+        (self.folder / PLAN).unlink()
+        return index.kind, without_position
+
+    def left_out(self) -> list[tuple[str, str]]:
+        """Return (name, reason) of all images that have no row."""
+        faults = [(file, fault) for file, (_, fault) in zip(self.images.files, self.done) if fault is not None]
+        return [*faults, *self.images.left_out]
+
+    def _plan(self) -> dict[str, Any]:
+        """Return all that the vectors depend on; a build may only be continued if none of it has changed."""
+        root = self.images.root
+        return {
+            "record": asdict(self.record), "settings": self.settings, "versions": self.versions,
+            "root": str(root.absolute()),
+            "files": [[name, *_state(os.path.join(root, name))] for name in self.images.files],
+            "positions": {name: list(at) for name, at in self.images.positions.items()},
+        }  # fmt: skip
+
+    def _read_log(self) -> None:
+        """Count the finished batches; a last line that was cut off is no batch, and is removed."""
+        file = self.folder / LOG
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.exists() else []
+        whole = [line for line in lines if line.endswith("\n")]
+        for line in whole:
+            self._count(json.loads(line))
+        write_text(file, "".join(whole))
+
+    def _count(self, results: Sequence[tuple[Sequence[float] | None, str | None]]) -> None:
+        """Take in what became of the next images."""
+        self.done += results
+        self.rows += sum(fault is None for _, fault in results)
+
+    def _vectors(self, size: int) -> np.memmap:
+        """Return the rows `[N, size]` of all images; those without a fault fill the first ones."""
+        shape = (len(self.images.files), size)
+        mode = {"mode": "r+"} if self.done else {"mode": "w+", "dtype": self.settings["dtype"], "shape": shape}
+        return np.lib.format.open_memmap(self.folder / VECTORS, **mode)
+
+    def _manifest(self, index: VectorIndex, without_position: int) -> dict[str, Any]:
+        import faiss
+
+        cells = 0 if index.approximate is None else index.approximate.nlist
+        return {
+            "format": FORMAT, "run": asdict(self.record), "root": str(self.images.root.absolute()),
+            "counts": {"references": self.rows, "without_position": without_position, "left_out": len(self.left_out())},
+            "embedding_size": index.vectors.shape[1], "dtype": str(index.vectors.dtype), "kind": index.kind,
+            "nlist": cells, "nprobe": index.nprobe, "batch_size": self.settings["batch_size"],
+            "names": self.settings["names"], "versions": {"faiss": faiss.__version__, **self.versions},
+        }  # fmt: skip
 
 
-def read_lines(file: Path) -> Iterator[dict[str, Any]]:
-    """The records of a JSON lines file."""
-    with file.open(encoding="utf-8") as lines:
-        yield from map(json.loads, lines)
+def _keep_first_rows(file: Path, count: int) -> None:
+    """Cut the array in a `.npy` file to its first `count` rows, in place."""
+    rows = np.load(file, mmap_mode="r")
+    start, shape, dtype = rows.offset, (count, rows.shape[1]), rows.dtype
+    del rows  # some systems cut no file that is mapped
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    with file.open("r+b") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+        assert stream.tell() == start, "numpy leaves room in the header for any number of rows"
+        stream.truncate(start + count * shape[1] * dtype.itemsize)

@@ -13,7 +13,7 @@ from ..utils.files import atomic_path
 from .answers import coordinates
 from .errors_in_metres import LocationErrors
 from .locator import Answer, Locator, Match
-from .photos import BadImageError, read_photo, shown
+from .photos import BadImageError, printable_name, read_photo
 
 MOST_QUERIES = 20  # a longer picture is one that nobody looks at
 _SIDE = 480  # pixels that are kept of an image; the picture shows fewer
@@ -22,35 +22,44 @@ _GREY = np.full((64, 64, 3), 225, np.uint8)
 
 
 def draw_contact_sheet(
-    answers: Sequence[Answer], locator: Locator, file: str | os.PathLike, judged: LocationErrors | None = None
+    answers: Sequence[Answer], locator: Locator, file: str | os.PathLike, errors: LocationErrors | None = None
 ) -> int:
-    """Writes the picture, a row a query; the number of queries that it shows, MOST_QUERIES at most."""
+    """Draw the queries that have matches, a row each, into an image file.
+
+    Args:
+        answers: of the locator.
+        locator: knows the files of the matches.
+        file: the picture; its suffix says of what kind.
+        errors: adds the distances to the true places.
+
+    Returns:
+        The number of queries that the picture shows, MOST_QUERIES at most.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    shown_answers = [answer for answer in answers if answer.matches][:MOST_QUERIES]
-    queries = [thumbnail(answer.query, _SIDE) for answer in shown_answers]
+    drawn = [answer for answer in answers if answer.matches][:MOST_QUERIES]
+    queries = [thumbnail(answer.query, _SIDE) for answer in drawn]
     wide = float(np.clip(max(image.shape[1] / image.shape[0] for image in queries), 1, 3.2))
-    columns = max(len(answer.matches) for answer in shown_answers)
+    columns = max(len(answer.matches) for answer in drawn)
     size = (_HEIGHT * (wide + columns) + 0.15 * (columns + 2), (_HEIGHT + _CAPTION) * len(queries) + 0.1)
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(queries), 1 + columns, squeeze=False, width_ratios=[wide, *[1] * columns])
-    for axes, answer, image in zip(grid, shown_answers, queries):
+    for axes, answer, image in zip(grid, drawn, queries):
         for ax in axes:
             ax.axis("off")
         _show(axes[0], image, "query\n" + _short(answer.query, 14 * wide))
         for rank, (ax, match) in enumerate(zip(axes[1:], answer.matches), start=1):
-            _show(ax, thumbnail(locator.path_of(match), _SIDE), _caption(rank, answer, match, judged))
-    Path(file).parent.mkdir(parents=True, exist_ok=True)
+            _show(ax, thumbnail(locator.path_of(match), _SIDE), _caption(rank, answer, match, errors))
     with warnings.catch_warnings(), atomic_path(Path(file)) as temporary:
         warnings.simplefilter("ignore")  # names in scripts that the font lacks
         figure.savefig(temporary, dpi=110)
-    return len(shown_answers)
+    return len(drawn)
 
 
 def thumbnail(path: str | os.PathLike, side: int) -> np.ndarray:
-    """An image that fits a square, uint8 `[h, w, 3]`; grey where its file has gone."""
+    """Read an image and make it fit a square of `side` pixels, uint8 `[h, w, 3]`; grey where its file has gone."""
     from PIL import Image
 
     try:
@@ -68,13 +77,13 @@ def _show(ax, image: np.ndarray, text: str) -> None:
     ax.set_title(text, fontsize=7.5, parse_math=False, linespacing=1.3)
 
 
-def _caption(rank: int, answer: Answer, match: Match, judged: LocationErrors | None) -> str:
-    metres = None if judged is None else judged.metres(answer, match)
+def _caption(rank: int, answer: Answer, match: Match, errors: LocationErrors | None) -> str:
+    metres = None if errors is None else errors.metres(answer, match)
     off = "" if metres is None else f"   {metres:,.0f} m off"
     return f"{rank}   {match.similarity:.3f}{off}\n{_short(match.path, 20)}\n{coordinates(match)}"
 
 
 def _short(path: str, most: float) -> str:
-    """The end of a path, where names differ."""
-    name = shown(os.path.basename(path))
+    """Return the end of a file's name, where names differ."""
+    name = printable_name(os.path.basename(path))
     return name if len(name) <= most else "..." + name[3 - int(most) :]

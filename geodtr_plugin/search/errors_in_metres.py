@@ -13,23 +13,23 @@ from ..datasets.folder_csv import read_table
 from ..utils.errors import DatasetCorruptError, DatasetNotFoundError
 from ..utils.geo import to_metres
 from .locator import Answer, Match
-from .photos import shown
+from .photos import printable_name
 
-NEAR = (25.0, 100.0)  # metres; what place recognition counts as found, and about a block
+NEAR = (25.0, 100.0)  # metres; what place recognition counts as right, and about a block
 
 
 @dataclass(frozen=True)
 class LocationErrors:
-    """True positions of queries.
+    """Distances between the places that were answered and the true ones.
 
     Args:
-        positions: latitude and longitude by the path of the query, as it was asked.
+        positions: true latitude and longitude in degrees by the path of the query, as `Answer.query` names it.
     """
 
     positions: dict[str, tuple[float, float]]
 
     def metres(self, answer: Answer, match: Match) -> float | None:
-        """From a match to the true place; None where either is unknown."""
+        """Return the distance from a match to the true place of its query; None where either is unknown."""
         true = self.positions.get(answer.query)
         if true is None or match.lat is None:
             return None
@@ -37,7 +37,7 @@ class LocationErrors:
         return float(np.linalg.norm(here - there))
 
     def summary(self, answers: Sequence[Answer]) -> str:
-        """The first matches in one sentence."""
+        """Return a sentence on the first matches: their median error, and how many are near."""
         firsts = [self.metres(answer, answer.matches[0]) for answer in answers if answer.matches]
         known = np.array([metres for metres in firsts if metres is not None])
         if not len(known):
@@ -48,10 +48,14 @@ class LocationErrors:
 
 
 def read_truth(file: str | os.PathLike, queries: Sequence[str]) -> LocationErrors:
-    """The positions that a table `file,lat,lon` gives the queries.
+    """Read the positions that a table `file,lat,lon` gives the queries.
 
     A row belongs to the query that is the same file; else, where the table's files lie elsewhere, to the queries of
     the same name if no other row has it.
+
+    Args:
+        file: the table.
+        queries: their paths.
 
     Raises:
         DatasetNotFoundError: there is no such table.
@@ -59,10 +63,10 @@ def read_truth(file: str | os.PathLike, queries: Sequence[str]) -> LocationError
     """
     file = Path(file).expanduser()
     if not file.is_file():
-        raise DatasetNotFoundError(f"There is no table {shown(file)}.")
+        raise DatasetNotFoundError(f"There is no table {printable_name(file)}.")
     table = read_table(file)
     if not table.has_positions:
-        raise DatasetCorruptError(f"{shown(file)} names pairs. A truth needs rows file,lat,lon.")
+        raise DatasetCorruptError(f"{printable_name(file)} names pairs.", "A truth needs rows file,lat,lon.")
     by_path, by_name = {}, {}
     for row in table.rows:
         if any(row.cells[1:]):
@@ -72,7 +76,7 @@ def read_truth(file: str | os.PathLike, queries: Sequence[str]) -> LocationError
     positions = {}
     for query in queries:
         same_name = by_name.get(os.path.basename(query), [])
-        found = by_path.get(os.path.realpath(query)) or (same_name[0] if len(same_name) == 1 else None)
-        if found is not None:
-            positions[query] = found
+        position = by_path.get(os.path.realpath(query)) or (same_name[0] if len(same_name) == 1 else None)
+        if position is not None:
+            positions[query] = position
     return LocationErrors(positions)

@@ -18,7 +18,7 @@ _AT_THE_END = re.compile(rf"(?:^|[_@]){_NUMBER}[_@]{_NUMBER}@?$")
 
 
 def exif_position(exif: Any) -> tuple[float, float] | None:
-    """Latitude and longitude of a Pillow EXIF block; None where it has none that can be true."""
+    """Return latitude and longitude in degrees of a Pillow EXIF block; None where it has none that can be true."""
     gps: Mapping[int, Any] = exif.get_ifd(_GPS)
     if not {_LAT_REF, _LAT, _LON_REF, _LON} <= set(gps):
         return None
@@ -28,25 +28,29 @@ def exif_position(exif: Any) -> tuple[float, float] | None:
 
 
 def name_position(path: str, order: NameOrder = "lat_lon") -> tuple[float, float] | None:
-    """Latitude and longitude at the end of a file's name, `..._48.13743_11.57549.png` or `@48.13743@11.57549@.jpg`.
+    """Return latitude and longitude at the end of a file's name; None where it has none.
 
-    Names are read only when they are asked for, because nothing in a name says which number comes first, or that the
-    two are degrees at all.
+    Such names are `tile_48.13743_11.57549.png` and `@48.13743@11.57549@.jpg`. Nothing in a name says which number comes
+    first, or that the two are degrees at all: that is for the user to say.
+
+    Args:
+        path: of the file.
+        order: which of the two numbers comes first; "none" reads no name.
     """
-    found = _AT_THE_END.search(os.path.splitext(os.path.basename(path))[0])
-    if order == "none" or found is None:
+    numbers = _AT_THE_END.search(os.path.splitext(os.path.basename(path))[0])
+    if order == "none" or numbers is None:
         return None
-    first, second = map(float, found.groups())
+    first, second = map(float, numbers.groups())
     return on_earth(first, second) if order == "lat_lon" else on_earth(second, first)
 
 
 def on_earth(lat: float, lon: float) -> tuple[float, float] | None:
-    """The pair, or None if no place has it."""
+    """Return latitude and longitude in degrees as they are, or None if no place has them."""
     return (lat, lon) if abs(lat) <= 90 and abs(lon) <= 180 else None  # false for NaN too
 
 
 def _degrees(parts: Any) -> float:
-    """Degrees, minutes and seconds as one number; NaN where a camera wrote 0/0."""
+    """Return degrees, minutes and seconds as one number; NaN where a camera wrote 0/0."""
     values = [float(part) for part in parts]
     value = sum(part / 60**i for i, part in enumerate(values))
     return value if math.isfinite(value) else math.nan

@@ -1,4 +1,4 @@
-"""Several indexes searched as one: the regions of a country, or the parts of a gallery that many hosts have built."""
+"""Several indexes searched as one: the regions of a country, or parts that many machines have built."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from .vector_index import VectorIndex, sorted_best
 
 
 class JoinedIndex:
-    """Indexes of any kinds and sizes over vectors of one model; their rows are counted through, part after part.
+    """Search indexes of any kinds and sizes over vectors of one model; rows are counted through, part after part.
 
-    Every part is asked for its k best, so that the answer is what one index of them all would give if none is
-    approximate, or if they share their cells (kind ivf).
+    Every part gives its k best, so that the answer is what one index of all vectors would give if none is approximate,
+    or if they share their cells (kind ivf).
 
     Args:
         parts: in the order in which rows are counted.
+
+    Raises:
+        ValueError: the parts' vectors differ in size.
     """
 
     def __init__(self, parts: Sequence[VectorIndex]):
@@ -31,11 +34,14 @@ class JoinedIndex:
     def search(
         self, queries: np.ndarray, k: int = 5, *, exact: bool = False, nprobe: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As `VectorIndex.search`; `nprobe` counts the cells that are looked at in every part."""
-        found, rows, first = [], [], 0
+        """Find the most similar vectors of all parts: as `VectorIndex.search`, `[Q, D]` -> `[Q, k]` and `[Q, k]`.
+
+        `nprobe` counts the cells that are looked at in every part.
+        """
+        similarities, rows, first = [], [], 0
         for part in self.parts:
-            similarities, own = part.search(queries, k, exact=exact, nprobe=nprobe)
-            found.append(similarities)
-            rows.append(own + first)
+            part_similarities, part_rows = part.search(queries, k, exact=exact, nprobe=nprobe)
+            similarities.append(part_similarities)
+            rows.append(part_rows + first)
             first += len(part)
-        return sorted_best(np.concatenate(found, axis=1), np.concatenate(rows, axis=1), k)
+        return sorted_best(np.concatenate(similarities, axis=1), np.concatenate(rows, axis=1), k)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..datasets.folder_csv import Table, read_table
+from ..datasets.folder_csv import Row, Table, read_table
 from ..utils.errors import DatasetCorruptError, DatasetNotFoundError, UserError
+from ..utils.roles import ROLE_FOLDERS
 from .geotags import NameOrder, name_position
-from .photos import shown
+from .photos import printable_name
 
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .tif .tiff .bmp .gif .jp2 .j2k .avif .ppm .pgm .heic .heif".split()
 )
-_OWN_DATA = ("queries", "references")  # the folders of own data, as `--train folder:PATH` reads them
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class ImageList:
     Args:
         root: the folder that the names start from.
         files: names below it, in the system's encoding.
-        positions: latitude and longitude by name, for those that have some.
+        positions: latitude and longitude in degrees by name, for those that have some.
         left_out: (name, reason) of what cannot be used, as far as that is known without opening it.
         notes: sentences that a user must read.
     """
@@ -38,7 +38,7 @@ class ImageList:
 
 
 def list_images(where: str | os.PathLike, names: NameOrder = "none") -> ImageList:
-    """The images of a folder, searched to its last subfolder, or those that a CSV table `file,lat,lon` names.
+    """List the images of a folder, searched to its last subfolder, or those that a CSV table `file,lat,lon` names.
 
     A folder of own data (folders queries and references) stands for its table, or without one for its references; the
     queries are passed over. Names in a table start from the folder of the table.
@@ -48,145 +48,144 @@ def list_images(where: str | os.PathLike, names: NameOrder = "none") -> ImageLis
         names: read coordinates from the names of files, see `geotags.name_position`; a table goes before.
 
     Raises:
-        DatasetNotFoundError: there is nothing.
-        DatasetCorruptError: the table is none.
+        DatasetNotFoundError: there is neither a folder nor a table.
+        DatasetCorruptError: the table has no rows file,lat,lon.
     """
     where = Path(where).expanduser()
     if where.suffix.lower() == ".csv" and where.is_file():
-        listed = _by_table(where)
+        images = _from_table(where)
     elif where.is_dir():
         tables = [path for path in where.iterdir() if path.suffix.lower() == ".csv"]
-        if all((where / role).is_dir() for role in _OWN_DATA):
-            listed = _by_table(tables[0]) if len(tables) == 1 else _by_folder(where / "references")
+        if not _is_own_data(where):
+            images = _from_folder(where)
         else:
-            listed = _by_folder(where)
+            images = _from_table(tables[0]) if len(tables) == 1 else _from_folder(where / "references")
     else:
-        raise DatasetNotFoundError(_nothing_at(where))
-    if names == "none":
-        return listed
-    named = {name: at for name in listed.files if (at := name_position(name, names)) is not None}
-    return ImageList(listed.root, listed.files, {**named, **listed.positions}, listed.left_out, listed.notes)
+        raise _nothing_at(where)
+    in_names = {name: at for name in images.files if (at := name_position(name, names)) is not None}
+    return replace(images, positions={**in_names, **images.positions})
 
 
-def list_photos(places: list[str]) -> ImageList:
-    """Files as they are, and the images of folders, in the order of the words; a file that comes twice is kept once."""
+def list_photos(places: Sequence[str]) -> ImageList:
+    """List files as they are and the images of folders, in the order of `places`; a file that comes twice once."""
     files: list[str] = []
     left_out: list[tuple[str, str]] = []
     notes: list[str] = []
     for place in places:
         if os.path.isdir(place):
-            inside = _by_folder(Path(place))
+            inside = _from_folder(Path(place))
             files += [os.path.join(place, name) for name in inside.files]
             left_out += [(os.path.join(place, name), reason) for name, reason in inside.left_out]
             notes += inside.notes
         else:
             files.append(place)
-    kept, repeated = _once([(name, name) for name in files])
+    kept, repeated = _without_repeats(Path(), files)
     return ImageList(Path(), tuple(kept), {}, (*left_out, *repeated), tuple(notes))
 
 
-def _nothing_at(where: Path) -> str:
+def _is_own_data(folder: Path) -> bool:
+    """Tell whether `--train folder:PATH` would read this folder."""
+    return all((folder / name).is_dir() for name in ROLE_FOLDERS)
+
+
+def _nothing_at(where: Path) -> DatasetNotFoundError:
     if where.name.startswith("synth-"):
-        return (
-            f"{where} is no folder. Write the world to one first: geodtr data write {where.name} --out my_city, "
-            "then --references my_city."
+        return DatasetNotFoundError(
+            f"{where} is no folder.",
+            f"Write the world to one first: geodtr data write {where.name} --out my_city, then --references my_city.",
         )
     kind = "a file, but neither a folder nor a .csv table" if where.exists() else "not there"
-    return f"{shown(where)} is {kind}. Name a folder of images, or a table file,lat,lon."
+    message = f"{printable_name(where)} is {kind}."
+    return DatasetNotFoundError(message, "Name a folder of images, or a table file,lat,lon.")
 
 
-def _by_folder(root: Path) -> ImageList:
-    found, left_out, others = [], [], 0
-    for name, reason in _walk(root):
-        if reason is not None:
-            left_out.append((name, reason))
-        elif os.path.splitext(name)[1].lower() in SUFFIXES and not os.path.basename(name).startswith("."):
-            found.append(name)
-        else:
-            others += 1
-    kept, repeated = _once([(name, os.path.join(root, name)) for name in sorted(found, key=os.fsencode)])
-    notes = (f"{others:,} other files in {shown(root)} are no images by their names.",) if others else ()
+def _from_folder(root: Path) -> ImageList:
+    names, left_out = _walk(root)
+    images = [
+        name for name in names
+        if os.path.splitext(name)[1].lower() in SUFFIXES and not os.path.basename(name).startswith(".")
+    ]  # fmt: skip
+    kept, repeated = _without_repeats(root, sorted(images, key=os.fsencode))
+    others = len(names) - len(images)
+    notes = (f"{others:,} other files in {printable_name(root)} are no images by their names.",) if others else ()
     return ImageList(root, tuple(kept), {}, (*left_out, *repeated), notes)
 
 
-def _walk(root: Path) -> Iterator[tuple[str, str | None]]:
-    """Names of all files below a folder, links followed; (folder, reason) for a folder that cannot be listed."""
-    entered, waiting = set(), [""]
-    while waiting:
-        folder = waiting.pop()
-        try:
-            status = os.stat(os.path.join(root, folder))
-            if (status.st_dev, status.st_ino) in entered:
-                continue  # a link leads back here, or there are two ways
-            entered.add((status.st_dev, status.st_ino))
-            with os.scandir(os.path.join(root, folder)) as entries:
-                inside = [(os.path.join(folder, entry.name), _is_folder(entry)) for entry in entries]
-        except OSError as error:
-            yield folder or ".", f"cannot be searched ({error.strerror})"
+def _walk(root: Path) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return the names of all files below a folder, links followed, and (folder, reason) where one cannot be listed."""
+    names, refused, entered = [], [], set()
+
+    def refuse(error: OSError) -> None:
+        refused.append((os.path.relpath(error.filename, root), f"cannot be searched ({error.strerror})"))
+
+    for folder, folders, files in os.walk(root, onerror=refuse, followlinks=True):
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in entered:  # a link leads back here, or there are two ways
+            folders.clear()
             continue
-        for name, is_folder in sorted(inside, key=lambda item: os.fsencode(item[0])):
-            if is_folder:
-                waiting.append(name)
-            else:
-                yield name, None
+        entered.add((status.st_dev, status.st_ino))
+        folders.sort(key=os.fsencode)
+        below = folder[len(os.fspath(root)) :].lstrip(os.sep)
+        names += [os.path.join(below, name) for name in files]
+    return names, refused
 
 
-def _is_folder(entry: os.DirEntry) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself; reading it will say so
-        return False
-
-
-def _once(files: list[tuple[str, str]]) -> tuple[list[str], list[tuple[str, str]]]:
-    """Of (name, path), the names whose files have not come before; and the others with a reason."""
+def _without_repeats(root: Path, names: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return the names whose files have not come before under another name, and the others with a reason."""
     first: dict[str, str] = {}
     kept, repeated = [], []
-    for name, path in files:
-        target = os.path.realpath(path)
+    for name in names:
+        target = os.path.realpath(os.path.join(root, name))
         if target in first:
             again = first[target] == name
-            repeated.append((name, "is named twice" if again else f"is the same file as {shown(first[target])}"))
+            reason = "is named twice" if again else f"is the same file as {printable_name(first[target])}"
+            repeated.append((name, reason))
         else:
             first[target] = name
             kept.append(name)
     return kept, repeated
 
 
-def _by_table(path: Path) -> ImageList:
-    table = read_table(path)
+def _from_table(path: Path) -> ImageList:
+    table, root = read_table(path), path.parent
     if not table.has_positions:
-        raise DatasetCorruptError(f"{shown(path)} names pairs. References need rows file,lat,lon.")
-    root = path.parent
-    own = all((root / role).is_dir() for role in _OWN_DATA)
-    found: dict[str, tuple[float, float] | None] = {}
+        raise DatasetCorruptError(f"{printable_name(path)} names pairs.", "References need rows file,lat,lon.")
+    own = _is_own_data(root)
+    positions: dict[str, tuple[float, float] | None] = {}
     left_out, notes, queries = [], [], 0
     for row in table.rows:
-        name = row.cells[0]
-        if own and not name.startswith("references/"):
-            if name.startswith("queries/") or not (root / "references" / name).is_file():
-                queries += 1
-                continue
-            name = f"references/{name}"
-        if not os.path.lexists(root / name):
-            left_out.append((name, f"is not there (line {row.line} of {shown(path)})"))
-        elif name in found:
-            left_out.append((name, f"is named twice (line {row.line} of {shown(path)})"))
+        name = _reference_name(root, row.cells[0]) if own else row.cells[0]
+        if name is None:
+            queries += 1
+        elif not os.path.lexists(root / name):
+            left_out.append((name, f"is not there (line {row.line} of {printable_name(path)})"))
+        elif name in positions:
+            left_out.append((name, f"is named twice (line {row.line} of {printable_name(path)})"))
         else:
-            found[name], note = _position(table, row)
-            notes += note
+            positions[name] = _position(table, row, notes)
     if queries:
-        notes.append(f"{queries:,} rows of {shown(path)} name no references of this own data set, and are passed over.")
-    kept, repeated = _once([(name, os.path.join(root, name)) for name in found])
-    positions = {name: found[name] for name in kept if found[name] is not None}
-    return ImageList(root, tuple(kept), positions, (*left_out, *repeated), tuple(notes))
+        table_name = printable_name(path)
+        notes.append(f"{queries:,} rows of {table_name} name no references of this own data set, and are passed over.")
+    kept, repeated = _without_repeats(root, list(positions))
+    known = {name: positions[name] for name in kept if positions[name] is not None}
+    return ImageList(root, tuple(kept), known, (*left_out, *repeated), tuple(notes))
 
 
-def _position(table: Table, row) -> tuple[tuple[float, float] | None, list[str]]:
-    """The position of a row, or None and why."""
+def _reference_name(root: Path, name: str) -> str | None:
+    """Return the name below a folder of own data that a row's file has, or None if the row is of a query."""
+    if name.startswith("references/"):
+        return name
+    if name.startswith("queries/") or not (root / "references" / name).is_file():
+        return None
+    return f"references/{name}"
+
+
+def _position(table: Table, row: Row, notes: list[str]) -> tuple[float, float] | None:
+    """Return the position of a row; None where it has none, and a note of why where it has a wrong one."""
     if not any(row.cells[1:]):
-        return None, []  # told by the number of images without coordinates
+        return None
     try:
-        return table.position(row), []
+        return table.position(row)
     except UserError as error:
-        return None, [f"{error} The image is indexed without coordinates."]
+        notes.append(f"{error} The image is indexed without coordinates.")
+        return None

@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from ..utils.errors import UserError
-from .building import read_lines, read_manifest
-from .embedder import Embedder, RunFacts
-from .images import Read, Reader
+from .embedder import Embedder, RunRecord
+from .index_folder import load_vectors, read_manifest, read_references
 from .joined_index import JoinedIndex
-from .photos import shown
+from .photo_reader import PhotoReader, ReadResult
+from .photos import printable_name
 from .vector_index import VectorIndex
 
 
@@ -45,8 +44,8 @@ class Answer:
     Args:
         query: its path, or "image N" for a tensor.
         matches: the references, most similar first; none with a fault.
-        fault: why the query could not be used, else None.
-        position: latitude and longitude from the query's own EXIF, which the search does not look at.
+        fault: why the query could not be used, as a part of a sentence after its name; else None.
+        position: latitude and longitude in degrees from the query's own EXIF, which the search does not look at.
     """
 
     query: str
@@ -56,17 +55,20 @@ class Answer:
 
 
 class Locator:
-    """Locates photos with an index of references and the model that made it.
+    """Locate photos with an index of references and the model that made it.
 
     Args:
         embedder: the model.
         index: the references' vectors.
-        references: a path, a latitude and a longitude (None where unknown) for each row.
+        references: a path, a latitude and a longitude in degrees (None where unknown) for each row.
         root: the folder that the paths start from.
         notes: sentences about what is wrong with index and model.
 
+    Raises:
+        ValueError: there are more or fewer references than vectors.
+
     Example:
-        ``Locator.load("city.index").locate(["photo.jpg"], k=5)[0].matches[0]``
+        `Locator.load("city.index").locate(["photo.jpg"], k=5)[0].matches[0]`
     """
 
     def __init__(
@@ -84,7 +86,7 @@ class Locator:
         cls, path: str | os.PathLike | Sequence[str | os.PathLike], *, run: str | os.PathLike | None = None,
         device: str = "auto", cropped_queries: bool = False, warn: Callable[[str], Any] = warnings.warn,
     ) -> Locator:  # fmt: skip
-        """An index from disk, and the model of the run that it was built with.
+        """Load an index from disk, and the model of the run that it was built with.
 
         Args:
             path: the index; or several, which are searched as one.
@@ -96,22 +98,24 @@ class Locator:
         Raises:
             UserError: there is no index, or its run is gone, or several do not belong together.
         """
-        paths = [Path(one).expanduser() for one in ([path] if isinstance(path, (str, os.PathLike)) else path)]
-        manifests = [read_manifest(one) for one in paths]
-        _refuse_strangers(paths, manifests)
-        built = RunFacts(**manifests[0]["run"])
+        paths = [Path(each).expanduser() for each in ([path] if isinstance(path, (str, os.PathLike)) else path)]
+        manifests = [read_manifest(each) for each in paths]
+        records = [RunRecord(**manifest["run"]) for manifest in manifests]
+        _refuse_strangers(paths, records)
         try:
-            now = RunFacts.read(built.folder if run is None else run, built.weights)
+            now = RunRecord.read(records[0].folder if run is None else run, records[0].weights)
         except UserError as error:
-            raise UserError(f"{error} The index was built with the run {built.folder}.") from error
-        notes = _differences(built, now)
+            remedy = f"{error.remedy} The index was built with the run {records[0].folder}."
+            raise UserError(error.message, remedy.strip()) from error
+        notes = _differences(records[0], now)
         for note in notes:
             warn(note)
         embedder = Embedder.load(now, device, cropped_queries)
         if len(paths) == 1:
-            return cls(embedder, load_vectors(paths[0]), list(_references(paths[0])), manifests[0]["root"], notes)
-        references = [line for one, manifest in zip(paths, manifests) for line in _references(one, manifest["root"])]
-        return cls(embedder, JoinedIndex([load_vectors(one) for one in paths]), references, notes=notes)
+            return cls(embedder, load_vectors(paths[0]), read_references(paths[0]), manifests[0]["root"], notes)
+        roots = [manifest["root"] for manifest in manifests]
+        references = [line for each, root in zip(paths, roots) for line in read_references(each, root)]
+        return cls(embedder, JoinedIndex([load_vectors(each) for each in paths]), references, notes=notes)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -120,7 +124,7 @@ class Locator:
         self, images: Sequence[str | os.PathLike | Tensor] | str | os.PathLike | Tensor, k: int = 5, *,
         exact: bool = False, nprobe: int | None = None, batch_size: int = 32, workers: int = 0,
     ) -> list[Answer]:  # fmt: skip
-        """The k most similar references of each image.
+        """Find the k most similar references of each image.
 
         Args:
             images: paths, or uint8 `[3, H, W]` as they were taken, or one of these.
@@ -131,7 +135,11 @@ class Locator:
             workers: processes that decode images; 0 decodes in this one.
 
         Returns:
-            an answer for each image, in order; a bad image has one with a fault.
+            An answer for each image, in order; that of a bad image has a fault.
+
+        Raises:
+            ValueError: a tensor is no uint8 `[3, H, W]`.
+            UserError: k or nprobe is below 1, or an embedding is not finite.
         """
         if isinstance(images, (str, os.PathLike, Tensor)):
             images = [images]
@@ -141,30 +149,37 @@ class Locator:
         self, images: Sequence[str | os.PathLike | Tensor], k: int = 5, *, exact: bool = False,
         nprobe: int | None = None, batch_size: int = 32, workers: int = 0,
     ) -> Iterator[Answer]:  # fmt: skip
-        """The same one after another, for many images."""
+        """Locate images, paths or uint8 `[3, H, W]`, and return one answer after another; arguments as for `locate`.
+
+        Raises:
+            ValueError: a tensor is no uint8 `[3, H, W]`.
+            UserError: k or nprobe is below 1, or an embedding is not finite.
+        """
         for image in images:
             if isinstance(image, Tensor) and (image.dtype.is_floating_point or image.ndim != 3 or len(image) != 3):
                 raise ValueError(f"images must be uint8 [3, H, W], not {image.dtype} {list(image.shape)}")
         names = [f"image {i}" if isinstance(image, Tensor) else os.fspath(image) for i, image in enumerate(images)]
-        reader = Reader(images, lambda image: self.embedder.on_load(image, "query"))
-        for batch in reader.batches(batch_size, workers=workers) if len(images) else ():
-            found = self._search([read for read in batch if read.fault is None], k, exact, nprobe)
-            for read in batch:
-                yield Answer(names[read.row], found.get(read.row, ()), read.fault, read.position)
+        reader = PhotoReader(images, lambda image: self.embedder.on_load(image, "query"))
+        for batch in reader.batches(batch_size, workers=workers):
+            matches = self._search([image for image in batch if image.fault is None], k, exact, nprobe)
+            for image in batch:
+                yield Answer(names[image.number], matches.get(image.number, ()), image.fault, image.position)
 
     def path_of(self, match: Match) -> Path:
-        """The file of a match."""
+        """Return the file of a match."""
         return self.root / match.path
 
-    def _search(self, good: list[Read], k: int, exact: bool, nprobe: int | None) -> dict[int, tuple[Match, ...]]:
-        """Matches by row of the query."""
-        if not good:
+    def _search(
+        self, images: list[ReadResult], k: int, exact: bool, nprobe: int | None
+    ) -> dict[int, tuple[Match, ...]]:
+        """Return the matches of images by their numbers."""
+        if not images:
             return {}
-        vectors = self.embedder.embed([read.pixels for read in good], "query")
+        vectors = self.embedder.embed([image.pixels for image in images], "query")
         similarities, rows = self.index.search(vectors, k, exact=exact, nprobe=nprobe)
         return {
-            read.row: tuple(self._match(*pair) for pair in zip(row.tolist(), similarity.tolist()))
-            for read, row, similarity in zip(good, rows, similarities)
+            image.number: tuple(self._match(*pair) for pair in zip(near.tolist(), similarity.tolist()))
+            for image, near, similarity in zip(images, rows, similarities)
         }
 
     def _match(self, row: int, similarity: float) -> Match:
@@ -172,46 +187,26 @@ class Locator:
         return Match(name, similarity, lat, lon)
 
 
-def _refuse_strangers(paths: list[Path], manifests: list[dict[str, Any]]) -> None:
-    """Only embeddings of one model can be compared, and a reference should answer once.
-
-    Raises:
-        UserError: two indexes have different models, or are one and the same.
-    """
+def _refuse_strangers(paths: list[Path], records: list[RunRecord]) -> None:
+    """Refuse indexes of different models, whose embeddings cannot be compared, and an index that is named twice."""
     if not paths:
-        raise UserError("No index is named. Name one or more that geodtr index build made.")
+        raise UserError("No index is named.", "Name one or more that geodtr index build made.")
     if len({path.resolve() for path in paths}) < len(paths):
-        raise UserError("An index is named twice. Name each once.")
-    first = RunFacts(**manifests[0]["run"])
-    for path, manifest in zip(paths, manifests):
-        if _differences(first, RunFacts(**manifest["run"])):
+        raise UserError("An index is named twice.", "Name each once.")
+    for path, record in zip(paths, records):
+        if _differences(records[0], record):
             raise UserError(
-                f"{shown(path)} was built with another model or other weights than {shown(paths[0])}: their "
-                "similarities cannot be compared. Search them one by one, or build them with one run."
+                f"{printable_name(path)} was built with another model or other weights than "
+                f"{printable_name(paths[0])}: their similarities cannot be compared.",
+                "Search them one by one, or build them with one run.",
             )
 
 
-def _references(path: Path, root: str = "") -> Iterator[tuple[str, float | None, float | None]]:
-    """File, latitude and longitude of each row of an index on disk; files below the root where one is given."""
-    for line in read_lines(path / "references.jsonl"):
-        yield os.path.join(root, line["file"]), line["lat"], line["lon"]
-
-
-def load_vectors(path: str | os.PathLike) -> VectorIndex:
-    """The vectors of an index on disk, memory-mapped, without its model."""
-    path = Path(path)
-    try:
-        vectors = np.load(path / "vectors.npy", mmap_mode="r")
-    except (OSError, ValueError) as error:
-        raise UserError(f"{shown(path)} has no readable vectors.npy ({error}). Build the index again.") from error
-    return VectorIndex.load(vectors, path, read_manifest(path)["nprobe"])
-
-
-def _differences(built: RunFacts, now: RunFacts) -> list[str]:
-    """What must not differ between the model of the references and that of the queries."""
+def _differences(built: RunRecord, now: RunRecord) -> list[str]:
+    """Return a sentence if the model of the queries differs from that of the references."""
     again = "Similarities mean nothing until the index is built again: geodtr index build --overwrite."
     if built.sha256 != now.sha256:
         return [f"{now.folder}/{now.weights} holds other weights than those that the index was built with. {again}"]
     if (built.model, built.views) != (now.model, now.views):
-        return [f"{now.folder} has another model or view than the one that the index was built with. {again}"]
+        return [f"{now.folder} has another model or image transform than the index was built with. {again}"]
     return []

@@ -7,31 +7,40 @@ import io
 import os
 from collections.abc import Sequence
 from html import escape
+from importlib import resources
 from pathlib import Path
+from string import Template
 
 import numpy as np
 
 from ..utils.errors import UserError
 from ..utils.files import write_text
 from .answers import coordinates
-from .chart import Chart, length_text, round_length
 from .contact_sheet import thumbnail
 from .errors_in_metres import LocationErrors
 from .locator import Answer, Locator, Match
-from .map_template import PAGE
-from .photos import shown
+from .photos import printable_name
+from .projection import Projection
 
 MOST_QUERIES = 100  # each brings about 30 KB of thumbnails
 WIDTH, HEIGHT, _MARGIN = 1000, 720, 40
 _THUMBNAIL = 144  # pixels
 _MARK = 11  # radius of a numbered mark
-_BAR = 180  # longest scale bar
 
 
 def write_map(
-    answers: Sequence[Answer], locator: Locator, file: str | os.PathLike, judged: LocationErrors | None = None
+    answers: Sequence[Answer], locator: Locator, file: str | os.PathLike, errors: LocationErrors | None = None
 ) -> int:
-    """Writes the page; the number of queries that it shows, MOST_QUERIES at most.
+    """Write a page with a map of the queries that have matches and of all references.
+
+    Args:
+        answers: of the locator.
+        locator: knows the files of the matches.
+        file: the HTML file.
+        errors: adds the true places and the distances to them.
+
+    Returns:
+        The number of queries that the page shows, MOST_QUERIES at most.
 
     Raises:
         UserError: no reference has coordinates.
@@ -40,17 +49,16 @@ def write_map(
     if not len(places):
         raise UserError("There is no map, because no reference of the index has coordinates.")
     answers = [answer for answer in answers if answer.matches][:MOST_QUERIES]
-    true = [judged.positions[a.query] for a in answers if judged is not None and a.query in judged.positions]
-    chart = Chart(np.concatenate([places, np.array(true).reshape(-1, 2)]), WIDTH, HEIGHT, _MARGIN)
-    bar = round_length(_BAR * chart.metres_a_unit)
-    page = PAGE.substitute(
-        width=WIDTH, height=HEIGHT, count=f"{len(places):,}", tiles=_dots(chart.points(places)),
-        dot=f"{_dot_size(chart.points(places)):.1f}", metres_a_unit=f"{chart.metres_a_unit:.9g}",
-        bar=f"{bar / chart.metres_a_unit:.2f}", bar_middle=f"{bar / chart.metres_a_unit / 2:.2f}",
-        bar_text=length_text(bar),
-        marks="\n".join(_marks(i, answer, chart, judged) for i, answer in enumerate(answers)),
+    true = [errors.positions[a.query] for a in answers if errors is not None and a.query in errors.positions]
+    projection = Projection(np.concatenate([places, np.array(true).reshape(-1, 2)]), WIDTH, HEIGHT, _MARGIN)
+    points = projection.points(places)
+    template = Template(resources.files(__package__).joinpath("map.html").read_text(encoding="utf-8"))
+    page = template.substitute(
+        width=WIDTH, height=HEIGHT, count=f"{len(places):,}", tiles=_dots(points), dot=f"{_dot_size(points):.1f}",
+        metres_a_unit=f"{projection.metres_a_unit:.9g}",
+        marks="\n".join(_marks(i, answer, projection, errors) for i, answer in enumerate(answers)),
         options="\n".join(f'<option value="{i}">{escape(_name(a.query))}</option>' for i, a in enumerate(answers)),
-        panels="\n".join(_panel(i, answer, locator, judged) for i, answer in enumerate(answers)),
+        panels="\n".join(_panel(i, answer, locator, errors) for i, answer in enumerate(answers)),
         several="" if len(answers) > 1 else "hidden",
     )  # fmt: skip
     write_text(file, page)
@@ -58,32 +66,33 @@ def write_map(
 
 
 def _dots(points: np.ndarray) -> str:
-    """One path for all references: thousands of elements would make a browser slow."""
+    """Return one path for all references `[N, 2]`: thousands of elements would make a browser slow."""
     return "".join(f"M{x:.1f} {y:.1f}h0" for x, y in np.unique(points.round(1), axis=0).tolist())
 
 
 def _dot_size(points: np.ndarray) -> float:
-    """Pixels of a dot: a little less than what lies between neighbours, on average."""
+    """Return the width of a dot: a little less than what lies between neighbours `[N, 2]`, on average."""
     extent = np.maximum(np.ptp(points, axis=0), 1)
     return float(np.clip(0.38 * np.sqrt(extent.prod() / len(points)), 1.5, 7))
 
 
-def _marks(number: int, answer: Answer, chart: Chart, judged: LocationErrors | None) -> str:
-    """The numbered candidates of a query, the first on top, and the true place."""
+def _marks(number: int, answer: Answer, projection: Projection, errors: LocationErrors | None) -> str:
+    """Return the numbered matches of a query, the first on top, and its true place."""
     parts = []
-    true = None if judged is None else judged.positions.get(answer.query)
+    true = None if errors is None else errors.positions.get(answer.query)
     if true is not None:
-        parts.append(_mark(chart, true, "true", "&#9733;", f"true place\n{true[0]:.6f}, {true[1]:.6f}", 0))
+        parts.append(_mark(projection, true, "true", "&#9733;", f"true place\n{true[0]:.6f}, {true[1]:.6f}", 0))
     ranked = [(rank, match) for rank, match in enumerate(answer.matches, start=1) if match.lat is not None]
     for rank, match in reversed(ranked):
-        text = f"{rank}: {_name(match.path)}\n{_numbers(answer, match, judged)}\n{coordinates(match)}"
-        parts.append(_mark(chart, (match.lat, match.lon), "first" if rank == 1 else "match", str(rank), text, rank))
+        text = f"{rank}: {_name(match.path)}\n{_numbers(answer, match, errors)}\n{coordinates(match)}"
+        kind = "first" if rank == 1 else "match"
+        parts.append(_mark(projection, (match.lat, match.lon), kind, str(rank), text, rank))
     state = "shown" if number == 0 else "other"
     return f'<g class="query {state}" data-query="{number}">{"".join(parts)}</g>'
 
 
-def _mark(chart: Chart, place: tuple[float, float], kind: str, label: str, text: str, rank: int) -> str:
-    x, y = chart.points(np.array([place]))[0]
+def _mark(projection: Projection, place: tuple[float, float], kind: str, label: str, text: str, rank: int) -> str:
+    x, y = projection.points(np.array([place]))[0]
     return (
         f'<g class="mark {kind}" data-x="{x:.2f}" data-y="{y:.2f}" data-rank="{rank}" '
         f'transform="translate({x:.2f} {y:.2f})"><title>{escape(text)}</title><circle r="{_MARK}"/>'
@@ -91,11 +100,11 @@ def _mark(chart: Chart, place: tuple[float, float], kind: str, label: str, text:
     )
 
 
-def _panel(number: int, answer: Answer, locator: Locator, judged: LocationErrors | None) -> str:
-    """The query and its candidates as pictures, beside the map."""
+def _panel(number: int, answer: Answer, locator: Locator, errors: LocationErrors | None) -> str:
+    """Return the query and its matches as pictures, to stand beside the map."""
     rows = [
         f'<li data-rank="{rank}"><span class="rank">{rank}</span>{_image(locator.path_of(match), _name(match.path))}'
-        f"<span><b>{escape(_name(match.path))}</b><br>{escape(_numbers(answer, match, judged))}<br>"
+        f"<span><b>{escape(_name(match.path))}</b><br>{escape(_numbers(answer, match, errors))}<br>"
         f"{escape(coordinates(match))}</span></li>"
         for rank, match in enumerate(answer.matches, start=1)
     ]
@@ -107,8 +116,8 @@ def _panel(number: int, answer: Answer, locator: Locator, judged: LocationErrors
     )
 
 
-def _numbers(answer: Answer, match: Match, judged: LocationErrors | None) -> str:
-    metres = None if judged is None else judged.metres(answer, match)
+def _numbers(answer: Answer, match: Match, errors: LocationErrors | None) -> str:
+    metres = None if errors is None else errors.metres(answer, match)
     return f"similarity {match.similarity:.4f}" + ("" if metres is None else f", {metres:,.1f} m off")
 
 
@@ -122,4 +131,4 @@ def _image(path: str | os.PathLike, name: str, side: int = _THUMBNAIL) -> str:
 
 
 def _name(path: str) -> str:
-    return shown(Path(path).name)
+    return printable_name(Path(path).name)

@@ -11,7 +11,7 @@ alpha, transparent palette                      the colours below it, as in trai
 animation, several pages                        the first picture
 wrong suffix (a PNG named .jpg)                 decoded by its content
 the same picture under two names                kept twice: copies are references of their own
-file name that is not UTF-8                     read; shown with \\x.. for the bytes that are no text
+file name that is not UTF-8                     read; printed with \\x.. for the bytes that are no text
 damaged EXIF or GPS                             decoded, without coordinates
 GPS of 0, 0 or beyond the Earth                 decoded, without coordinates: cameras write it before they have a fix
 text or HTML named .jpg, HEIC                   left out: not an image
@@ -25,7 +25,7 @@ no permission, disk error                       left out: with the system's reas
 link to nowhere, links in a circle              left out: with the system's reason
 folder named x.jpg                              searched as any folder is; where a table names it: left out
 pipe, socket, device                            left out: reading it might never end
-not square, with a polar reference view         left out: the polar transform needs a square
+not square, for a polar transform               left out: the polar transform needs a square
 unreadable folder                               named; the others are searched
 folders linked in a circle                      each is entered once
 hidden files, other suffixes                    counted
@@ -46,7 +46,7 @@ from dataclasses import dataclass
 from PIL import Image
 from torch import Tensor
 
-from ..datasets.decode import decode_image
+from ..datasets.images import decode_image
 from ..utils.errors import UserError
 from .geotags import exif_position
 
@@ -59,7 +59,7 @@ _SIDEWAYS = {5: [], 6: [-1], 7: [-2, -1], 8: [-2]}  # the same after swapping th
 
 
 class BadImageError(UserError):
-    """An image that cannot be used; the text is the reason, as a part of a sentence after the file's name."""
+    """An image that cannot be used. Its text is the reason as a part of a sentence, to follow the file's name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ class Photo:
 
     Args:
         pixels: uint8 `[3, H, W]`, upright.
-        position: latitude and longitude from its EXIF, or None.
+        position: latitude and longitude in degrees from its EXIF, or None.
     """
 
     pixels: Tensor
@@ -76,10 +76,10 @@ class Photo:
 
 
 def read_photo(path: str | os.PathLike) -> Photo:
-    """The image of a file, as the module's table says.
+    """Read the image in a file, as the table of this module says.
 
     Raises:
-        BadImageError: it cannot be used.
+        BadImageError: the image cannot be used.
     """
     try:
         status = os.stat(path)
@@ -92,10 +92,10 @@ def read_photo(path: str | os.PathLike) -> Photo:
 
 
 def decode_photo(data: bytes) -> Photo:
-    """The image in the content of a file.
+    """Decode the content of an image file.
 
     Raises:
-        BadImageError: it cannot be used.
+        BadImageError: the image cannot be used.
     """
     if not data:
         raise BadImageError("is empty")
@@ -120,15 +120,15 @@ def decode_photo(data: bytes) -> Photo:
 
 
 def upright(pixels: Tensor, orientation: int) -> Tensor:
-    """Undoes an EXIF orientation, 1 to 8. `[3, H, W]` -> `[3, H, W]`, or `[3, W, H]` from 5 on."""
+    """Undo an EXIF orientation, 1 to 8, of pixels `[3, H, W]` -> `[3, H, W]`, or `[3, W, H]` from 5 on."""
     if orientation in _IN_PLACE:
         return pixels.flip(_IN_PLACE[orientation])
     return pixels.mT.flip(_SIDEWAYS[orientation]) if orientation in _SIDEWAYS else pixels
 
 
-def shown(name: str | os.PathLike) -> str:
-    """A file's name as text that can be printed and written, whatever its bytes are."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+def printable_name(path: str | os.PathLike) -> str:
+    """Return a file's name as text that can be printed and written as UTF-8, whatever its bytes are."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _refuse_by_status(status: os.stat_result) -> None:
@@ -151,7 +151,7 @@ def _refuse_by_header(header: Image.Image) -> None:
 
 
 def _exif(header: Image.Image) -> tuple[int, tuple[float, float] | None]:
-    """Orientation and position; a damaged EXIF block costs both, and not the picture."""
+    """Return orientation and position; a damaged EXIF block costs both, and not the picture."""
     try:
         exif = header.getexif()
         # Pillow itself turns TIFFs upright when it loads them

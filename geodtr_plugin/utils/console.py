@@ -1,25 +1,51 @@
-"""What all commands share: how options are read, and how mistakes are answered."""
+"""What all commands share: common options, how words are read, and how mistakes are answered."""
 
 from __future__ import annotations
 
 import difflib
 import os
+import select
 import sys
 from argparse import SUPPRESS, Action, ArgumentError
 from collections.abc import Callable, Sequence
+from typing import Any, TextIO
 
 from jsonargparse import ArgumentParser, Namespace
 
 from .errors import UserError
+from .registry import import_modules
+
+COMMON_OPTIONS: dict[str, dict[str, Any]] = {  # name -> arguments of `add_argument`
+    "import": {"type": str, "action": "append", "default": [],
+               "help": "module or .py file that registers methods, losses, samplers or data sets of one's own"},
+    "device": {"type": str, "default": "auto", "help": "auto, cpu, cuda or mps"},
+    "workers": {"type": int, "default": 0, "help": "processes that decode images; 0 decodes in this one"},
+    "threads": {"type": int | None, "help": "threads of torch on the CPU"},
+    "debug": {"action": "store_true", "help": "show the traceback of errors"},
+}  # fmt: skip
 
 
 def guarded(command: Callable[[], int], argv: Sequence[str]) -> int:
-    """Run a command; return its exit code, 1 after a sentence that says what was wrong, or 130 after Ctrl-C.
+    """Run a command and answer what stops it.
 
     With `--debug` among the words, errors keep their traceback.
+
+    Args:
+        command: does the work, and returns an exit code.
+        argv: the words of the command line.
+
+    Returns:
+        The command's exit code; 1 after a `UserError`, which is printed; 130 after Ctrl-C; 141 if the reader of the
+        output has left, as `head` does. The last two are what shells report for these signals.
     """
+    # OpenMP threads wait by spinning, which makes a step three times slower as soon as another program wants a core;
+    # so few turns cost nothing on an idle machine. It must be set before torch is imported.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
-        return command()
+        try:
+            return command()
+        finally:
+            sys.stdout.flush()  # a reader that has left is noticed here, and not when the process ends
     except UserError as error:
         if "--debug" in argv:
             raise
@@ -27,6 +53,23 @@ def guarded(command: Callable[[], int], argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        unread = [stream for stream in (sys.stdout, sys.stderr) if _lost_its_reader(stream)]
+        if not unread:
+            raise
+        for stream in unread:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # else the last flush, at exit, fails again
+        return 141
+
+
+def _lost_its_reader(stream: TextIO) -> bool:
+    """Tell whether a stream is a pipe that nobody reads any more."""
+    try:
+        poll = select.poll()
+        poll.register(stream.fileno(), 0)
+    except (AttributeError, OSError, ValueError):  # a system without such a look, or a stream without a file
+        return False
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def complain(error: UserError) -> int:
@@ -61,11 +104,17 @@ def make_parser(prog: str, description: str, defaults: bool = True) -> ArgumentP
     return ArgumentParser(prog=prog, description=description, exit_on_error=False, formatter_class=Formatter)
 
 
+def add_common_options(parser: ArgumentParser, *names: str) -> None:
+    """Add options that several commands have, by their names in `COMMON_OPTIONS`."""
+    for name in names:
+        parser.add_argument(f"--{name}", **COMMON_OPTIONS[name])
+
+
 def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
-    """Return the options; a word that means nothing is answered with the nearest option.
+    """Return the options that the words give.
 
     Raises:
-        UserError: the words cannot be understood.
+        UserError: the words cannot be understood; a word that means nothing is answered with the nearest option.
     """
     try:
         return parser.parse_args(list(argv))
@@ -74,9 +123,35 @@ def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
         raise UserError(f"{text.rstrip('.')}.", _nearest_option(parser, text)) from error
 
 
+def parse_and_import(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
+    """Return the options that the words give, after importing the modules that `--import` names.
+
+    Raises:
+        UserError: the words cannot be understood, or a module cannot be imported.
+    """
+    options = parse(parser, argv)
+    import_modules(options["import"])
+    return options
+
+
 def _nearest_option(parser: ArgumentParser, text: str) -> str:
     options = [option for action in parser._actions for option in action.option_strings]
     unknown = [word.split("=")[0] for word in text.split() if word.startswith("--") and word not in options]
     near = [match for word in unknown for match in difflib.get_close_matches(word, options, n=1)]
     hint = f"Did you mean {near[0]}? " if near else ""
     return f"{hint}--help lists the options." if unknown else ""
+
+
+def prepare_torch(threads: int | None) -> None:
+    """Set up this process for running a network: keep freed memory for the next batch, and use so many threads.
+
+    Args:
+        threads: of torch on the CPU; None leaves torch's choice.
+    """
+    import torch
+
+    from .malloc import keep_freed_memory
+
+    keep_freed_memory()
+    if threads:
+        torch.set_num_threads(threads)

@@ -31,17 +31,18 @@ class UnknownNameError(UserError, KeyError):
         kind: what the name stands for, such as "method".
         name: what was asked for.
         known: the names that there are.
+        remedy: what else may help than a look at the known names, a sentence.
     """
 
     __str__ = Exception.__str__  # KeyError would print the message in quotes
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]):
+    def __init__(self, kind: str, name: str, known: Iterable[str], remedy: str = ""):
         known = sorted(known)
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
         hint = f"Did you mean {near[0]!r}? " if near else ""
         if len(known) > MOST_NAMES:
             known = [*difflib.get_close_matches(name, known, n=MOST_NAMES // 2, cutoff=0.4), "..."]
-        super().__init__(f"There is no {kind} {name!r}.", f"{hint}Known: {', '.join(known)}.")
+        super().__init__(f"There is no {kind} {name!r}.", f"{hint}Known: {', '.join(known)}. {remedy}".strip())
 
 
 class DatasetNotFoundError(UserError, FileNotFoundError):

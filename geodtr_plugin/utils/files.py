@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ import torch
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path in the folder of `path`; rename it to `path` once the block has ended well.
 
-    The folder is made if it is missing. When the block raises, `path` is left as it was.
+    The folder is made if it is missing. When the block raises, `path` is left as it was. The block may make a folder
+    instead of a file; then `path` must not exist, or be an empty folder.
 
     Args:
         path: the final name.
@@ -32,11 +34,15 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield temporary
         _flush_to_disk(temporary)
+        if temporary.is_dir() and path.is_dir():
+            path.rmdir()  # some systems do not rename onto a folder
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
-    if os.name == "posix":  # elsewhere a folder cannot be opened, and the rename is durable without it
-        _flush_to_disk(path.parent)
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+    _flush_to_disk(path.parent)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -76,6 +82,8 @@ def write_safetensors(
 
 
 def _flush_to_disk(path: Path) -> None:
+    if path.is_dir() and os.name != "posix":  # a folder cannot be opened there, and a rename is durable without it
+        return
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)

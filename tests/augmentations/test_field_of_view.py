@@ -8,7 +8,7 @@ import torch
 from geodtr_plugin import CHSG
 from geodtr_plugin.augmentations import BatchTransform, ImageTransform, RoleTransform
 from geodtr_plugin.augmentations.field_of_view import crop_columns, narrow_width, random_columns
-from geodtr_plugin.datasets.base import ImageArray, ImageDataset
+from geodtr_plugin.datasets import ImageArray, ImageDataset
 
 NEUTRAL = dict(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 

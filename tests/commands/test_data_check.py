@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from trees import write_cvact, write_cvusa
 
-from geodtr_plugin.commands.data_check import data_command
+from geodtr_plugin.commands.data import data_command
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_a_picture_of_nothing_is_refused(tmp_path, capsys):
 def test_help_needs_no_torch(capsys):
     assert data_command(["--help"]) == 0 and "check" in capsys.readouterr().out
     code = (
-        "import sys\nfrom geodtr_plugin.commands.data_check import data_command\n"
+        "import sys\nfrom geodtr_plugin.commands.data import data_command\n"
         "try:\n    data_command(['check', '--help'])\nexcept SystemExit as e:\n    assert not e.code\n"
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules, 'too much was imported'"
     )

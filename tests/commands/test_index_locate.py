@@ -31,6 +31,7 @@ def city(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_city_is_found_again(city, capsys, tmp_path):
     words = f"--index {city / 'city.index'} {city / 'my_city/queries'} --truth {city / 'my_city/places.csv'} --top 3"
     outputs = f"--format geojson --map {tmp_path / 'map.html'} --picture {tmp_path / 'sheet.png'}"
@@ -76,7 +77,7 @@ def test_scenes_become_the_blocks_of_a_square():
         (index_command, "biuld", "Did you mean 'build'?"),
         (index_command, "build --run x --references y", "out"),
         (index_command, "build --run x --references y -o z --knd flat", "Did you mean --kind?"),
-        (index_command, "build --run nowhere --references y -o z", "is no run folder"),
+        (index_command, "build --run nowhere --references y -o z", "holds no config.json"),
         (locate_command, "--index nowhere a.jpg", "geodtr index build makes one"),
         (locate_command, "--index nowhere a.jpg --top 0", "1 at least"),
         (locate_command, "--index nowhere a.jpg --truth no.csv", "There is no table"),

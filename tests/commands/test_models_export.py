@@ -16,8 +16,8 @@ from geodtr_plugin.commands.export import export_command
 from geodtr_plugin.commands.models import models_command
 from geodtr_plugin.harness import run as run_harness
 from geodtr_plugin.harness import settings
-from geodtr_plugin.methods import views_of
-from geodtr_plugin.search.embedder import Embedder, RunFacts
+from geodtr_plugin.methods import transforms_of
+from geodtr_plugin.search.embedder import Embedder, RunRecord
 
 WORLD = "--train synth-suburb --test synth-suburb --data.count 8 --limit 8 --workers 0 --threads 1 --device cpu"
 ROLES = ("query", "reference")
@@ -57,8 +57,8 @@ def photos() -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def embed(source, photos) -> dict[str, torch.Tensor]:
-    model, views = create_model(source), views_of(source)
-    return {role: getattr(model, f"encode_{role}")(views[role](photos[role])) for role in ROLES}
+    model, transforms = create_model(source), transforms_of(source)
+    return {role: getattr(model, f"encode_{role}")(transforms[role](photos[role])) for role in ROLES}
 
 
 def test_an_exported_model_embeds_as_the_run_does_bit_by_bit(run, exported, photos):
@@ -66,12 +66,12 @@ def test_an_exported_model_embeds_as_the_run_does_bit_by_bit(run, exported, phot
     assert all(torch.equal(ours[role], runs[role]) for role in ROLES)
     state, best = create_model(f"{exported}/").state_dict(), load_model(run, "best.safetensors").state_dict()
     assert all(torch.equal(state[name], tensor) for name, tensor in best.items())
-    other = load_model(run, "last.safetensors").encode_query(views_of(run)["query"](photos["query"]))
+    other = load_model(run, "last.safetensors").encode_query(transforms_of(run)["query"](photos["query"]))
     assert not torch.allclose(other, ours["query"]), "best and last weights cannot be told apart"
 
 
-def test_views_of_a_folder_prepare_images_as_searching_does(run, exported, photos):
-    embedder = Embedder.load(RunFacts.read(run), device="cpu")
+def test_transforms_of_a_folder_prepare_images_as_searching_does(run, exported, photos):
+    embedder = Embedder.load(RunRecord.read(run), device="cpu")
     ours = embed(exported, photos)
     for role in ROLES:
         loaded = [embedder.on_load(image, role) for image in photos[role]]
@@ -79,8 +79,8 @@ def test_views_of_a_folder_prepare_images_as_searching_does(run, exported, photo
 
 
 def test_the_folder_serves_wherever_a_run_does(exported, photos, tmp_path):
-    facts = RunFacts.read(exported)
-    assert facts.weights == "model.safetensors" and facts.precision == "fp32"
+    record = RunRecord.read(exported)
+    assert record.weights == "model.safetensors" and record.precision == "fp32"
     words = f"--method geodtr_plus --test synth-suburb {WORLD.split('--test synth-suburb')[1]} --epochs 0 --fov 180"
     results = run_harness(settings(f"{words} --init-weights {exported} --out {tmp_path / 'again'}"))
     assert results["tests"]["synth-suburb"]["last"]["num_queries"] == 8
@@ -123,18 +123,19 @@ def test_the_last_weights_can_be_asked_for(run, tmp_path):
     assert "after the last epoch" in card and "12.34" not in card and "chosen by" not in card
 
 
+@pytest.mark.slow
 def test_programs_of_torch_export_give_the_same_embeddings(run, photos, tmp_path, monkeypatch):
     out = tmp_path / "programs"
     assert export_command([str(run), "-o", str(out), "--format", "torch-export"]) == 0
     assert {path.name for path in out.iterdir()} == {"config.json", "README.md", "query.pt2", "reference.pt2"}
-    expected, views = embed(run, photos), views_of(out)
-    images = views["query"](photos["query"])
+    expected, transforms = embed(run, photos), transforms_of(out)
+    images = transforms["query"](photos["query"])
     found = run_block((out / "README.md").read_text(), out, monkeypatch, images=images)
     assert (found - expected["query"]).abs().max() < 1e-5
     for role in ROLES:
         tower = torch.export.load(out / f"{role}.pt2").module()
         for count in (1, 3):
-            part = tower(views[role](photos[role][:count]))
+            part = tower(transforms[role](photos[role][:count]))
             assert (part - expected[role][:count]).abs().max() < 1e-5
 
 
@@ -149,7 +150,7 @@ def test_one_tower_can_be_asked_for(run, photos, tmp_path, monkeypatch):
     assert {path.name for path in out.iterdir()} == {"config.json", "README.md", "reference.pt2"}
     card = (out / "README.md").read_text()
     assert "[B, 3, 32, 88]" in card
-    images = views_of(out)["reference"](photos["reference"])
+    images = transforms_of(out)["reference"](photos["reference"])
     assert torch.equal(run_block(card, out, monkeypatch, images=images), images.flatten(1))
 
 

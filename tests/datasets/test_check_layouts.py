@@ -12,7 +12,7 @@ from trees import cvusa_locations, save_jpeg, smooth_noise, write_cvact, write_c
 from trees_university import write_university1652
 from trees_vigor import write_vigor
 
-from geodtr_plugin.commands.data_check import data_command
+from geodtr_plugin.commands.data import data_command
 
 VIGOR = ("vigor-same", "vigor-cross", "vigor-cross-reverse")
 UNIVERSITY = ("university1652", "university1652-drone-satellite", "university1652-satellite-drone")

@@ -19,7 +19,7 @@ from trees import write_own
 from trees_university import write_university1652
 from trees_vigor import write_vigor
 
-from geodtr_plugin.datasets.check import Checked, check_dataset
+from geodtr_plugin.datasets.check import CheckedDataset, check_dataset
 
 FILES, TILES = [f"{i}.jpg" for i in range(8)], [f"tile{i}.jpg" for i in range(8)]
 POSITIONS = [
@@ -43,7 +43,7 @@ class Case:
     empty: str = ""  # a folder of images; by default that of the query
     any_size: bool = False
 
-    def check(self, root: Path) -> Checked:
+    def check(self, root: Path) -> CheckedDataset:
         return check_dataset(f"folder:{root}" if self.name == "folder:" else self.name, root)
 
 
@@ -124,8 +124,8 @@ def test_a_truncated_image_is_named(case, root, role):
 
 
 def _opened(case: Case, root: Path) -> int:
-    indexes = case.check(root).indexes
-    return len({images.path(i) for x in indexes for images in (x.queries, x.references) for i in range(len(images))})
+    splits = case.check(root).splits
+    return len({images.path(i) for x in splits for images in (x.queries, x.references) for i in range(len(images))})
 
 
 @pytest.mark.parametrize("role", ["query", "reference"])
@@ -175,4 +175,5 @@ def test_swapped_columns_of_own_tables_are_named(case, root):
     swapped = [",".join([*cells[:-2], cells[-1], cells[-2]]) for cells in (row.split(",") for row in rows)]
     path.write_text("\n".join([header, *swapped]))
     positions = "file" in header
-    check_named(case, root, "They look swapped" if positions else "names 'queries/tile0.jpg', which is not there")
+    check_named(case, root, "nowhere on Earth" if positions else "names 'queries/tile0.jpg', which is not there")
+    assert not positions or "They look swapped" in case.check(root).report.next_step()

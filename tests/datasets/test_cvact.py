@@ -41,10 +41,10 @@ def test_splits_are_read_by_name_and_count_from_one(tree):
 
 
 def test_every_image_can_be_read(tree):
-    for split in ("train", "test"):
-        index = load_split("cvact", split, tree)
-        assert {tuple(index.queries.read(i).shape) for i in range(len(index.queries))} == {(3, 32, 128)}
-        assert {tuple(index.references.read(i).shape) for i in range(len(index.queries))} == {(3, 60, 60)}
+    for part in ("train", "test"):
+        split = load_split("cvact", part, tree)
+        assert {tuple(split.queries.read(i).shape) for i in range(len(split.queries))} == {(3, 32, 128)}
+        assert {tuple(split.references.read(i).shape) for i in range(len(split.queries))} == {(3, 60, 60)}
 
 
 def test_panoramas_keep_their_middle_half(tree):
@@ -56,9 +56,9 @@ def test_panoramas_keep_their_middle_half(tree):
 
 def test_native_sizes(tmp_path):
     write_cvact(tmp_path, 1, 1, 0, smooth_noise, (832, 1664), (1200, 1200))
-    index = load_split("cvact", "test", tmp_path)
-    assert tuple(index.queries.read(0).shape) == (3, 416, 1664)
-    assert tuple(index.references.read(0).shape) == (3, 1200, 1200)
+    split = load_split("cvact", "test", tmp_path)
+    assert tuple(split.queries.read(0).shape) == (3, 416, 1664)
+    assert tuple(split.references.read(0).shape) == (3, 1200, 1200)
 
 
 def test_a_single_pair_a_split(tmp_path):
@@ -69,25 +69,25 @@ def test_a_single_pair_a_split(tmp_path):
 @pytest.mark.parametrize("lies_in", [".", "CVACT", "cvact/dataset", "ACT"])
 def test_the_folder_is_found_in_every_layout(tmp_path, lies_in):
     write_cvact(tmp_path / "data" / lies_in)
-    index = load_split("cvact", "test", tmp_path / "data")
-    assert f"ANU_data_small and ANU_data_test in {(tmp_path / 'data' / lies_in)}" in index.layout
+    split = load_split("cvact", "test", tmp_path / "data")
+    assert f"ANU_data_small and ANU_data_test in {(tmp_path / 'data' / lies_in)}" in split.layout
 
 
 @pytest.mark.parametrize("given", ["ANU_data_small", "ANU_data_test", "../CVUSA"])
 def test_the_folder_is_found_one_folder_up_and_beside(tree, given):
     (tree.parent / "CVUSA/streetview").mkdir(parents=True)
     shutil.rmtree(tree / "ANU_data_test/satview_polish")  # the other archive is needed for these
-    index = load_split("cvact", "test", (tree / given).resolve())
-    assert f"in {tree}," in index.layout
+    split = load_split("cvact", "test", (tree / given).resolve())
+    assert f"in {tree}," in split.layout
 
 
 @pytest.mark.parametrize("folder", [".", "ANU_data_small", "..", "../.."])
 def test_act_data_is_found_where_people_put_it(tmp_path, folder):
     mat_file = f"{folder}/ACT_data.mat"
     write_cvact(tmp_path / "data/CVACT", mat_file=mat_file)
-    index = load_split("cvact", "test", tmp_path / "data/CVACT")
-    assert index.layout.endswith(str((tmp_path / "data/CVACT" / mat_file).resolve()))
-    assert len(index.queries) == 4
+    split = load_split("cvact", "test", tmp_path / "data/CVACT")
+    assert split.layout.endswith(str((tmp_path / "data/CVACT" / mat_file).resolve()))
+    assert len(split.queries) == 4
 
 
 def test_act_data_beside_the_root_that_was_named(tmp_path):
@@ -132,10 +132,10 @@ def test_an_act_data_that_contradicts_itself(tree, change):
 def test_coordinates_are_metres_of_the_panorama(tmp_path):
     utm = np.arange(30.0).reshape(15, 2)
     write_cvact(tmp_path, utm=utm)
-    index = load_split("cvact", "test", tmp_path)
-    assert np.array_equal(index.queries.coordinates, utm[VAL])
-    assert np.array_equal(index.references.coordinates, utm[VAL])
-    assert index.queries.coordinate_kind == "metres"
+    split = load_split("cvact", "test", tmp_path)
+    assert np.array_equal(split.queries.coordinates, utm[VAL])
+    assert np.array_equal(split.references.coordinates, utm[VAL])
+    assert split.queries.coordinate_kind == "metres"
 
 
 def test_panoramas_of_one_position_are_one_place_and_near_ones_are_not(tmp_path):
@@ -153,20 +153,20 @@ def test_panoramas_of_one_position_are_one_place_and_near_ones_are_not(tmp_path)
 
 def test_the_pair_that_was_never_released_is_left_out_and_told(tmp_path):
     write_cvact(tmp_path, never_released=True)
-    index = load_split("cvact", "train", tmp_path)
-    assert list(index.queries.ids) == IDS[TRAIN]
-    assert index.notes == (f"pair {NEVER_RELEASED} was never released and is left out",)
+    split = load_split("cvact", "train", tmp_path)
+    assert list(split.queries.ids) == IDS[TRAIN]
+    assert split.notes == (f"pair {NEVER_RELEASED} was never released and is left out",)
     assert load_split("cvact", "test", tmp_path).notes == ()
 
 
 def test_val_images_are_taken_from_the_test_archive_where_the_small_one_lacks_them(tree):
     (tree / f"ANU_data_small/streetview/{IDS[9]}_grdView.jpg").unlink()
-    index = load_split("cvact", "test", tree)
-    assert index.queries.paths[1] == f"ANU_data_test/streetview/{IDS[9]}_grdView.jpg"
-    assert index.references.paths[1].startswith("ANU_data_small/")
-    assert index.notes == ()
+    split = load_split("cvact", "test", tree)
+    assert split.queries.paths[1] == f"ANU_data_test/streetview/{IDS[9]}_grdView.jpg"
+    assert split.references.paths[1].startswith("ANU_data_small/")
+    assert split.notes == ()
     shutil.rmtree(tree / "ANU_data_small")
-    assert load_split("cvact", "test", tree).fingerprint() == index.fingerprint()
+    assert load_split("cvact", "test", tree).fingerprint() == split.fingerprint()
 
 
 def test_missing_images_are_counted_and_the_first_is_named(tree):
@@ -174,18 +174,19 @@ def test_missing_images_are_counted_and_the_first_is_named(tree):
         (tree / f"ANU_data_small/streetview/{IDS[row]}_grdView.jpg").unlink()
     with pytest.raises(DatasetNotFoundError) as caught:
         load_split("cvact", "train", tree)
-    for part in ("4 of 6 pairs", "0 aerials and 2 panoramas", f"ANU_data_small/streetview/{IDS[3]}_grdView.jpg"):
+    first = f"the first is ANU_data_small/streetview/{IDS[3]}_grdView.jpg"
+    for part in ("4 of 6 pairs", "2 of 6 panoramas and 0 of 6 aerials", first):
         assert part in str(caught.value)
-    index = load_split("cvact", "train", tree, allow_partial=True)
-    assert list(index.queries.ids) == [IDS[row] for row in (2, 4, 5, 7)]
-    assert "4 of 6 pairs" in index.notes[0]
+    split = load_split("cvact", "train", tree, allow_partial=True)
+    assert list(split.queries.ids) == [IDS[row] for row in (2, 4, 5, 7)]
+    assert "4 of 6 pairs" in split.notes[0]
 
 
 def test_a_copy_of_an_archive_under_another_name(tree):
     (tree / "ANU_data_small").rename(tree.parent / "renamed")
     shutil.rmtree(tree / "ANU_data_test")
-    index = load_split("cvact", "test", tree.parent / "renamed", act_mat=tree / "ACT_data.mat")
-    assert index.queries.paths[0] == f"streetview/{IDS[8]}_grdView.jpg"
+    split = load_split("cvact", "test", tree.parent / "renamed", act_mat=tree / "ACT_data.mat")
+    assert split.queries.paths[0] == f"streetview/{IDS[8]}_grdView.jpg"
 
 
 def test_re_aligned_aerials_are_used_and_told(tree):
@@ -196,9 +197,9 @@ def test_re_aligned_aerials_are_used_and_told(tree):
         Image.open(aerial).save(target)
     (tree / "ANU_data_small/satview_polish").rename(tree / "unused")
     shutil.rmtree(tree / "ANU_data_test")
-    index = load_split("cvact", "test", tree)
-    assert index.notes == ("4 aerials are the re-aligned ones of satview_correct",)
-    assert tuple(index.references.read(3).shape) == (3, 60, 60)
+    split = load_split("cvact", "test", tree)
+    assert split.notes == ("4 aerials are the re-aligned ones of satview_correct",)
+    assert tuple(split.references.read(3).shape) == (3, 60, 60)
 
 
 def test_a_wrong_root_lists_what_was_looked_for_where_and_what_to_do(tmp_path):
@@ -213,14 +214,14 @@ TEST = slice(8, 14)  # val, and two that only valSetAll names
 
 
 def test_the_test_set_holds_val_and_more_and_training_is_the_same(tree):
-    index = load_split("cvact-test", "test", tree)
-    assert list(index.queries.ids) == list(index.references.ids) == IDS[TEST]
-    assert index.queries.paths[5] == f"ANU_data_test/streetview/{IDS[13]}_grdView.jpg"
+    split = load_split("cvact-test", "test", tree)
+    assert list(split.queries.ids) == list(split.references.ids) == IDS[TEST]
+    assert split.queries.paths[5] == f"ANU_data_test/streetview/{IDS[13]}_grdView.jpg"
     names = ("cvact", "cvact-val", "cvact-test")
     assert len({load_split(name, "train", tree).fingerprint() for name in names}) == 1
     assert load_split("cvact-val", "test", tree).fingerprint() == load_split("cvact", "test", tree).fingerprint()
     assert [load_split(name, "train", tree).exclusion_radius for name in names] == [25.0] * 3
-    assert index.exclusion_radius is None and repr(index).startswith("<CVACT test test: 6 queries, 6 references")
+    assert split.exclusion_radius is None and repr(split).startswith("<CVACT test test: 6 queries, 6 references")
 
 
 def test_every_aerial_within_five_metres_is_right(tmp_path):
@@ -228,15 +229,15 @@ def test_every_aerial_within_five_metres_is_right(tmp_path):
     utm[8], utm[9] = [690_100, 6_090_100], [690_103, 6_090_104]  # exactly 5 m
     utm[10] = utm[11] = [690_200, 6_090_200]
     write_cvact(tmp_path, 6, 4, 110, ground_size=(4, 8), aerial_size=(4, 4), utm=utm)
-    index, strict = (load_split("cvact-test", "test", tmp_path, rule=rule) for rule in ("5m", "identity"))
+    split, strict = (load_split("cvact-test", "test", tmp_path, rule=rule) for rule in ("5m", "identity"))
     at = utm[8:122]
     right = np.linalg.norm(at[:, None] - at[None], axis=2) <= 5
-    assert [row.tolist() for row in index.truth.positives] == [np.flatnonzero(row).tolist() for row in right]
-    assert index.truth.positives[0].tolist() == [0, 1] and len(set(index.truth.positives.counts())) > 3
+    assert [row.tolist() for row in split.truth.positives] == [np.flatnonzero(row).tolist() for row in right]
+    assert split.truth.positives[0].tolist() == [0, 1] and len(set(split.truth.positives.counts())) > 3
     assert [strict.truth.positives[i].tolist() for i in (0, 1, 2, 3)] == [[0], [1], [2, 3], [2, 3]]
-    assert index.provenance == "custom, 5m rule" and strict.provenance == "custom, identity rule"
-    assert "rule 5m: every aerial within 5 m of the query is right" in index.notes[-1]
-    assert "rule identity" in strict.notes[-1] and index.fingerprint() != strict.fingerprint()
+    assert split.provenance == "custom, 5m rule" and strict.provenance == "custom, identity rule"
+    assert "rule 5m: every aerial within 5 m of the query is right" in split.notes[-1]
+    assert "rule identity" in strict.notes[-1] and split.fingerprint() != strict.fingerprint()
 
 
 def test_the_rule_holds_on_what_is_left_of_a_partial_gallery(tmp_path):
@@ -244,9 +245,9 @@ def test_the_rule_holds_on_what_is_left_of_a_partial_gallery(tmp_path):
     write_cvact(tmp_path, utm=utm)
     (tmp_path / f"ANU_data_test/satview_polish/{IDS[13]}_satView_polish.jpg").unlink()
     (tmp_path / f"ANU_data_test/streetview/{IDS[12]}_grdView.jpg").unlink()
-    index = load_split("cvact-test", "test", tmp_path, allow_partial=True)
-    assert [row.tolist() for row in index.truth.positives] == [[0, 1], [0, 1, 2], [1, 2, 3], [2, 3]]
-    assert (len(index.pairs), index.total_pairs) == (4, 6) and "4 of 6 pairs" in index.notes[0]
+    split = load_split("cvact-test", "test", tmp_path, allow_partial=True)
+    assert [row.tolist() for row in split.truth.positives] == [[0, 1], [0, 1, 2], [1, 2, 3], [2, 3]]
+    assert (len(split.pairs), split.total_pairs) == (4, 6) and "4 of 6 pairs" in split.notes[0]
 
 
 def test_a_rule_without_a_name_and_a_rule_without_positions(tmp_path):

@@ -14,8 +14,8 @@ from geodtr_plugin.utils.errors import DatasetCorruptError, DatasetNotFoundError
 TRAIN, VAL = [3, 1, 7, 2, 8, 9], [5, 4, 6]
 
 
-def positives(index):
-    return [index.truth.positives[i].tolist() for i in range(len(index.truth))]
+def positives(split):
+    return [split.truth.positives[i].tolist() for i in range(len(split.truth))]
 
 
 @pytest.fixture
@@ -36,16 +36,16 @@ def test_the_lists_are_read_in_their_order(tree):
 
 
 def test_images_have_their_stored_size_and_are_not_cropped(tree):
-    index = load_split("cvusa", "test", tree)
+    split = load_split("cvusa", "test", tree)
     panorama = torch.from_numpy(smooth_noise("ground", 5, 24, 123).copy()).permute(2, 0, 1)
-    assert (index.queries.read(0).int() - panorama.int()).abs().max() < 32
-    assert tuple(index.references.read(0).shape) == (3, 75, 75)
+    assert (split.queries.read(0).int() - panorama.int()).abs().max() < 32
+    assert tuple(split.references.read(0).shape) == (3, 75, 75)
 
 
 def test_native_sizes(tmp_path):
-    index = load_split("cvusa", "train", write_cvusa(tmp_path, [1], [2], smooth_noise, (224, 1232), (750, 750)))
-    assert tuple(index.queries.read(0).shape) == (3, 224, 1232)
-    assert tuple(index.references.read(0).shape) == (3, 750, 750)
+    split = load_split("cvusa", "train", write_cvusa(tmp_path, [1], [2], smooth_noise, (224, 1232), (750, 750)))
+    assert tuple(split.queries.read(0).shape) == (3, 224, 1232)
+    assert tuple(split.references.read(0).shape) == (3, 750, 750)
 
 
 LAYOUTS = [".", "dataset", "CVUSA", "cvusa/dataset", "CVPR_subset", "CVUSA/CVPR_subset", "my_cvusa_copy"]
@@ -55,9 +55,9 @@ LAYOUTS = [".", "dataset", "CVUSA", "cvusa/dataset", "CVPR_subset", "CVUSA/CVPR_
 def test_the_folder_is_found_in_every_layout(tmp_path, lies_in):
     base = tmp_path / "data"
     folder = write_cvusa(base / lies_in)
-    index = load_split("cvusa", "test", base)
-    assert index.layout.startswith(f"CVPR subset in {folder}")
-    assert index.fingerprint() == load_split("cvusa", "test", folder).fingerprint()
+    split = load_split("cvusa", "test", base)
+    assert split.layout.startswith(f"CVPR subset in {folder}")
+    assert split.fingerprint() == load_split("cvusa", "test", folder).fingerprint()
 
 
 @pytest.mark.parametrize("given", ["CVUSA/bingmap", "CVUSA/splits", "CVACT"])
@@ -93,9 +93,9 @@ def test_a_byte_order_mark_dot_paths_and_a_missing_annotation_column(tree):
     (tree / "splits/val-19zl.csv").write_bytes(
         b"\xef\xbb\xbf./bingmap/19/0000005.jpg , streetview/panos/0000005.jpg\n"
     )
-    index = load_split("cvusa", "test", tree)
-    assert index.references.paths[0] == "bingmap/19/0000005.jpg"
-    assert index.queries.paths[0] == "streetview/panos/0000005.jpg"
+    split = load_split("cvusa", "test", tree)
+    assert split.references.paths[0] == "bingmap/19/0000005.jpg"
+    assert split.queries.paths[0] == "streetview/panos/0000005.jpg"
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "  \n\n"])
@@ -103,8 +103,8 @@ def test_released_lists_are_recognised_whatever_their_line_ends(tmp_path, monkey
     released = write_cvusa(tmp_path / "released") / "splits/val-19zl.csv"
     md5 = hashlib.md5(released.read_bytes()).hexdigest()
     monkeypatch.setitem(cvusa_lists.PROVENANCE, md5, "original")
-    index = load_split("cvusa", "test", write_cvusa(tmp_path / "mine", line_end=line_end))
-    assert index.provenance == "original"
+    split = load_split("cvusa", "test", write_cvusa(tmp_path / "mine", line_end=line_end))
+    assert split.provenance == "original"
     shorter = write_cvusa(tmp_path / "shorter", val=VAL[:2], line_end=line_end)
     assert load_split("cvusa", "test", shorter).provenance == "custom"
 
@@ -115,20 +115,20 @@ LOCATIONS = ["split_locations/all.csv", "split_locations/split/all.csv", "all.cs
 @pytest.mark.parametrize("locations_file", LOCATIONS)
 def test_coordinates_are_the_rows_of_the_ids(tmp_path, locations_file):
     table = cvusa_locations(12)
-    index = load_split("cvusa", "test", write_cvusa(tmp_path, locations=table, locations_file=locations_file))
+    split = load_split("cvusa", "test", write_cvusa(tmp_path, locations=table, locations_file=locations_file))
     rows = table[np.array(VAL) - 1]
-    assert np.array_equal(index.references.coordinates, rows[:, :2])
-    assert np.array_equal(index.queries.coordinates, rows[:, 2:4])
-    assert index.queries.coordinate_kind == index.references.coordinate_kind == "latlon"
-    assert locations_file in index.layout
-    assert index.query_places.tolist() == VAL
+    assert np.array_equal(split.references.coordinates, rows[:, :2])
+    assert np.array_equal(split.queries.coordinates, rows[:, 2:4])
+    assert split.queries.coordinate_kind == split.references.coordinate_kind == "latlon"
+    assert locations_file in split.layout
+    assert split.query_places.tolist() == VAL
 
 
 def test_without_all_csv_places_are_ids(tree):
-    index = load_split("cvusa", "test", tree)
-    assert index.queries.coordinates is index.queries.coordinate_kind is None
-    assert index.query_places.tolist() == VAL
-    assert "coordinates unknown" in index.layout
+    split = load_split("cvusa", "test", tree)
+    assert split.queries.coordinates is split.queries.coordinate_kind is None
+    assert split.query_places.tolist() == VAL
+    assert "coordinates unknown" in split.layout
 
 
 def test_ids_of_one_panorama_are_one_place_over_both_splits(tmp_path):
@@ -190,25 +190,25 @@ def test_no_root_at_all(monkeypatch, tree):
         load_split("cvusa", "test")
 
 
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_missing_images_are_counted_and_the_first_is_named(tree, split):
-    first, last = (TRAIN if split == "train" else VAL)[0], (TRAIN if split == "train" else VAL)[-1]
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_missing_images_are_counted_and_the_first_is_named(tree, part):
+    first, last = (TRAIN if part == "train" else VAL)[0], (TRAIN if part == "train" else VAL)[-1]
     (tree / f"bingmap/19/{last:07d}.jpg").unlink()
     (tree / f"streetview/panos/{last:07d}.jpg").unlink()
     (tree / f"streetview/panos/{first:07d}.jpg").unlink()
-    total = 6 if split == "train" else 3
+    total = 6 if part == "train" else 3
     with pytest.raises(DatasetNotFoundError) as caught:
-        load_split("cvusa", split, tree)
+        load_split("cvusa", part, tree)
     text = str(caught.value)
     assert f"{total - 2} of {total} pairs" in text
-    assert "1 aerial and 2 panoramas are missing" in text
-    assert f"the first is bingmap/19/{last:07d}.jpg" in text
+    assert f"2 of {total} panoramas and 1 of {total} aerials are missing" in text
+    assert f"the first is streetview/panos/{first:07d}.jpg" in text
     assert "--allow-partial" in text
 
-    index = load_split("cvusa", split, tree, allow_partial=True)
-    assert len(index.queries) == len(index.references) == total - 2
-    assert f"{total - 2} of {total} pairs" in index.notes[0]
-    assert last not in index.query_places
+    split = load_split("cvusa", part, tree, allow_partial=True)
+    assert len(split.queries) == len(split.references) == total - 2
+    assert f"{total - 2} of {total} pairs" in split.notes[0]
+    assert last not in split.query_places
 
 
 def test_no_complete_pair_is_an_error_even_if_partial_is_allowed(tree):
@@ -264,14 +264,14 @@ def test_own_lists_may_have_names_for_ids(tree):
     text = "".join(f"bingmap/19/{name}.jpg,streetview/panos/{name}.jpg\n" for name in names)
     (tree / "splits/val-19zl.csv").write_text(text)
     np.savetxt(tree / "all.csv", cvusa_locations(3), delimiter=",")
-    index = load_split("cvusa", "test", tree)
-    assert index.query_places.tolist() == [0, 1, 0]
-    assert index.queries.coordinates is None
+    split = load_split("cvusa", "test", tree)
+    assert split.query_places.tolist() == [0, 1, 0]
+    assert split.queries.coordinates is None
 
 
 def test_a_truncated_jpeg_is_found_when_it_is_read(tree):
     path = tree / "bingmap/19/0000004.jpg"
     path.write_bytes(path.read_bytes()[:-100])
-    index = load_split("cvusa", "test", tree)
+    split = load_split("cvusa", "test", tree)
     with pytest.raises(UserError, match=r"Image 1 of 3, .*bingmap/19/0000004\.jpg, is damaged"):
-        index.references.read(1)
+        split.references.read(1)

@@ -7,7 +7,7 @@ import pytest
 from trees import write_own
 
 from geodtr_plugin.datasets import load_split
-from geodtr_plugin.datasets.near import distances
+from geodtr_plugin.datasets.places import distances
 from geodtr_plugin.utils.errors import DatasetCorruptError, DatasetNotFoundError, UserError
 
 DEGREE = 111_195.0  # metres of a degree of latitude
@@ -30,8 +30,8 @@ def load(folder, split="test", **options):
     return load_split(f"folder:{folder}", split, **options)
 
 
-def positives(index):
-    return [index.truth.positives[i].tolist() for i in range(len(index.truth))]
+def positives(split):
+    return [split.truth.positives[i].tolist() for i in range(len(split.truth))]
 
 
 @pytest.fixture
@@ -66,12 +66,12 @@ def test_a_reference_that_is_right_for_a_test_query_is_not_trained_on(tmp_path):
 
 @pytest.mark.parametrize(("radius", "last", "others"), [(25.0, 1, 1), (995.0, 1, 2), (1015.0, 2, 3)])
 def test_every_reference_within_the_radius_is_right(city, radius, last, others):
-    index = load(city, radius=radius, test_share=0.9)
-    assert [len(found) for found in positives(index)] == [others] * 8 + [last]
-    for i, found in enumerate(positives(index)):
-        here = np.repeat(index.queries.coordinates[i : i + 1], len(index.references), axis=0)
-        apart = distances(here, index.references.coordinates, "latlon")
-        assert found == np.flatnonzero(apart <= radius).tolist()
+    split = load(city, radius=radius, test_share=0.9)
+    assert [len(row) for row in positives(split)] == [others] * 8 + [last]
+    for i, row in enumerate(positives(split)):
+        here = np.repeat(split.queries.coordinates[i : i + 1], len(split.references), axis=0)
+        apart = distances(here, split.references.coordinates, "latlon")
+        assert row == np.flatnonzero(apart <= radius).tolist()
 
 
 def test_no_reference_near_any_query_names_the_nearest(city):
@@ -93,8 +93,8 @@ def test_two_tables_are_the_two_splits(tmp_path):
 
 def test_a_name_without_a_folder_stands_for_both_roles(tmp_path):
     write_own(tmp_path, [(name, *at(i)) for i, name in enumerate(NAMES)], NAMES[:9], NAMES)
-    index = load(tmp_path, test_share=0.99)
-    assert len(index.references) == 10 and list(index.queries.ids) == NAMES[:9][-len(index.queries) :]
+    split = load(tmp_path, test_share=0.99)
+    assert len(split.references) == 10 and list(split.queries.ids) == NAMES[:9][-len(split.queries) :]
 
 
 def test_queries_that_no_reference_shows_are_told_and_fail(tmp_path):
@@ -110,9 +110,9 @@ def test_queries_that_no_reference_shows_are_told_and_fail(tmp_path):
 def test_references_of_one_position_are_one_place(tmp_path):
     rows = [("references/0.jpg", *at(0)), ("references/1.jpg", *at(0)), ("references/2.jpg", *at(5))]
     write_own(tmp_path, rows + positions((), NAMES[:1]), NAMES, NAMES, "train.csv")
-    index = load(tmp_path, "train")
-    assert index.reference_places.tolist() == [0, 0, 2] and index.query_places.tolist() == [0]
-    assert positives(index) == [[0, 1]]
+    split = load(tmp_path, "train")
+    assert split.reference_places.tolist() == [0, 0, 2] and split.query_places.tolist() == [0]
+    assert positives(split) == [[0, 1]]
 
 
 TILES = [f"{letter}.jpg" for letter in "abcde"]

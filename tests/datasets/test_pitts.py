@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from scipy.io import savemat
@@ -29,42 +27,42 @@ def named(tmp_path, monkeypatch):
     return tmp_path, written
 
 
-def loop(index, radius: float) -> list[list[int]]:
+def loop(split, radius: float) -> list[list[int]]:
     """References within the radius of every query, one comparison after another."""
-    at, around = index.queries.coordinates, index.references.coordinates
+    at, around = split.queries.coordinates, split.references.coordinates
     return [[j for j, r in enumerate(around) if np.sqrt(((q - r) ** 2).sum()) <= radius] for q in at]
 
 
 def test_the_test_list_is_what_a_plain_loop_says(root):
-    index, written = load_split("pitts30k", "test", root), draw_pitts("test")
-    assert (len(index.queries), len(index.references)) == (18, 30)
-    assert [index.truth.positives[i].tolist() for i in range(18)] == loop(index, 25.0)
-    assert np.array_equal(index.queries.coordinates, written.at_queries) and index.queries.coordinate_kind == "metres"
-    assert (index.ks, index.centred, index.exclusion_radius, index.truth.groups) == ((1, 5, 10, 20), False, None, None)
-    assert index.queries.read(3).shape == (3, 24, 32) and index.references.read(29).shape == (3, 24, 32)
-    assert "6 of 18 queries have no reference within 25 m and count as not found" in index.notes
-    assert index.provenance == "custom"  # not 6,816 and 10,000
+    split, written = load_split("pitts30k", "test", root), draw_pitts("test")
+    assert (len(split.queries), len(split.references)) == (18, 30)
+    assert [split.truth.positives[i].tolist() for i in range(18)] == loop(split, 25.0)
+    assert np.array_equal(split.queries.coordinates, written.at_queries) and split.queries.coordinate_kind == "metres"
+    assert (split.ks, split.centred, split.exclusion_radius, split.truth.groups) == ((1, 5, 10, 20), False, None, None)
+    assert split.queries.read(3).shape == (3, 24, 32) and split.references.read(29).shape == (3, 24, 32)
+    assert "6 of 18 queries have no reference within 25 m and count as not found" in split.notes
+    assert split.provenance == "custom"  # not 6,816 and 10,000
 
 
 def test_training_pairs_are_the_nearest_within_10_m_of_the_same_view(root):
-    index = load_split("pitts30k", "train", root)
-    right = loop(index, 10.0)
-    assert [index.truth.positives[i].tolist() for i in range(18)] == right
-    assert index.pairs[:, 0].tolist() == [i for i in range(18) if right[i]]
-    for query, reference in index.pairs:
-        apart = np.linalg.norm(index.references.coordinates - index.queries.coordinates[query], axis=1)
+    split = load_split("pitts30k", "train", root)
+    right = loop(split, 10.0)
+    assert [split.truth.positives[i].tolist() for i in range(18)] == right
+    assert split.pairs[:, 0].tolist() == [i for i in range(18) if right[i]]
+    for query, reference in split.pairs:
+        apart = np.linalg.norm(split.references.coordinates - split.queries.coordinates[query], axis=1)
         assert apart[reference] == apart.min()
-        assert index.queries.ids[query].partition("_")[2] == index.references.ids[reference].partition("_")[2]
-    assert index.exclusion_radius == 25.0 and index.total_pairs == 18
-    assert len(np.unique(index.reference_places)) == 5  # the views of a panorama are one place
-    assert any("do not train" in note for note in index.notes)
+        assert split.queries.ids[query].partition("_")[2] == split.references.ids[reference].partition("_")[2]
+    assert split.exclusion_radius == 25.0 and split.total_pairs == 18
+    assert len(np.unique(split.reference_places)) == 5  # the views of a panorama are one place
+    assert any("do not train" in note for note in split.notes)
 
 
 def test_val_is_tested_on_where_it_is_asked_for(root):
-    index = load_split("pitts30k", "test", root, part="val")
-    assert index.queries.ids[0].startswith("000100") and index.provenance.endswith("val")
-    assert any("val list is tested on" in note for note in index.notes)
-    assert index.fingerprint() != load_split("pitts30k", "test", root).fingerprint()
+    split = load_split("pitts30k", "test", root, part="val")
+    assert split.queries.ids[0].startswith("000100") and split.provenance.endswith("val")
+    assert any("val list is tested on" in note for note in split.notes)
+    assert split.fingerprint() != load_split("pitts30k", "test", root).fingerprint()
     with pytest.raises(UnknownNameError, match="test, val|'val'"):
         load_split("pitts30k", "test", root, part="vall")
 
@@ -93,14 +91,14 @@ def test_pitts250k_has_its_own_lists(tmp_path):
 
 def test_names_of_files_say_the_same_as_lists(named):
     root, written = named
-    for split, part, radius in (("train", "train", 10.0), ("test", "test", 25.0), ("test", "val", 25.0)):
-        index = load_split("pitts30k", split, root, part="test" if part == "train" else part)
-        assert list(index.references.paths) == written[part].references
-        assert np.array_equal(index.queries.coordinates, written[part].at_queries)
-        assert [index.truth.positives[i].tolist() for i in range(18)] == loop(index, radius)
-        assert index.provenance.startswith("original")
+    for name, part, radius in (("train", "train", 10.0), ("test", "test", 25.0), ("test", "val", 25.0)):
+        split = load_split("pitts30k", name, root, part="test" if part == "train" else part)
+        assert list(split.references.paths) == written[part].references
+        assert np.array_equal(split.queries.coordinates, written[part].at_queries)
+        assert [split.truth.positives[i].tolist() for i in range(18)] == loop(split, radius)
+        assert split.provenance.startswith("original")
     tiles = [[ids[i].split("@")[8] for i in column] for ids, column in (
-        (index.queries.ids, index.pairs[:, 0]), (index.references.ids, index.pairs[:, 1]),
+        (split.queries.ids, split.pairs[:, 0]), (split.references.ids, split.pairs[:, 1]),
     )]  # fmt: skip
     assert tiles[0] == tiles[1]
 
@@ -125,10 +123,10 @@ def test_missing_photos_are_named_and_left_out_on_request(root, lost, count):
     (root / lost).unlink()
     with pytest.raises(DatasetNotFoundError, match=f"is not complete: .*the first is {lost}.*--allow-partial"):
         load_split("pitts30k", "test", root)
-    index = load_split("pitts30k", "test", root, allow_partial=True)
-    assert len(index.queries) == count and len(index.queries) + len(index.references) == 47
-    assert any(lost in note for note in index.notes) and index.total_pairs == 18
-    assert [index.truth.positives[i].tolist() for i in range(count)] == loop(index, 25.0)
+    split = load_split("pitts30k", "test", root, allow_partial=True)
+    assert len(split.queries) == count and len(split.queries) + len(split.references) == 47
+    assert any(lost in note for note in split.notes) and split.total_pairs == 18
+    assert [split.truth.positives[i].tolist() for i in range(count)] == loop(split, 25.0)
 
 
 def test_a_damaged_list_is_named(root):
@@ -158,8 +156,8 @@ def test_a_lost_photo_shows_in_the_count_where_no_list_names_it(named):
     (root / written["test"].references[3]).unlink()
     with pytest.raises(DatasetNotFoundError, match="18 queries and 29 references, released were 18 .* and 30"):
         load_split("pitts30k", "test", root)
-    index = load_split("pitts30k", "test", root, allow_partial=True)
-    assert len(index.references) == 29 and index.provenance == "custom"
+    split = load_split("pitts30k", "test", root, allow_partial=True)
+    assert len(split.references) == 29 and split.provenance == "custom"
     for path in written["test"].references[10:]:
         (root / path).unlink(missing_ok=True)
     assert load_split("pitts30k", "test", root).provenance == "custom"  # somebody's selection
@@ -187,16 +185,3 @@ def test_the_check_finds_all_sound_and_a_missing_photo(root):
     report = check_dataset("pitts30k", root).report
     assert len(report.faults) == 1 and str(lost) in report.faults[0].line
     assert "11 of 18 pairs are complete" in report.faults[0].line
-
-
-def test_real_numbers_are_quick(tmp_path, monkeypatch):
-    """The index of the train split at its real size: lists of 10,002 and 7,416."""
-    written = draw_pitts("train", panoramas=1667, asked=1236)
-    write_dbstruct(tmp_path / "pitts30k_train.mat", written)
-    monkeypatch.setattr("geodtr_plugin.datasets.aligned.DirectoryCache.__contains__", lambda self, path: True)
-    (tmp_path / "000").mkdir()
-    (tmp_path / "queries_real").mkdir()
-    start = time.process_time()
-    index = load_split("pitts30k", "train", tmp_path)
-    assert time.process_time() - start < 5
-    assert (len(index.queries), len(index.references)) == (7416, 10_002)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from trees_places import draw_tokyo, write_dbstruct, write_named, write_tokyo_list
 
-from geodtr_plugin.datasets import load_split, tokyo247
+from geodtr_plugin.datasets import load_split
 from geodtr_plugin.datasets.check import check_dataset
 from geodtr_plugin.evaluation import recall
 from geodtr_plugin.utils.errors import DatasetCorruptError, DatasetNotFoundError, UserError
@@ -19,45 +19,45 @@ def root(tmp_path):
     return tmp_path
 
 
-def loop(index) -> list[list[int]]:
-    at, around = index.queries.coordinates, index.references.coordinates
+def loop(split) -> list[list[int]]:
+    at, around = split.queries.coordinates, split.references.coordinates
     return [[j for j, r in enumerate(around) if np.sqrt(((q - r) ** 2).sum()) <= 25] for q in at]
 
 
-def found_by_the_authors(query, reference, index, k: int) -> float:
+def found_by_the_authors(query, reference, split, k: int) -> float:
     """Their script: the 12 K most similar, the first of each panorama, the first K of these, any within 25 m."""
     hits = 0
-    for q, right in zip(query, loop(index)):
+    for q, right in zip(query, loop(split)):
         top = np.argsort(-(reference @ q), kind="stable")[: 12 * k]
-        _, firsts = np.unique(index.truth.groups[top], return_index=True)
+        _, firsts = np.unique(split.truth.groups[top], return_index=True)
         hits += bool(set(top[np.sort(firsts)][:k].tolist()) & set(right))
     return hits / len(query)
 
 
 def test_the_list_and_its_truth(root):
-    index = load_split("tokyo247", "test", root)
-    assert (len(index.queries), len(index.references), index.ks) == (3, 48, (1, 5, 10, 20))
-    assert [index.truth.positives[i].tolist() for i in range(3)] == loop(index)
-    assert index.truth.groups.tolist() == np.repeat(np.arange(4), 12).tolist() or len(set(index.truth.groups)) == 4
-    assert index.references.paths[0].endswith("_012_0.png") and index.references.read(0).shape == (3, 24, 32)
-    assert index.queries.read(2).shape == (3, 40, 30)
-    assert any("4 panoramas in place of 48 views" in note for note in index.notes)
+    split = load_split("tokyo247", "test", root)
+    assert (len(split.queries), len(split.references), split.ks) == (3, 48, (1, 5, 10, 20))
+    assert [split.truth.positives[i].tolist() for i in range(3)] == loop(split)
+    assert split.truth.groups.tolist() == np.repeat(np.arange(4), 12).tolist() or len(set(split.truth.groups)) == 4
+    assert split.references.paths[0].endswith("_012_0.png") and split.references.read(0).shape == (3, 24, 32)
+    assert split.queries.read(2).shape == (3, 40, 30)
+    assert any("4 panoramas in place of 48 views" in note for note in split.notes)
 
 
 def test_ranks_are_those_of_the_authors_script(tmp_path):
     write_tokyo_list(tmp_path, panoramas=40, asked=30)
-    index, single = (load_split("tokyo247", "test", tmp_path, nms=nms) for nms in (True, False))
+    split, single = (load_split("tokyo247", "test", tmp_path, nms=nms) for nms in (True, False))
     # views of a panorama resemble each other, so that one wrong panorama can fill the top of a list of views
     own = torch.randn(40, 12).repeat_interleave(12, 0)
     reference = torch.nn.functional.normalize(own + 0.3 * torch.randn(480, 12), dim=1)
     query = torch.nn.functional.normalize(own[::12][:30] + 1.2 * torch.randn(30, 12), dim=1)
-    scores = recall(query, reference, index.truth, ks=index.ks, bootstrap=0)
+    scores = recall(query, reference, split.truth, ks=split.ks, bootstrap=0)
     for k in (1, 5, 10, 20):
-        assert scores[f"recall_at_{k}"] == found_by_the_authors(query.numpy(), reference.numpy(), index, k)
-    views = recall(query, reference, single.truth, ks=index.ks, bootstrap=0)
+        assert scores[f"recall_at_{k}"] == found_by_the_authors(query.numpy(), reference.numpy(), split, k)
+    views = recall(query, reference, single.truth, ks=split.ks, bootstrap=0)
     assert views["recall_at_1"] == scores["recall_at_1"] and views["recall_at_5"] < scores["recall_at_5"] < 1
     assert scores["num_references"] == 40 and views["num_references"] == 480
-    assert single.truth.groups is None and single.fingerprint() != index.fingerprint()
+    assert single.truth.groups is None and single.fingerprint() != split.fingerprint()
 
 
 @pytest.mark.parametrize(
@@ -74,9 +74,9 @@ def test_other_arrangements_give_the_same(root, tmp_path, below, where):
 
 
 @pytest.mark.parametrize("references", ["database", "gallery"])
-def test_names_of_files_say_the_same_as_the_list(root, tmp_path, monkeypatch, references):
+def test_names_of_files_say_the_same_as_the_list(root, tmp_path, pretend_released, references):
     write_named(tmp_path / "other", "test", draw_tokyo(), "54", references)
-    monkeypatch.setattr(tokyo247, "RELEASED", (3, 48))
+    pretend_released("tokyo247", 3, 48)
     named, listed = load_split("tokyo247", "test", tmp_path / "other"), load_split("tokyo247", "test", root)
     assert named.provenance == listed.provenance == "original, panoramas ranked"
     assert [named.truth.positives[i].tolist() for i in range(3)] == loop(named)
@@ -115,7 +115,7 @@ def test_a_missing_list_and_missing_photos_are_named(root):
 def test_a_wrong_count_is_named_and_a_sound_copy_passes_the_check(root):
     checked = check_dataset("tokyo247", root)
     assert checked.report.sound, checked.report.lines()
-    assert [index.split for index in checked.indexes] == ["test"]
+    assert [split.split for split in checked.splits] == ["test"]
     write_dbstruct(root / "tokyo247.mat", draw_tokyo(), counts=(48, 4))
     with pytest.raises(DatasetCorruptError, match="names 3 queries and counts 4"):
         load_split("tokyo247", "test", root)

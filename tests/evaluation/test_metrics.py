@@ -16,6 +16,7 @@ def ranks_of(plain, without=None, found=None, num_references=1000):
         plain,
         plain if without is None else np.asarray(without),
         np.ones(len(plain), bool) if found is None else np.asarray(found),
+        np.zeros(len(plain)),
         num_references,
     )
 

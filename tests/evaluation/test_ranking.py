@@ -12,15 +12,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geodtr_plugin.evaluation import NonFiniteEmbeddingsError, Truth, query_block, rank_queries
-from geodtr_plugin.evaluation.ranking import EVEN, TALL, tile_shape
+from geodtr_plugin.evaluation import NonFiniteEmbeddingsError, Ranks, Truth, rank_queries, ranking
+from geodtr_plugin.evaluation.ranking import CELL_BYTES, tile_shape
 
 
-@pytest.fixture(scope="module", params=["bfloat16", "float32"])
-def first_precision(request):
-    """Tiles begin in bfloat16, or in float32, whatever this processor is good at."""
+@pytest.fixture(scope="module", params=["rows", "pairs"])
+def doubtful_are_resolved_by(request):
+    """Let float64 look again at whole rows of a tile whatever is doubtful in them, or at pairs alone."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(query_block, "bfloat16_pays", lambda device: request.param == "bfloat16")
+        patch.setattr(ranking, "MANY", -1 if request.param == "rows" else 2)
         yield request.param
 
 
@@ -55,7 +55,7 @@ def retrievals(draw):
     return queries, references, positives, ignored
 
 
-@pytest.mark.usefixtures("first_precision")
+@pytest.mark.usefixtures("doubtful_are_resolved_by")
 @settings(deadline=None, max_examples=150)
 @given(
     retrievals(),
@@ -76,7 +76,7 @@ def test_ranks_are_those_of_exact_arithmetic(retrieval, ties, buffer_bytes, dtyp
     assert list(zip(ranks.found, ranks.plain, ranks.without_ignored)) == expected
 
 
-@pytest.mark.usefixtures("first_precision")
+@pytest.mark.usefixtures("doubtful_are_resolved_by")
 @pytest.mark.parametrize("ties", ["pessimistic", "optimistic"])
 @pytest.mark.parametrize("spread", [1.0, 1e-3])  # 1e-3: a nearly collapsed model, decided below float32
 def test_ranks_of_random_embeddings_in_every_tiling(ties, spread):
@@ -96,7 +96,7 @@ def test_ranks_of_random_embeddings_in_every_tiling(ties, spread):
         assert ranks.plain.tolist() == expected == ranks.without_ignored.tolist()
 
 
-@pytest.mark.usefixtures("first_precision")
+@pytest.mark.usefixtures("doubtful_are_resolved_by")
 @pytest.mark.parametrize("n", [1, 2, 5, 130])
 @pytest.mark.parametrize("size", [3, 3072])
 def test_a_collapsed_model_scores_nothing_whatever_the_tiles(n, size):
@@ -108,15 +108,13 @@ def test_a_collapsed_model_scores_nothing_whatever_the_tiles(n, size):
     assert rank_queries(embeddings, embeddings, ties="optimistic").plain.tolist() == [0] * n
 
 
-def test_every_precision_has_its_part_and_ranks_are_those_of_float64(monkeypatch, first_precision):
+def test_every_way_has_its_part_and_ranks_are_those_of_float64(monkeypatch):
     """Queries of all kinds in one block: easy ones, hard ones in the bulk of all similarities, near and exact ties."""
-    again, in_float64 = [], []
-    for name, seen in (("_again", again), ("_exactly", in_float64)):
-        plain = getattr(query_block.QueryBlock, name)
-        monkeypatch.setattr(
-            query_block.QueryBlock, name, lambda self, rows, *rest, plain=plain, seen=seen: (
-                seen.append(len(rows)), plain(self, rows, *rest))[1]
-        )  # fmt: skip
+    monkeypatch.setattr(ranking, "MANY", 1 / 128)
+    rows, pairs = [], []
+    exactly, pairwise = ranking.exact_similarities, ranking.pair_similarities
+    monkeypatch.setattr(ranking, "exact_similarities", lambda *a: (rows.append(len(a[1])), exactly(*a))[1])
+    monkeypatch.setattr(ranking, "pair_similarities", lambda *a: (pairs.append(len(a[1])), pairwise(*a))[1])
     reference = torch.nn.functional.normalize(torch.randn(3000, 64))
     likeness = torch.tensor([2.0, 0.3, 0.02, 0.0]).repeat(100)[:, None]
     query = likeness * reference[:400] + torch.nn.functional.normalize(torch.randn(400, 64))
@@ -127,12 +125,29 @@ def test_every_precision_has_its_part_and_ranks_are_those_of_float64(monkeypatch
     exact = torch.nn.functional.normalize(query.double()) @ torch.nn.functional.normalize(reference.double()).T
     best = exact.diagonal()[:, None]
     assert ranks.plain.tolist() == ((exact >= best - 1e-12).sum(1) - 1).tolist()
+    np.testing.assert_allclose(ranks.similarity, best[:, 0], atol=1e-12)
     assert len(set(ranks.plain.tolist())) > 50  # all kinds of ranks
-    assert in_float64  # of the zeros
-    assert (max(again) > 8) == (first_precision == "bfloat16")  # more queries than the zeros are in doubt then
+    assert rows and max(rows) == 8, "of the zeros, whole rows are compared in float64"
+    assert sum(pairs[1:]) > 400, "of the others, single pairs, their copies among them"
 
 
-@pytest.mark.usefixtures("first_precision")
+def test_nothing_is_compared_again_where_float32_decides(monkeypatch):
+    monkeypatch.setattr(ranking, "_resolve", lambda *arguments: pytest.fail("something is in doubt"))
+    assert rank_queries(torch.eye(50), torch.eye(50)).plain.tolist() == [0] * 50
+
+
+def test_parts_of_the_queries_are_joined_and_taken():
+    query, reference, truth = torch.randn(30, 8), torch.randn(20, 8), Truth.from_lists([[i % 19] for i in range(30)])
+    whole = rank_queries(query, reference, truth)
+    rows = np.arange(30)
+    parts = [rank_queries(query[part], reference, truth.take(part)) for part in (rows[:11], rows[11:])]
+    for ranks, kept in ((Ranks.joined(parts), rows), (whole.take(rows % 3 == 0), rows[::3])):
+        assert ranks.num_references == 20 and len(ranks) == len(kept)
+        for name in ("plain", "without_ignored", "found", "similarity"):
+            assert (getattr(ranks, name) == getattr(whole, name)[kept]).all()
+
+
+@pytest.mark.usefixtures("doubtful_are_resolved_by")
 @pytest.mark.parametrize("scale", [2.0**-30, 1.0, 2.0**60])  # powers of two, so that no entry is rounded
 @pytest.mark.parametrize(("ties", "rank"), [("pessimistic", 1), ("optimistic", 0)])
 def test_an_unlabelled_copy_of_the_positive_is_a_tie_wherever_it_lies(scale, ties, rank):
@@ -218,12 +233,11 @@ def test_inputs_that_do_not_fit():
         rank_queries(x, x, ties="fair")
 
 
-@given(st.integers(1, 5000), st.integers(1, 2**34))
-def test_tiles_fit_their_buffer(size, buffer_bytes):
-    height, width = tile_shape(size, buffer_bytes)
-    assert width == 1 or 10 * size * (height + width) + 13 * height * width <= buffer_bytes
-    more = width + (EVEN if width >= EVEN else 1)
-    assert 10 * size * (TALL + 1) * more + 13 * TALL * more**2 > buffer_bytes
+@given(st.integers(1, 2**34))
+def test_tiles_fit_their_buffer(buffer_bytes):
+    height, width = tile_shape(buffer_bytes)
+    assert width == 2 * height and (height == 1 or CELL_BYTES * height * width <= buffer_bytes)
+    assert CELL_BYTES * (height + 1) * 2 * (height + 1) > buffer_bytes
 
 
 def test_memory_is_bounded():

@@ -1,4 +1,4 @@
-"""The bounds on bfloat16 and float32 similarities hold, and exact ones are exact."""
+"""The bound on float32 similarities holds, and exact ones are exact."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ import torch.nn.functional as F
 from geodtr_plugin.evaluation import similarity
 from geodtr_plugin.evaluation.ranking import TIE
 from geodtr_plugin.evaluation.similarity import (
-    BFLOAT16_UNIT,
     Vectors,
-    bfloat16_error,
-    coarse_similarities,
     exact_similarities,
     float32_error,
     pair_similarities,
@@ -30,7 +27,7 @@ def test_fast_similarities_stay_within_the_bound(size, kind):
     query, reference = make(20, size) * 3.7, make(30, size) * 0.019
     exact = F.normalize(query.double()) @ F.normalize(reference.double()).T
     queries, references = Vectors(query, "query", CPU), Vectors(reference, "reference", CPU)
-    fast = tile_similarities(queries.unit32(slice(0, 20)), references, slice(5, 25))
+    fast = tile_similarities(queries.unit_rows(slice(0, 20)), references, slice(5, 25))
     assert (fast - exact[:, 5:25]).abs().max() < float32_error(size)
     rows = torch.tensor([3, 19])
     slow = exact_similarities(queries, rows, references, slice(5, 25))
@@ -39,32 +36,14 @@ def test_fast_similarities_stay_within_the_bound(size, kind):
         assert (ours - expected).abs().max() < TIE / 2  # otherwise equal ones might not be found equal
 
 
-@pytest.mark.parametrize("size", [1, 7, 384, 3072])
-@pytest.mark.parametrize("kind", ["random", "constant", "positive", "just above a half step"])
-def test_coarse_similarities_stay_within_their_bound(size, kind):
-    make = {"random": torch.randn, "constant": torch.ones, "positive": torch.rand}.get(
-        kind, lambda n, size: torch.ones(n, size) * (1 + 2.0**-9 + 2.0**-20)
-    )
-    query, reference = make(20, size) * 3.7, make(30, size) * 0.019
-    exact = F.normalize(query.double()) @ F.normalize(reference.double()).T
-    queries, references = Vectors(query, "query", CPU), Vectors(reference, "reference", CPU)
-    coarse = coarse_similarities(queries.unit32(slice(0, 20)).bfloat16(), references, slice(5, 25)).double()
-    off = (coarse - exact[:, 5:25]).abs()
-    assert (off < bfloat16_error(size) + 2 * BFLOAT16_UNIT * coarse.abs()).all()
-    rows = slice(3, 29)  # longer than a block of large vectors
-    expected = references.unit32(rows).bfloat16()
-    assert torch.equal(references.unit16(rows), expected) and torch.equal(references.unit16(rows), expected)
-
-
-def test_bfloat16_is_for_processors_that_are_fast_in_it(monkeypatch):
-    slow = {torch.float32: 1.0, torch.bfloat16: 0.9}
-    for bfloat16_seconds, pays in ((0.9, False), (0.4, True)):
-        slow[torch.bfloat16] = bfloat16_seconds
-        monkeypatch.setattr(similarity, "_seconds_of_product", lambda x: slow[x.dtype])
-        similarity._faster_in_bfloat16.cache_clear()
-        assert similarity.bfloat16_pays(CPU) is pays
-        assert not similarity.bfloat16_pays(torch.device("meta"))
-    similarity._faster_in_bfloat16.cache_clear()
+def test_no_pairs_and_blocks_of_pairs(monkeypatch):
+    vectors, none = Vectors(torch.randn(40, 6), "query", CPU), torch.empty(0, dtype=torch.int64)
+    assert pair_similarities(vectors, none, vectors, none).shape == (0,)
+    rows, columns = torch.randint(40, (2, 100))
+    whole = pair_similarities(vectors, rows, vectors, columns)
+    monkeypatch.setattr(similarity, "BLOCK_BYTES", 7 * 8 * 6)
+    assert torch.equal(pair_similarities(vectors, rows, vectors, columns), whole)
+    assert torch.equal(Vectors(vectors.data, "query", CPU).inverse_norms, vectors.inverse_norms)
 
 
 def test_a_vector_without_direction_is_similar_to_nothing():
@@ -73,7 +52,7 @@ def test_a_vector_without_direction_is_similar_to_nothing():
 
 
 def test_whole_numbers_are_embeddings_too():
-    unit = Vectors(torch.tensor([[3, 4]]), "query", CPU).unit32(slice(0, 1))
+    unit = Vectors(torch.tensor([[3, 4]]), "query", CPU).unit_rows(slice(0, 1))
     torch.testing.assert_close(unit, torch.tensor([[0.6, 0.8]]))
 
 

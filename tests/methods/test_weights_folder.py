@@ -13,12 +13,11 @@ from safetensors.torch import save_file
 
 from geodtr_plugin import create_model, load_model
 from geodtr_plugin.augmentations import ImageTransform, RoleTransform
-from geodtr_plugin.methods import METHODS, views_of
-from geodtr_plugin.methods import hub as _hub
+from geodtr_plugin.methods import METHODS, transforms_of
 from geodtr_plugin.methods.export import export_tower
 from geodtr_plugin.utils.errors import UserError
 
-VIEWS = {"query": ImageTransform(32, 88), "reference": ImageTransform(64, 64)}
+IMAGES = {"query": ImageTransform(32, 88), "reference": ImageTransform(64, 64)}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +32,7 @@ def folder(model, tmp_path) -> Path:
     path = tmp_path / "my_model"
     path.mkdir()
     save_file(model.state_dict(), path / "model.safetensors")
-    views = {role: view.to_config() for role, view in VIEWS.items()}
+    views = {role: image.to_config() for role, image in IMAGES.items()}
     (path / "config.json").write_text(json.dumps({"model": model.config, "views": views}))
     return path
 
@@ -66,15 +65,15 @@ def test_weights_of_a_run_go_best_before_last(model, folder):
     assert same(load_model(folder, "model.safetensors"), model)
 
 
-def test_views_have_the_sizes_of_the_folder_and_the_normalisation_of_the_model(folder):
-    views = views_of(folder)
+def test_transforms_have_the_sizes_of_the_folder_and_the_normalisation_of_the_model(folder):
+    transforms = transforms_of(folder)
     image = torch.randint(0, 256, (2, 3, 40, 100), dtype=torch.uint8)
-    expected = RoleTransform(VIEWS["query"])(image)
-    assert expected.shape == (2, 3, 32, 88) and torch.equal(views["query"](image), expected)
+    expected = RoleTransform(IMAGES["query"])(image)
+    assert expected.shape == (2, 3, 32, 88) and torch.equal(transforms["query"](image), expected)
     config = json.loads((folder / "config.json").read_text())
     config["model"] = {"method": "safa", "pretrained": False}
     (folder / "config.json").write_text(json.dumps(config))
-    assert not torch.allclose(views_of(folder)["query"](image), expected), "SAFA normalises in a way of its own"
+    assert not torch.allclose(transforms_of(folder)["query"](image), expected), "SAFA normalises in a way of its own"
 
 
 def test_options_of_a_trained_model_are_refused(folder):
@@ -101,7 +100,7 @@ def test_foreign_and_damaged_folders_are_named(folder, tmp_path):
             create_model(folder)
     config.write_text(json.dumps({"model": json.loads(content)["model"]}))
     with pytest.raises(UserError, match="does not describe both roles' views"):
-        views_of(folder)
+        transforms_of(folder)
     (folder / "model.safetensors").write_bytes(b"cut off")
     with pytest.raises(UserError, match="cannot be read as weights"):
         create_model(folder)
@@ -124,7 +123,7 @@ def test_a_model_comes_from_the_hub(model, folder, monkeypatch):
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
     assert same(create_model("hf-hub:someone/geodtr"), model)
-    assert views_of("hf-hub:someone/geodtr@v2")["reference"].view == VIEWS["reference"]
+    assert transforms_of("hf-hub:someone/geodtr@v2")["reference"].image == IMAGES["reference"]
     files = ["config.json", "model.safetensors"]
     assert asked == [("someone/geodtr", None, files), ("someone/geodtr", "v2", files)]
 
@@ -138,7 +137,7 @@ def test_the_hub_out_of_reach_is_answered_with_a_sentence(monkeypatch, tmp_path)
         create_model("hf-hub:some one/geo/dtr")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(UserError, match="pip install huggingface_hub"):
-        _hub.fetch("someone/geodtr")
+        create_model("hf-hub:someone/geodtr")
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from geodtr_plugin.harness.build import build_views
+from geodtr_plugin.harness.build import build_image_transforms
 from geodtr_plugin.harness.options import parse_run
 from geodtr_plugin.harness.run_folder import RunFolder
 from geodtr_plugin.methods import create_model
@@ -28,7 +28,7 @@ def write_run(folder, seed: int = 0, polar: bool = False):
     torch.manual_seed(seed)
     model = create_model(config.method, **{**config.recipe.model, "pretrained": False})
     run = RunFolder.create(config)
-    views = {role: view.to_config() for role, view in build_views(config, model).items()}
+    views = {role: view.to_config() for role, view in build_image_transforms(config, model).items()}
     run.write_config(config, model.config, views)
     write_safetensors(run.best_weights, model.state_dict())
     return run.path

@@ -17,7 +17,7 @@ from geodtr_plugin.commands.index import index_command
 from geodtr_plugin.commands.locate import locate_command
 from geodtr_plugin.search import photos
 from geodtr_plugin.search.listing import list_images, list_photos
-from geodtr_plugin.search.photos import BadImageError, decode_photo, read_photo, shown
+from geodtr_plugin.search.photos import BadImageError, decode_photo, printable_name, read_photo
 
 RAMP = np.linspace(0, 255, 24).astype(np.uint8)
 COLOURS = np.stack(np.broadcast_arrays(RAMP[None, :], RAMP[:16, None] // 2 + 60, RAMP[None, ::-1] // 3 + 40), axis=2)
@@ -191,7 +191,7 @@ def test_unreadable_files_and_folders(tmp_path, monkeypatch):
 
     def refuse(path, *rest, **options):  # permissions mean nothing to root, as which tests may run
         if str(path).endswith(("locked", "a.png")):
-            raise PermissionError(13, "Permission denied")
+            raise PermissionError(13, "Permission denied", str(path))
         return (scandir if not rest else real)(path, *rest, **options)
 
     monkeypatch.setattr(photos, "open", refuse, raising=False)
@@ -213,7 +213,7 @@ def test_names_that_are_no_text(tmp_path, run, tiles, capsys):
     assert "bad\\xff.jpg is not an image" in capsys.readouterr().err
     assert locate_command(["--index", str(index), os.fsdecode(folder), "--format", "json"]) == 0
     assert '"path": "caf\\\\xe9.png"' in capsys.readouterr().out
-    assert shown(b"caf\xe9") == "caf\\xe9"
+    assert printable_name(b"caf\xe9") == "caf\\xe9"
 
 
 def test_a_table_with_all_mistakes(tiles, run, tmp_path, capsys):
@@ -233,9 +233,9 @@ def test_a_table_with_all_mistakes(tiles, run, tmp_path, capsys):
 
 
 def test_a_photo_named_twice_is_answered_once(tiles):
-    listed = list_photos([str(tiles / "1.png"), str(tiles / "1.png"), str(tiles)])
-    assert len(listed.files) == 10
-    assert [reason.split(" ")[1] for _, reason in listed.left_out] == ["named", "named"]
+    photos = list_photos([str(tiles / "1.png"), str(tiles / "1.png"), str(tiles)])
+    assert len(photos.files) == 10
+    assert [reason.split(" ")[1] for _, reason in photos.left_out] == ["named", "named"]
 
 
 def test_nothing_that_can_be_used(tmp_path, run, tiles, capsys):

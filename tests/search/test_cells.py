@@ -1,8 +1,6 @@
-"""Cells that are learned once and filled elsewhere, and the way over a GPU, for which the CPU stands in here."""
+"""Cells that are learned once and filled elsewhere."""
 
 from __future__ import annotations
-
-import logging
 
 import faiss
 import numpy as np
@@ -22,90 +20,6 @@ def unit(count, size=16, seed=0):
 
 def bytes_of(cells):
     return faiss.serialize_index(cells).tobytes()
-
-
-@pytest.fixture
-def told(caplog, monkeypatch):
-    """What was logged; a run keeps it from the root logger."""
-    monkeypatch.setattr(logging.getLogger("geodtr_plugin"), "propagate", True)
-    return caplog
-
-
-class Gpus:
-    """What faiss offers where there is a GPU; copies stay on the CPU and are counted."""
-
-    def __init__(self, monkeypatch, fault=None):
-        self.learning, self.filling, self.asked, self.fault = [], [], 0, fault
-        monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
-        monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
-        monkeypatch.setattr(faiss, "index_cpu_to_all_gpus", self.copy, raising=False)
-
-    def copy(self, index):
-        if self.fault is not None:
-            raise self.fault
-        copy = faiss.clone_index(index)
-        (self.filling if index.ntotal else self.learning).append(copy)
-        return self if index.ntotal else copy  # k-means needs an index of faiss's own
-
-    def search(self, vectors, k):
-        self.asked += len(vectors)
-        return self.filling[-1].search(vectors, k)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_gpu_learns_and_fills_and_leaves_an_index_of_the_cpu(kind, monkeypatch):
-    vectors = unit(2000)
-    alone = VectorIndex.build(vectors, kind, nlist=20).approximate
-    gpus = Gpus(monkeypatch)
-    built = VectorIndex.build(vectors, kind, nlist=20).approximate
-    assert [copy.ntotal for copy in gpus.learning] == [20]  # k-means left its centres there
-    assert [copy.ntotal for copy in gpus.filling] == [20] and gpus.asked == 2000
-    assert bytes_of(built) == bytes_of(alone) and type(built) is type(alone)
-    assert built.clustering_index is None
-
-
-def test_what_the_gpu_answers_is_what_the_cells_get(monkeypatch):
-    vectors = unit(2000)
-    cells = learn_cells(vectors, "ivf", nlist=20)
-    monkeypatch.setattr(Gpus, "search", lambda self, some, k: (None, np.full((len(some), 1), 7)))
-    Gpus(monkeypatch)
-    filled = VectorIndex.build(vectors, cells=cells).approximate
-    assert [filled.invlists.list_size(cell) for cell in range(20)] == [2000 if cell == 7 else 0 for cell in range(20)]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_fails_on_a_gpu_is_told_and_done_on_the_cpu(kind, monkeypatch, told):
-    vectors = unit(2000)
-    alone = bytes_of(VectorIndex.build(vectors, kind, nlist=20).approximate)
-    Gpus(monkeypatch, RuntimeError("Error in alloc: out of memory.\nmore"))
-    assert bytes_of(VectorIndex.build(vectors, kind, nlist=20).approximate) == alone
-    assert [record.getMessage() for record in told.records] == [
-        f"The cells cannot be {done} on the GPU (Error in alloc: out of memory). It is done on the CPU."
-        for done in ("learned", "filled")
-    ]
-
-
-def test_a_gpu_that_dies_while_it_fills_leaves_nothing_twice(monkeypatch, told):
-    vectors = unit(2000)
-    cells = learn_cells(vectors, "ivf", nlist=20)
-    monkeypatch.setattr("geodtr_plugin.search.vector_index._BLOCK_BYTES", 4 * 16 * 300)
-    gpus = Gpus(monkeypatch)
-
-    def die(some, k):
-        if gpus.asked >= 600:
-            raise RuntimeError("CUDA error")
-        return Gpus.search(gpus, some, k)
-
-    gpus.search = die
-    filled = VectorIndex.build(vectors, cells=cells).approximate
-    assert gpus.asked == 600 and filled.ntotal == 2000 and "CUDA error" in told.text
-
-
-def test_a_gpu_is_left_alone_on_request_and_mistakes_are_no_reason_to_go_on(monkeypatch):
-    Gpus(monkeypatch, AssertionError("asked for a GPU"))
-    assert VectorIndex.build(unit(2000), "ivf", nlist=20, gpu=False).kind == "ivf"
-    with pytest.raises(AssertionError, match="asked for a GPU"):
-        VectorIndex.build(unit(2000), "ivf", nlist=20)
 
 
 @pytest.mark.parametrize("kind", KINDS)

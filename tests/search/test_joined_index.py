@@ -143,19 +143,3 @@ def test_an_interrupted_build_is_not_continued_with_other_cells(run, tiles, tmp_
         build_index(run, tiles, tmp_path / "i", cells=tmp_path / "b", device="cpu", progress=False)
     summary = build_index(run, tiles, tmp_path / "i", cells=tmp_path / "a", device="cpu", progress=False)
     assert summary.resumed_at == 10 and Locator.load(tmp_path / "i", device="cpu").index.approximate.nlist == 2
-
-
-def test_a_build_on_the_cpu_leaves_the_gpu_alone(run, tiles, tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(VectorIndex, "build", _noting(VectorIndex.build, asked))
-    for number, device in enumerate(("cpu", "auto")):
-        build_index(run, tiles, tmp_path / str(number), device=device, progress=False)
-    assert asked == [False, True]
-
-
-def _noting(build, asked):
-    def noted(*words, gpu, **options):
-        asked.append(gpu)
-        return build(*words, gpu=gpu, **options)
-
-    return noted

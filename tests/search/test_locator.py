@@ -14,10 +14,10 @@ from PIL import Image
 
 from geodtr_plugin.search import Answer, Locator, Match, build_index
 from geodtr_plugin.search.answers import as_geojson, as_table, as_text
-from geodtr_plugin.search.chart import Chart, length_text, round_length
 from geodtr_plugin.search.contact_sheet import draw_contact_sheet
 from geodtr_plugin.search.errors_in_metres import LocationErrors, read_truth
 from geodtr_plugin.search.map_page import write_map
+from geodtr_plugin.search.projection import Projection
 from geodtr_plugin.utils.errors import UserError
 
 
@@ -81,37 +81,35 @@ def test_geojson_is_longitude_first_and_null_without_place():
 def test_the_table_and_the_errors(tiles):
     truth = tiles / "truth.csv"
     truth.write_text("file,lat,lon\n<q>&.jpg,48.0009,11\nreferences/bad.jpg,1,1\nother.jpg,,\n")
-    judged = read_truth(truth, ["a/<q>&.jpg", "bad.jpg"])
-    assert list(judged.positions) == ["a/<q>&.jpg"]
-    assert judged.metres(ANSWERS[0], ANSWERS[0].matches[0]) == pytest.approx(100.08, abs=0.01)
-    assert judged.metres(ANSWERS[0], ANSWERS[0].matches[1]) is None
-    assert judged.summary(ANSWERS) == (
+    errors = read_truth(truth, ["a/<q>&.jpg", "bad.jpg"])
+    assert list(errors.positions) == ["a/<q>&.jpg"]
+    assert errors.metres(ANSWERS[0], ANSWERS[0].matches[0]) == pytest.approx(100.08, abs=0.01)
+    assert errors.metres(ANSWERS[0], ANSWERS[0].matches[1]) is None
+    assert errors.summary(ANSWERS) == (
         "Error of the first match, 1 photos: median 100.1 m, 0.0 % within 25 m, 0.0 % within 100 m."
     )
-    table = as_table(ANSWERS, judged).splitlines()
+    table = as_table(ANSWERS, errors).splitlines()
     assert table[2].split() == ["1", "0.9000", "48.000000", "11.000000", "100.1", 'x"/1.png']
     assert table[3].split() == ["2", "0.5000", "-", "-", "-", "2.png"] and len(table) == 4
     assert "no error to tell" in LocationErrors({}).summary(ANSWERS)
 
 
-def test_the_chart():
+def test_the_projection():
     places = np.array([[48.0, 179.999], [48.0005, -179.999]])  # across the date line
-    chart = Chart(places, 1000, 700, 50)
-    (west, south), (east, north) = chart.points(places)
+    projection = Projection(places, 1000, 700, 50)
+    (west, south), (east, north) = projection.points(places)
     assert (west, east) == pytest.approx((50, 950)) and south > north
-    metres = np.hypot(east - west, south - north) * chart.metres_a_unit
+    metres = np.hypot(east - west, south - north) * projection.metres_a_unit
     assert metres == pytest.approx(np.hypot(0.0005 * 111_195, 0.002 * 111_195 * np.cos(np.radians(48.00025))), rel=1e-3)
-    assert [round_length(x) for x in (9.9, 10, 49, 2300)] == [5, 10, 20, 2000]
-    assert [length_text(x) for x in (50, 2000)] == ["50 m", "2 km"]
-    assert Chart(places[:1], 1000, 700, 50).points(places[:1]) == pytest.approx(np.array([[500, 350]]))
+    assert Projection(places[:1], 1000, 700, 50).points(places[:1]) == pytest.approx(np.array([[500, 350]]))
 
 
 def test_the_map_is_whole_safe_and_offline(locator, tiles, tmp_path):
     evil = tiles / '<img src=x onerror=alert(1)>"&.png'
     (tiles / "3.png").rename(evil)
     answers = locator.locate([evil, tiles / "1.png", tiles / "places.csv"], k=10)
-    judged = LocationErrors({str(evil): (48.0, 11.0)})
-    assert write_map(answers, locator, tmp_path / "map.html", judged) == 2
+    errors = LocationErrors({str(evil): (48.0, 11.0)})
+    assert write_map(answers, locator, tmp_path / "map.html", errors) == 2
     page = (tmp_path / "map.html").read_text()
     assert "<img src=x" not in page and "&lt;img src=x onerror=alert(1)&gt;" in page
     assert not re.search(r'(src|href)="(?!data:)', page) and not re.search(r"https?://(?!www\.w3\.org/2000/svg)", page)

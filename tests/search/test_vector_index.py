@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from geodtr_plugin.evaluation import nearest
 from geodtr_plugin.search import VectorIndex
 from geodtr_plugin.search import vector_index as module
 from geodtr_plugin.search.cells import cells_for
@@ -21,14 +22,15 @@ def clustered(count=2000, size=16, centres=40):
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
+@pytest.mark.parametrize("queries", [1, 5])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_exact_search_is_brute_force_over_all_blocks(dtype, monkeypatch):
-    monkeypatch.setattr(module, "_BLOCK_BYTES", 4 * 16 * 7)  # seven rows a block
-    vectors, queries = unit(50).astype(dtype), unit(5, seed=1)
-    found, rows = VectorIndex.build(vectors).search(queries, 9)
-    similarity = queries @ vectors.astype(np.float32).T
-    np.testing.assert_array_equal(rows, np.argsort(-similarity, axis=1)[:, :9])
-    np.testing.assert_allclose(found, -np.sort(-similarity, axis=1)[:, :9], atol=1e-6)
+def test_exact_search_is_brute_force_over_all_tiles(dtype, queries, monkeypatch):
+    monkeypatch.setattr(nearest, "COLUMNS", 300)  # a single query meets 256 of them at once, and then the rest
+    vectors, queries = unit(700).astype(dtype), unit(queries, seed=1)
+    similarities, rows = VectorIndex.build(vectors).search(queries, 9)
+    expected = queries @ vectors.astype(np.float32).T
+    np.testing.assert_array_equal(rows, np.argsort(-expected, axis=1)[:, :9])
+    np.testing.assert_allclose(similarities, -np.sort(-expected, axis=1)[:, :9], atol=1e-6)
 
 
 def test_equals_come_in_the_order_of_rows():

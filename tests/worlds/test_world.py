@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geodtr_plugin.utils.errors import UnknownNameError, UserError
-from geodtr_plugin.worlds import DriveSpec, PanoramaCamera, World, WorldSpec, make_scene, render_aerial
+from geodtr_plugin.worlds import PanoramaCamera, World, WorldSpec, make_scene, render_aerial
 from geodtr_plugin.worlds.pool import render_world
 from geodtr_plugin.worlds.tiles import TILE_SIDE
 
@@ -103,7 +103,8 @@ def test_offset_gallery_has_distractors_and_overlaps(cache, offset):
     first, second = exact.reference_images[0], exact.reference_images[1]
     assert exact.reference_positions[1, 0] - exact.reference_positions[0, 0] == TILE_SIDE / 2
     assert np.array_equal(first[:, 24:], second[:, :24])
-    assert len(set(offset.spec.names("query")) | set(offset.spec.names("reference"))) == 100 + len(offset.reference_images)
+    names = {*offset.spec.names("query"), *offset.spec.names("reference")}
+    assert len(names) == 100 + len(offset.reference_images)
 
 
 def test_first_use_is_announced_and_the_next_is_silent(tmp_path, capsys):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,9 +10,8 @@ from torchvision.transforms.functional import resize
 
 from ...augmentations.polar import PolarTransform
 from ...utils.errors import UserError
-from ..base import Split
-from .looking import choose
-from .report import Finding, fault, ok
+from .findings import Finding, Inspection, fault, ok
+from .images import choose_rows, roles_are_exchanged
 
 PAIRS = 64  # looked at; with 24 the peak is already found in every synthetic world, to 4 degrees
 _FEWEST = 6  # pairs; with fewer, any two pictures seem to fit at some angle
@@ -48,88 +46,90 @@ class Alignment:
 
     @property
     def clear(self) -> bool:
+        """The peak is no work of chance."""
         return self.score >= _CLEAR and (self.north or self.lead >= _SURE)
 
     @property
     def north(self) -> bool:
+        """North is at the centre of the panoramas."""
         return not self.mirrored and abs(self.angle) <= _TOLERANCE
 
 
-def check_alignment(indexes: Sequence[Split], pairs: int = PAIRS, seed: int = 0) -> Finding:
-    """Looks at up to `pairs` pairs of all splits together."""
+def check_north(data: Inspection) -> list[Finding]:
+    """Find where north is in the panoramas of all splits together; nothing where no camera stands at its tile's centre.
+
+    Exchanged roles are named by another check, and are not measured.
+    """
+    if not all(split.centred for split in data.splits) or roles_are_exchanged(data):
+        return []
     panoramas, aerials = [], []
-    for index in indexes:
-        for pair in choose(len(index.pairs), -(-pairs // len(indexes)), seed):
-            query, reference = index.pairs[pair].tolist()
+    for split in data.splits:
+        for pair in choose_rows(len(split.pairs), -(-data.pairs // len(data.splits)), data.seed):
+            query, reference = split.pairs[pair].tolist()
             try:
-                panorama, aerial = index.queries.read(query), index.references.read(reference)
+                panorama, aerial = split.queries.read(query), split.references.read(reference)
             except UserError:
-                continue  # told by check_decoding
+                continue  # named by check_decoding
             panoramas.append(panorama_columns(panorama))
             aerials.append(aerial_columns(aerial))
     if len(panoramas) < _FEWEST:
-        return ok("north", f"not judged, {len(panoramas)} pairs are too few to see it ({_FEWEST} at least)")
-    return verdict(measure(torch.stack(panoramas), torch.stack(aerials)))
+        return [ok("north", f"not judged, {len(panoramas)} pairs are too few to see it ({_FEWEST} at least)")]
+    return [judge(measure_alignment(torch.stack(panoramas), torch.stack(aerials)))]
 
 
-def verdict(found: Alignment) -> Finding:
-    """The finding that tells what was measured."""
-    measured = f"({found.pairs} pairs, {found.score:.1f} standard deviations above chance)"
-    turn = f"{abs(found.angle):.0f} degrees {'right' if found.angle > 0 else 'left'} of it"
-    if found.clear and found.north:
-        return ok("north", f"at the centre of the panoramas, to {abs(found.angle):.1f} degrees {measured}")
-    if not found.clear:
-        if found.pairs < _ENOUGH:
-            return ok("north", f"not judged, these pairs show no clear angle {measured}")
-        return fault(
-            "north",
-            f"panoramas and aerials are not aligned: they fit at no common angle {measured}",
+def judge(alignment: Alignment) -> Finding:
+    """Return the finding that an alignment means."""
+    angle, mirrored = alignment.angle, alignment.mirrored
+    measured = f"({alignment.pairs} pairs, {alignment.score:.1f} standard deviations above chance)"
+    turn = f"{abs(angle):.0f} degrees {'right' if angle > 0 else 'left'} of it"
+    if alignment.clear and alignment.north:
+        return ok("north", f"at the centre of the panoramas, to {abs(angle):.1f} degrees {measured}")
+    if not alignment.clear and alignment.pairs < _ENOUGH:
+        return ok("north", f"not judged, these pairs show no clear angle {measured}")
+    if not alignment.clear:
+        text = f"panoramas and aerials are not aligned: they fit at no common angle {measured}"
+        remedy = (
             "Look at some pairs with --picture FILE: every panorama must have north at its centre, its aerial at the "
-            "top, and both must show the same place.",
+            "top, and both must show the same place."
         )
-    if found.mirrored:
-        also = "" if abs(found.angle) <= _TOLERANCE else f", and north is {turn} after mirroring"
-        return fault(
-            "north",
-            f"panoramas are mirrored{also}: west and east have changed places {measured}",
-            "Flip every panorama (or every aerial, if those are mirrored) left to right.",
-        )
-    if abs(found.angle) >= 180 - _TOLERANCE:
-        return fault(
-            "north",
-            f"panoramas are south-centred: north is at their edges {measured}",
-            "Roll every panorama by half its width, so that north comes to the centre.",
-        )
-    return fault(
-        "north",
-        f"panoramas are turned: north is not at their centre but {turn} {measured}",
-        f"Roll every panorama by {abs(found.angle):.0f}/360 of its width to the "
-        f"{'left' if found.angle > 0 else 'right'}.",
-    )
+    elif mirrored:
+        also = "" if abs(angle) <= _TOLERANCE else f", and north is {turn} after mirroring"
+        text = f"panoramas are mirrored{also}: west and east have changed places {measured}"
+        remedy = "Flip every panorama (or every aerial, if those are mirrored) left to right."
+    elif abs(angle) >= 180 - _TOLERANCE:
+        text = f"panoramas are south-centred: north is at their edges {measured}"
+        remedy = "Roll every panorama by half its width, so that north comes to the centre."
+    else:
+        text = f"panoramas are turned: north is not at their centre but {turn} {measured}"
+        remedy = f"Roll every panorama by {abs(angle):.0f}/360 of its width to the {'left' if angle > 0 else 'right'}."
+    return fault("north", text, remedy)
 
 
 def panorama_columns(panorama: Tensor) -> Tensor:
-    """The ground half of a panorama, `[3, H, W]` uint8, as numbers for each direction, `[F, 180]`."""
+    """Turn the ground half of a panorama, uint8 `[3, H, W]`, into numbers for each direction, `[F, 180]`."""
     return _columns(resize(panorama, [_HEIGHT, _WIDTH], antialias=True)[:, _HEIGHT // 2 :].float())
 
 
 def aerial_columns(aerial: Tensor) -> Tensor:
-    """The same numbers from an aerial, seen from its centre; what is no square is cropped to its middle."""
+    """Turn an aerial, uint8 `[3, H, W]`, into the numbers that a panorama at its centre would give, `[F, 180]`.
+
+    An aerial that is no square is cropped to its middle.
+    """
     side = min(aerial.shape[1:])
     top, left = ((length - side) // 2 for length in aerial.shape[1:])
     tile = resize(aerial[:, top : top + side, left : left + side], [_TILE, _TILE], antialias=True)
     return _columns(PolarTransform(_HEIGHT, _WIDTH)(tile[None])[0])
 
 
-def measure(panoramas: Tensor, aerials: Tensor) -> Alignment:
-    """Where the mean correlation of the pairs peaks, over all angles, of the panoramas as stored and mirrored.
+def measure_alignment(panoramas: Tensor, aerials: Tensor) -> Alignment:
+    """Find where the mean correlation of the pairs peaks, over all angles, of the panoramas as stored and mirrored.
 
     What a panorama shares with everybody's aerials (streets that run north everywhere, the sun's side) says nothing
     about its heading: it is measured on the wrong pairings, and subtracted.
 
     Args:
-        panoramas: `[N, F, 180]`.
-        aerials: `[N, F, 180]`.
+        panoramas: of `panorama_columns`, `[N, F, 180]`.
+        aerials: of `aerial_columns`, `[N, F, 180]`.
     """
     draw = torch.Generator().manual_seed(0)
     stored, mirrored = (_above_chance(p, aerials, draw) for p in (panoramas, panoramas.flip(-1)))
@@ -146,19 +146,19 @@ def measure(panoramas: Tensor, aerials: Tensor) -> Alignment:
 
 
 def _above_chance(panoramas: Tensor, aerials: Tensor, draw: torch.Generator) -> Tensor:
-    """Mean correlation of the pairs at every shift in standard deviations of wrong pairings, `[180]`."""
+    """Return the pairs' mean correlation at every shift, in standard deviations of wrong pairings, `[180]`."""
     count = len(panoramas)
     spectra = torch.fft.rfft(panoramas), torch.fft.rfft(aerials).conj()
     every = torch.fft.irfft(torch.einsum("icf,jcf->ijf", *spectra), n=_WIDTH)
     rows = torch.arange(count)
-    own = every[rows, rows].sum(0)
-    common = (every.sum((0, 1)) - own) / (count * (count - 1))
+    right = every[rows, rows].sum(0)
+    common = (every.sum((0, 1)) - right) / (count * (count - 1))
     shuffled = [every[rows, torch.randperm(count, generator=draw)].mean(0) - common for _ in range(_SHUFFLES)]
-    return (own / count - common) / torch.stack(shuffled).std().clamp_min(1e-9)
+    return (right / count - common) / torch.stack(shuffled).std().clamp_min(1e-9)
 
 
 def _peak(curve: Tensor) -> float:
-    """Place of the maximum between the columns."""
+    """Return the place of the maximum of `[180]`, between the columns."""
     best = int(curve.argmax())
     beside = torch.arange(-_PEAK, _PEAK + 1)
     x = beside.double()
@@ -168,9 +168,9 @@ def _peak(curve: Tensor) -> float:
 
 
 def _columns(rows: Tensor) -> Tensor:
-    """`[3, h, W]` -> `[4, W]` of zero mean and unit length: brightness, green, warmth and colourfulness, by column.
+    """Turn rows `[3, h, W]` into `[4, W]` of zero mean and unit length: brightness, green, warmth, colourfulness.
 
-    Four views of colour, because each world has its own: lawns and asphalt differ in green, roofs in warmth.
+    Four aspects of colour, because each world has its own: lawns and asphalt differ in green, roofs in warmth.
     """
     red, green, blue = rows
     features = torch.stack(

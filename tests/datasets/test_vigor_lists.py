@@ -83,6 +83,6 @@ def test_a_damaged_tile_is_found_when_it_is_read(tree, written):
     save_tile(path, smooth_noise("aerial", 0, 32, 32))
     assert Image.open(path).format == "PNG"
     path.write_bytes(path.read_bytes()[:-200])
-    index = load_split("vigor-cross", "test", tree)
+    split = load_split("vigor-cross", "test", tree)
     with pytest.raises(DatasetCorruptError, match="Image 0 of 32, .*SanFrancisco/satellite/satellite_.*is damaged"):
-        index.references.read(0)
+        split.references.read(0)

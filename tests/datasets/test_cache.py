@@ -22,12 +22,12 @@ from geodtr_plugin.datasets.cache import CachedImages, cached
 from geodtr_plugin.evaluation.truth import Truth
 from geodtr_plugin.utils.errors import DatasetCorruptError, DatasetNotFoundError, UserError
 
-VIEWS = ImageTransform(12, 34), ImageTransform(16, 16)
+TRANSFORMS = ImageTransform(12, 34), ImageTransform(16, 16)
 COUNT = 20
 
 
 @pytest.fixture
-def index(tmp_path):
+def split(tmp_path):
     """Twenty pairs as JPEGs."""
     for place in range(COUNT):
         save_jpeg(tmp_path / f"data/ground/{place}.jpg", smooth_noise("ground", place, 24, 123))
@@ -49,8 +49,8 @@ def folders(tmp_path) -> list:
     return sorted((tmp_path / "cache/images").iterdir())
 
 
-def assert_same(index: Split, other: Split, views=VIEWS) -> None:
-    direct, resized = PairDataset(index, *views), PairDataset(other, *views)
+def assert_same(split: Split, other: Split, transforms=TRANSFORMS) -> None:
+    direct, resized = PairDataset(split, *transforms), PairDataset(other, *transforms)
     for i in range(COUNT):
         ours, theirs = resized[i], direct[i]
         assert torch.equal(ours[0], theirs[0]) and torch.equal(ours[1], theirs[1]) and ours[2] == theirs[2]
@@ -58,34 +58,34 @@ def assert_same(index: Split, other: Split, views=VIEWS) -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("polar", [False, True])
-def test_cached_images_are_those_of_the_view(index, tmp_path, polar, workers):
-    views = VIEWS[0], ImageTransform(12, 34, polar)
-    other = cached(index, *views, folder=tmp_path / "cache", workers=workers)
-    assert_same(index, other, views)
+def test_cached_images_are_those_of_the_transform(split, tmp_path, polar, workers):
+    transforms = TRANSFORMS[0], ImageTransform(12, 34, polar)
+    other = cached(split, *transforms, folder=tmp_path / "cache", workers=workers)
+    assert_same(split, other, transforms)
     assert other.references.read(0).shape == ((3, 75, 75) if polar else (3, 12, 34))
-    assert other.fingerprint() == index.fingerprint()
+    assert other.fingerprint() == split.fingerprint()
     assert len(folders(tmp_path)) == 2  # one a role, and nothing left of the writing
 
 
-def test_a_cache_is_used_again(index, tmp_path, reads):
-    cached(index, *VIEWS, folder=tmp_path / "cache")
+def test_a_cache_is_used_again(split, tmp_path, reads):
+    cached(split, *TRANSFORMS, folder=tmp_path / "cache")
     reads.clear()
-    other = cached(index, *VIEWS, folder=tmp_path / "cache")
+    other = cached(split, *TRANSFORMS, folder=tmp_path / "cache")
     assert len(reads) == 2 * cache.PROBES  # to recognise it
     assert [other.queries.read(i) is None for i in range(COUNT)] == [False] * COUNT
     assert len(reads) == 2 * cache.PROBES
 
 
-def test_each_view_and_each_picture_has_its_own_cache(index, tmp_path):
-    first = cached(index, *VIEWS, folder=tmp_path / "cache")
-    cached(index, ImageTransform(12, 35), VIEWS[1], folder=tmp_path / "cache")
+def test_each_transform_and_each_picture_has_its_own_cache(split, tmp_path):
+    first = cached(split, *TRANSFORMS, folder=tmp_path / "cache")
+    cached(split, ImageTransform(12, 35), TRANSFORMS[1], folder=tmp_path / "cache")
     assert len(folders(tmp_path)) == 3  # the references' is shared
     save_jpeg(tmp_path / "data/aerial/0.jpg", smooth_noise("aerial", 99, 75, 75))  # the same name, another picture
-    changed = cached(index, *VIEWS, folder=tmp_path / "cache")
+    changed = cached(split, *TRANSFORMS, folder=tmp_path / "cache")
     assert len(folders(tmp_path)) == 4
     assert not torch.equal(first.references.read(0), changed.references.read(0))
-    cached(replace(index, name="other"), *VIEWS, folder=tmp_path / "cache")
-    cached(index.limit(5), *VIEWS, folder=tmp_path / "cache")
+    cached(replace(split, name="other"), *TRANSFORMS, folder=tmp_path / "cache")
+    cached(split.limit(5), *TRANSFORMS, folder=tmp_path / "cache")
     assert len(folders(tmp_path)) == 8
 
 
@@ -108,31 +108,31 @@ def other_shape(folder):
 
 
 @pytest.mark.parametrize("damage", [cut_array, older_version, cut_manifest, other_shape])
-def test_a_damaged_cache_is_made_again(index, tmp_path, damage):
-    cached(index, *VIEWS, folder=tmp_path / "cache")
+def test_a_damaged_cache_is_made_again(split, tmp_path, damage):
+    cached(split, *TRANSFORMS, folder=tmp_path / "cache")
     for folder in folders(tmp_path):
         damage(folder)
-    assert_same(index, cached(index, *VIEWS, folder=tmp_path / "cache"))
+    assert_same(split, cached(split, *TRANSFORMS, folder=tmp_path / "cache"))
     assert len(folders(tmp_path)) == 2
 
 
-def test_an_interruption_leaves_nothing(index, tmp_path, monkeypatch):
+def test_an_interruption_leaves_nothing(split, tmp_path, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(cache, "publish", interrupted)
-        cached(index, *VIEWS, folder=tmp_path / "cache")
+        cached(split, *TRANSFORMS, folder=tmp_path / "cache")
     assert folders(tmp_path) == []
-    assert_same(index, cached(index, *VIEWS, folder=tmp_path / "cache"))
+    assert_same(split, cached(split, *TRANSFORMS, folder=tmp_path / "cache"))
 
 
-def test_writers_at_once_do_not_harm_each_other(index, tmp_path):
+def test_writers_at_once_do_not_harm_each_other(split, tmp_path):
     barrier, results = threading.Barrier(4), []
 
     def make():
         barrier.wait()
-        results.append(cached(index, *VIEWS, folder=tmp_path / "cache"))
+        results.append(cached(split, *TRANSFORMS, folder=tmp_path / "cache"))
 
     threads = [threading.Thread(target=make) for _ in range(4)]
     for thread in threads:
@@ -141,67 +141,68 @@ def test_writers_at_once_do_not_harm_each_other(index, tmp_path):
         thread.join()
     assert len(results) == 4 and len(folders(tmp_path)) == 2
     for other in results:
-        assert_same(index, other)
+        assert_same(split, other)
 
 
-def test_the_size_is_announced_before_anything_is_written(index, tmp_path, caplog, monkeypatch):
+def test_the_size_is_announced_before_anything_is_written(split, tmp_path, caplog, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cache._Request, "cached_images", stop)
+    monkeypatch.setattr(cache, "new_folder", stop)
     monkeypatch.setattr(logging.getLogger("geodtr_plugin"), "propagate", True)  # a run turns it off
     with caplog.at_level("INFO", "geodtr_plugin"), pytest.raises(KeyboardInterrupt):
-        cached(index, *VIEWS, folder=tmp_path / "cache")
+        cached(split, *TRANSFORMS, folder=tmp_path / "cache")
     size = COUNT * 3 * (12 * 34 + 16 * 16) / 1e6
     assert f"{size:.1f} MB" in caplog.text and "20 images of tiny train queries" in caplog.text
     assert folders(tmp_path) == []
 
 
-def test_a_full_disk_is_refused_beforehand(index, tmp_path, monkeypatch):
+def test_a_full_disk_is_refused_beforehand(split, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9 - 1000, 1000))
     with pytest.raises(UserError, match="GEODTR_CACHE"):
-        cached(index, *VIEWS, folder=tmp_path / "cache")
+        cached(split, *TRANSFORMS, folder=tmp_path / "cache")
     assert folders(tmp_path) == []
 
 
-def test_a_folder_that_cannot_be_written_is_named(index, tmp_path):
+def test_a_folder_that_cannot_be_written_is_named(split, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="GEODTR_CACHE"):
-        cached(index, *VIEWS, folder=tmp_path / "file")
+        cached(split, *TRANSFORMS, folder=tmp_path / "file")
 
 
-def test_polar_tiles_of_two_sizes_are_refused(index, tmp_path):
+def test_polar_tiles_of_two_sizes_are_refused(split, tmp_path):
     save_jpeg(tmp_path / "data/aerial/7.jpg", smooth_noise("aerial", 7, 60, 60))
     with pytest.raises(UserError, match="7, has 60x60 pixels.*75x75"):
-        cached(index, VIEWS[0], ImageTransform(12, 34, polar=True), folder=tmp_path / "cache")
-    assert_same(index, cached(index, *VIEWS, folder=tmp_path / "cache"))
+        cached(split, TRANSFORMS[0], ImageTransform(12, 34, polar=True), folder=tmp_path / "cache")
+    assert_same(split, cached(split, *TRANSFORMS, folder=tmp_path / "cache"))
 
 
-def test_a_damaged_image_is_an_error(index, tmp_path):
+def test_a_damaged_image_is_an_error(split, tmp_path):
     path = tmp_path / "data/ground/3.jpg"
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(DatasetCorruptError, match=r"ground/3\.jpg"):
-        cached(index, *VIEWS, folder=tmp_path / "cache")
+        cached(split, *TRANSFORMS, folder=tmp_path / "cache")
 
 
-def test_workers_map_the_file_themselves(index, tmp_path):
-    other = cached(index, *VIEWS, folder=tmp_path / "cache")
+@pytest.mark.slow
+def test_workers_map_the_file_themselves(split, tmp_path):
+    other = cached(split, *TRANSFORMS, folder=tmp_path / "cache")
     other.queries.read(0)
     assert len(pickle.dumps(other.queries)) < 2000
-    loader = DataLoader(PairDataset(other, *VIEWS), 5, num_workers=1, multiprocessing_context="spawn")
+    loader = DataLoader(PairDataset(other, *TRANSFORMS), 5, num_workers=1, multiprocessing_context="spawn")
     images = torch.cat([batch[0] for batch in loader])
-    assert all(torch.equal(images[i], VIEWS[0].on_load(index.queries.read(i))) for i in range(COUNT))
+    assert all(torch.equal(images[i], TRANSFORMS[0].on_load(split.queries.read(i))) for i in range(COUNT))
 
 
-def test_an_image_is_the_callers_own(index, tmp_path):
-    images = cached(index, *VIEWS, folder=tmp_path / "cache").queries
+def test_an_image_is_the_callers_own(split, tmp_path):
+    images = cached(split, *TRANSFORMS, folder=tmp_path / "cache").queries
     before = images.read(1).clone()
     images.read(1).zero_()
     assert torch.equal(images.read(1), before)
 
 
-def test_a_cache_that_was_removed_is_named(index, tmp_path):
-    images = CachedImages(tmp_path / "images.npy", index.queries)
+def test_a_cache_that_was_removed_is_named(split, tmp_path):
+    images = CachedImages(tmp_path / "images.npy", split.queries)
     with pytest.raises(DatasetNotFoundError, match="Start anew"):
         images.read(0)

@@ -1,4 +1,4 @@
-"""Latitude and longitude as points of a flat drawing, and the round lengths that a scale bar shows."""
+"""Latitude and longitude as points of a flat drawing."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 METRES_A_DEGREE = 111_195.08  # of latitude, on the sphere of utils.geo
 
 
-class Chart:
+class Projection:
     """An equirectangular map about the middle of some places, north up.
 
     Good to 1 % over a few hundred kilometres; the date line is no border.
 
     Args:
-        places: latitudes and longitudes, `[N, 2]`, that the drawing must hold.
-        width: of the drawing.
+        places: latitudes and longitudes in degrees, `[N, 2]`, that the drawing must hold.
+        width: of the drawing, in its own units.
         height: of the drawing.
         margin: left free on all sides.
     """
@@ -32,23 +32,12 @@ class Chart:
         self._centre, self._middle = (low + high) / 2, np.array([width / 2, height / 2])
 
     def metres(self, places: np.ndarray) -> np.ndarray:
-        """East and north of the middle, `[N, 2]` -> `[N, 2]`."""
+        """Return metres east and north of the middle for places in degrees, `[N, 2]` -> `[N, 2]`."""
         lon = (places[:, 1] - self._lon + 180) % 360 - 180
         east = lon * METRES_A_DEGREE * math.cos(math.radians(self._lat))
         return np.stack([east, (places[:, 0] - self._lat) * METRES_A_DEGREE], axis=1)
 
     def points(self, places: np.ndarray) -> np.ndarray:
-        """x to the right and y down, `[N, 2]` -> `[N, 2]`."""
+        """Return points of the drawing, x to the right and y down, for places in degrees, `[N, 2]` -> `[N, 2]`."""
         offset = (self.metres(places) - self._centre) / self.metres_a_unit
         return self._middle + offset * (1, -1)
-
-
-def round_length(metres: float) -> float:
-    """The longest of 1, 2 and 5 times a power of ten that is not longer."""
-    power = 10.0 ** math.floor(math.log10(metres))
-    return power * max(step for step in (1, 2, 5) if step * power <= metres * (1 + 1e-9))
-
-
-def length_text(metres: float) -> str:
-    """10 m, 2 km."""
-    return f"{metres / 1000:g} km" if metres >= 1000 else f"{metres:g} m"

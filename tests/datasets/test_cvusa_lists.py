@@ -33,48 +33,48 @@ def write_list(path, ids):
     return path
 
 
-def ids(index):
-    return [int(name) for name in index.queries.ids]
+def ids(split):
+    return [int(name) for name in split.queries.ids]
 
 
 def test_the_test_split_knows_what_training_has_seen_and_what_is_repeated(tree):
-    index = load_split("cvusa", "test", tree)
-    seen, cleaned = index.subsets
+    split = load_split("cvusa", "test", tree)
+    seen, cleaned = split.subsets
     assert (seen.name, seen.queries.tolist(), seen.references) == ("not_in_training", [0, 1, 4], None)
     assert seen.what.startswith("3 of 5 queries, those whose place is not in the training list")
     assert (cleaned.name, cleaned.queries.tolist()) == ("cleaned", [0, 2, 3, 4])
     assert cleaned.references.tolist() == [0, 2, 3, 4] and cleaned.what.startswith("4 of 5 pairs")
-    assert index.notes == ()
-    whole = seen.truth(index.truth, len(index.references)).positives
+    assert split.notes == ()
+    whole = split.truth.take(seen.queries).positives
     assert [row.tolist() for row in whole] == [[0, 1], [0, 1], [4]]
-    alone = cleaned.truth(index.truth, len(index.references)).positives
+    alone = split.truth.take(cleaned.queries).keep_references(cleaned.references, len(split.references)).positives
     assert [row.tolist() for row in alone] == [[0], [1], [2], [3]]
     assert load_split("cvusa", "train", tree).subsets == ()
 
 
 def test_subsets_name_the_rows_that_are_left_of_a_partial_gallery(tree):
     (tree / "bingmap/19/0000005.jpg").unlink()
-    index = load_split("cvusa", "test", tree, allow_partial=True)
-    assert [subset.queries.tolist() for subset in index.subsets] == [[0, 3], [0, 1, 2, 3]]
-    assert (len(index.pairs), index.total_pairs) == (4, 5) and "4 of 5 pairs" in index.notes[0]
+    split = load_split("cvusa", "test", tree, allow_partial=True)
+    assert [subset.queries.tolist() for subset in split.subsets] == [[0, 3], [0, 1, 2, 3]]
+    assert (len(split.pairs), split.total_pairs) == (4, 5) and "4 of 5 pairs" in split.notes[0]
 
 
 def test_what_cannot_be_told_is_said(tree):
     (tree / "splits/train-19zl.csv").rename(tree / "train.csv")
-    index = load_split("cvusa", "test", tree)
-    assert [subset.name for subset in index.subsets] == ["cleaned"]
-    assert "without splits/train-19zl.csv nobody can tell" in index.notes[0]
+    split = load_split("cvusa", "test", tree)
+    assert [subset.name for subset in split.subsets] == ["cleaned"]
+    assert "without splits/train-19zl.csv nobody can tell" in split.notes[0]
     (tree / "split_locations/all.csv").unlink()
-    index = load_split("cvusa", "test", tree)
-    assert index.subsets == ()
-    assert "without all.csv and numbered ids" in index.notes[0] and "CVPR subset's archive of splits" in index.notes[0]
+    split = load_split("cvusa", "test", tree)
+    assert split.subsets == ()
+    assert "without all.csv and numbered ids" in split.notes[0] and "CVPR subset's archive of splits" in split.notes[0]
 
 
 def test_training_on_every_test_place_leaves_no_subset(tree):
     write_list(tree / "splits/train-19zl.csv", VAL)
-    index = load_split("cvusa", "test", tree)
-    assert [subset.name for subset in index.subsets] == ["cleaned"]
-    assert index.notes == ("every test place is in the training list too",)
+    split = load_split("cvusa", "test", tree)
+    assert [subset.name for subset in split.subsets] == ["cleaned"]
+    assert split.notes == ("every test place is in the training list too",)
 
 
 def test_the_cleaned_lists_are_made_by_the_authors_rule_where_they_are_not_on_disk(tree):
@@ -113,8 +113,8 @@ def test_cleaned_lists_on_disk_come_first(tree, lies_in):
 def test_cleaned_lists_are_known_by_their_content(tree, monkeypatch, path):
     data = write_list(tree / path, [11, 5]).read_bytes()
     monkeypatch.setitem(cvusa_lists.PROVENANCE, hashlib.md5(data).hexdigest(), "cleaned")
-    index = load_split("cvusa-cleaned", "test", tree.parent)
-    assert (ids(index), index.provenance) == ([11, 5], "cleaned")
+    split = load_split("cvusa-cleaned", "test", tree.parent)
+    assert (ids(split), split.provenance) == ([11, 5], "cleaned")
 
 
 def test_a_tree_of_the_cleaned_lists_alone(tree, monkeypatch):
@@ -122,8 +122,8 @@ def test_a_tree_of_the_cleaned_lists_alone(tree, monkeypatch):
     monkeypatch.setitem(cvusa_lists.PROVENANCE, hashlib.md5(data).hexdigest(), "cleaned")
     assert [s.name for s in load_split("cvusa", "test", tree).subsets] == ["not_in_training"]
     (tree / "splits/train-19zl.csv").unlink()
-    index = load_split("cvusa-cleaned", "test", tree)
-    assert index.subsets == () and "without the cleaned training list" in index.notes[0]
+    split = load_split("cvusa-cleaned", "test", tree)
+    assert split.subsets == () and "without the cleaned training list" in split.notes[0]
 
 
 def test_neither_a_cleaned_list_nor_what_it_is_made_from(tree):

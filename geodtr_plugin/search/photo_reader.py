@@ -1,0 +1,63 @@
+"""Reading images in batches, in this process or in several; an image that cannot be used becomes its reason."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ..utils.seed import one_thread_worker
+from .photos import BadImageError, Photo, read_photo
+
+
+@dataclass(frozen=True, eq=False)
+class ReadResult:
+    """One image of a `PhotoReader`, or why it cannot be used.
+
+    Args:
+        number: its place among the sources.
+        pixels: uint8 `[3, h, w]`, of the size in which it goes to the device; None with a fault.
+        position: latitude and longitude in degrees from its EXIF, where it has them.
+        fault: why there are no pixels, as a part of a sentence after the image's name.
+    """
+
+    number: int
+    pixels: Tensor | None = None
+    position: tuple[float, float] | None = None
+    fault: str | None = None
+
+
+class PhotoReader(Dataset):
+    """Read images by their numbers.
+
+    Args:
+        sources: paths, or uint8 `[3, H, W]`.
+        on_load: `ImageTransform.on_load` of the images' role, which resizes them.
+    """
+
+    def __init__(self, sources: Sequence[str | os.PathLike | Tensor], on_load: Callable[[Tensor], Tensor]):
+        self.sources, self.on_load = sources, on_load
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, number: int) -> ReadResult:
+        source = self.sources[number]
+        try:
+            photo = Photo(source) if isinstance(source, Tensor) else read_photo(source)
+            return ReadResult(number, self.on_load(photo.pixels), photo.position)
+        except BadImageError as error:
+            return ReadResult(number, fault=str(error))
+        except ValueError as error:  # of the polar transform, for a tile that is not square
+            return ReadResult(number, fault=f"does not suit the model: {str(error).rstrip('.')}")
+
+    def batches(self, batch_size: int, first: int = 0, workers: int = 0) -> Iterator[list[ReadResult]]:
+        """Return lists of at most `batch_size` results, in order, from image `first` on."""
+        if first < len(self):
+            yield from DataLoader(
+                self, batch_size, sampler=range(first, len(self)), num_workers=workers, collate_fn=list,
+                worker_init_fn=one_thread_worker if workers else None,
+            )  # fmt: skip
