@@ -17,7 +17,7 @@ Content = TypeVar("Content")
 _PARTIAL = ".partial-"  # folders that begin with it are being written, or were left by a process that died
 _STALE = 24 * 3600  # seconds after which such a folder has surely been left
 _ATTEMPTS = 3  # a folder may be damaged or removed by others just after it was made
-_TABLES = 1.05  # what a folder takes of the disk, with the file system's own tables, for each byte of its files
+_TABLES = 1.02  # what a folder takes of the disk, with the file system's own tables, for each byte of its files
 
 
 def cache_root(folder: str | os.PathLike | None = None) -> Path:
@@ -64,6 +64,10 @@ def complete_folder(
         try:
             write(partial)
             publish(partial, target)
+        except OSError as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(f"The cache {target} cannot be written ({error.strerror or error}).", remedy) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return read(target)
