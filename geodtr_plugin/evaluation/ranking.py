@@ -9,15 +9,13 @@ References are ordered by cosine similarity to the query. The *best positive* is
 * Ignored references (VIGOR's semi-positives) compete in `plain`, and are taken out of the gallery in `without_ignored`.
 * Where the truth has groups, groups compete in place of references; see `groups`.
 
-The ranks are those of float64 arithmetic. They are counted in float32, tile by tile: what lies within the error of
-float32 products (`similarity.float32_error`) of the best positive is compared again in float64, pair by pair, or, where a
-query has many such references, for its whole row of the tile. So memory is bounded by the tiles, whose size changes
-nothing.
+The ranks are those of float64 arithmetic, counted tile by tile; see `tiles` for how that is fast. Memory is bounded by the
+tiles, whose size changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isqrt
 
@@ -28,22 +26,14 @@ from tqdm import tqdm
 
 from ..utils.ragged import Ragged
 from .groups import Groups
-from .similarity import (
-    Vectors,
-    exact_similarities,
-    float32_error,
-    pair_similarities,
-    plain_float32,
-    tile_similarities,
-)
+from .similarity import Vectors, pair_similarities, plain_float32
+from .tiles import QueryBlock
 from .truth import Truth
 
 TIES = ("pessimistic", "optimistic")
 TIE = 1e-12  # similarities closer than this are equal: above float64's rounding, far below any real difference
 TILE_BYTES = {"cpu": 6 * 2**20, "cuda": 48 * 2**20}  # tiles that stay in a CPU's cache; ones that keep a GPU busy
 CELL_BYTES = 12  # of a tile: its similarity, and what is compared and counted of it
-OUT_OF_REACH = 4.0  # a threshold above every cosine
-MANY = 1 / 128  # share of a query's references in a tile to be looked at again, from which its whole row is
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +169,8 @@ def _count(
     counts = torch.empty(len(query), dtype=torch.int64, device=query.device)
     for top in tqdm(range(0, len(query), height), desc="ranking", unit="block", leave=False, disable=not progress):
         rows = slice(top, min(top + height, len(query)))
-        reached = _reached(query, rows, reference, tiles, threshold[rows], pairs.within(rows))
+        block = QueryBlock(query, rows, reference, threshold, pairs.within(rows))
+        reached = map(block.reached, tiles)
         if groups is None:
             counts[rows] = sum(tile.sum(dim=1).long() for tile in reached)
         else:
@@ -187,46 +178,10 @@ def _count(
     return counts
 
 
-def _reached(
-    query: Vectors, rows: slice, reference: Vectors, tiles: Sequence[slice], threshold: Tensor,
-    left_out: tuple[Tensor, Tensor],
-) -> Iterator[Tensor]:  # fmt: skip
-    """Yield for each tile which competing references reach the thresholds, as float32 `[n, columns]` of 0 and 1."""
-    units, error = query.unit_rows(rows), float32_error(query.size)
-    threshold = threshold.clamp(max=OUT_OF_REACH)
-    low, high = ((threshold + side).float()[:, None] for side in (-error, error))
-    for columns in tiles:
-        similarities = tile_similarities(units, reference, columns)
-        here = (left_out[1] >= columns.start) & (left_out[1] < columns.stop)
-        similarities[left_out[0][here], left_out[1][here] - columns.start] = -OUT_OF_REACH
-        reached, possible = (similarities - high).gt_(0), (similarities - low).ge_(0)  # faster than masks of bools
-        if not torch.equal(reached.sum(dim=1), possible.sum(dim=1)):
-            _resolve(query, rows.start, reference, columns.start, threshold, reached, possible > reached)
-        yield reached
-
-
-def _resolve(
-    query: Vectors, top: int, reference: Vectors, left: int, threshold: Tensor, reached: Tensor, doubtful: Tensor
-) -> None:
-    """Write into `reached` `[n, c]` what is `doubtful`, by float64; the tile begins at query `top`, reference `left`."""
-    height, width = doubtful.shape
-    counts = doubtful.sum(dim=1)
-    many = (counts > MANY * width).nonzero()[:, 0]
-    if counts[many].sum() <= width:  # a product converts all references of the tile: not worth it for so few pairs
-        many = many[:0]
-    for rows in many.split(max(1, height // 4)) if len(many) else ():  # float64 takes twice the memory
-        exact = exact_similarities(query, top + rows, reference, slice(left, left + width))
-        reached[rows] = torch.where(doubtful[rows], (exact >= threshold[rows, None]).float(), reached[rows])
-    doubtful[many] = False
-    rows, columns = doubtful.nonzero(as_tuple=True)
-    exact = pair_similarities(query, top + rows, reference, left + columns)
-    reached[rows, columns] = (exact >= threshold[rows]).float()
-
-
 def tile_shape(buffer_bytes: int) -> tuple[int, int]:
-    """Return the numbers of queries and of references of a tile, twice as many, that fit `buffer_bytes`."""
-    height = max(1, isqrt(buffer_bytes // (2 * CELL_BYTES)))
-    return height, 2 * height
+    """Return the numbers of queries, and of references, half as many, of a tile that fits `buffer_bytes`."""
+    width = max(1, isqrt(buffer_bytes // (2 * CELL_BYTES)))
+    return 2 * width, width  # tall, because the references are converted again for every block of queries
 
 
 def _working_device(query: Tensor | np.ndarray, device: torch.device | str | None) -> torch.device:

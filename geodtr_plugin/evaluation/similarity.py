@@ -1,9 +1,11 @@
-"""Cosine similarities of many vectors, block by block: in float32 with a bound on the error, and in float64."""
+"""Cosine similarities of many vectors: of pairs in float64, of tiles in any precision with a bound on the error."""
 
 from __future__ import annotations
 
+import timeit
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -61,31 +63,50 @@ class Vectors:
         """Return rows `[n, D]` on the device as they came, not normalised; they may be the caller's own memory."""
         return self.data[rows if isinstance(rows, slice) else rows.to(self.data.device)].to(self.device, dtype)
 
-    def unit_rows(self, rows: slice) -> Tensor:
-        """Return rows of unit norm, float32 `[n, D]` on the device; an entry errs by two roundings."""
-        return self.rows(rows, torch.float32) * self.inverse_norms[rows, None].float()
+    def unit_rows(self, rows: slice, dtype: torch.dtype) -> Tensor:
+        """Return rows of unit norm, `[n, D]` on the device; an entry errs by two roundings, in float32 at least."""
+        wide = torch.promote_types(dtype, torch.float32)
+        return (self.rows(rows, wide) * self.inverse_norms[rows, None].to(wide)).to(dtype)
 
 
-def tile_similarities(unit_queries: Tensor, reference: Vectors, columns: slice) -> Tensor:
-    """Return float32 cosines `[n, columns]` of unit queries `[n, D]`, within `float32_error(D)` of the exact ones."""
-    tile = unit_queries @ reference.rows(columns, torch.float32).T
-    return tile.mul_(reference.inverse_norms[columns].float())
-
-
-def float32_error(size: int) -> float:
-    """Return a bound on the error of `tile_similarities` for vectors of `size` entries.
+def error_bound(dtype: torch.dtype, size: int, near: Tensor) -> Tensor:
+    """Bound the error of cosines computed as products of unit rows of `dtype`, where these are `near` a value.
 
     A sum of D products errs by at most D units whatever its order; collapsed embeddings (all terms alike) come near
-    that, so the usual square-root estimate would be too small. Eight more units for normalising (two for each of both
-    vectors), rounding the threshold and comparing.
+    that, so the usual square-root estimate would be too small. Eight more units are for normalising (two for each of
+    both vectors), rounding the threshold and comparing. In bfloat16 both vectors are rounded, and the product; its sum
+    is float32, but processors may round each sum of two products, which doubles the units.
+
+    Args:
+        dtype: of the unit rows and their product; float64 is exact by definition.
+        size: entries of a vector, D.
+        near: cosines, float64 of any shape.
+
+    Returns:
+        Bounds of the shape of `near`, float64.
     """
-    return (size + 8) * 2.0**-24
+    summing = (size + 8) * 2.0**-24
+    if dtype == torch.float64:
+        return torch.zeros_like(near)
+    if dtype == torch.float32:
+        return torch.full_like(near, summing)
+    unit = 2.0**-9
+    return (2 * unit + unit**2 + 2 * summing) * (1 + unit) + unit * near.abs()
 
 
-def exact_similarities(query: Vectors, rows: Tensor, reference: Vectors, columns: slice) -> Tensor:
-    """Return float64 cosines `[n, columns]` of chosen queries, int64 `[n]`."""
-    tile = query.rows(rows, torch.float64) @ reference.rows(columns, torch.float64).T
-    return tile.mul_(query.inverse_norms[rows, None]).mul_(reference.inverse_norms[columns])
+def bfloat16_pays(device: torch.device) -> bool:
+    """Tell whether products in bfloat16 are much faster than in float32 on a CPU; GPUs are not asked."""
+    return device.type == "cpu" and _faster_in_bfloat16(torch.get_num_threads())
+
+
+@lru_cache
+def _faster_in_bfloat16(threads: int) -> bool:
+    # tried, not looked up: it takes the instructions, and a library that uses them
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        x = torch.ones(256, 512, dtype=dtype)
+        seconds[dtype] = min(timeit.repeat(lambda: x @ x.T, number=1, repeat=5))  # noqa: B023
+    return seconds[torch.bfloat16] < seconds[torch.float32] / 1.5
 
 
 def pair_similarities(query: Vectors, rows: Tensor, reference: Vectors, columns: Tensor) -> Tensor:

@@ -12,16 +12,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geodtr_plugin.evaluation import NonFiniteEmbeddingsError, Ranks, Truth, rank_queries, ranking
+from geodtr_plugin.evaluation import NonFiniteEmbeddingsError, Ranks, Truth, rank_queries, tiles
 from geodtr_plugin.evaluation.ranking import CELL_BYTES, tile_shape
 
 
-@pytest.fixture(scope="module", params=["rows", "pairs"])
-def doubtful_are_resolved_by(request):
-    """Let float64 look again at whole rows of a tile whatever is doubtful in them, or at pairs alone."""
+@pytest.fixture(scope="module", params=[("bfloat16", "rows"), ("bfloat16", "pairs"), ("float32", "rows")])
+def precisions(request):
+    """Begin in bfloat16 or float32 whatever this processor is good at, and look again at rows of a tile or at pairs."""
+    first, again = request.param
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranking, "MANY", -1 if request.param == "rows" else 2)
-        yield request.param
+        patch.setattr(tiles, "bfloat16_pays", lambda device: first == "bfloat16")
+        patch.setattr(tiles, "MANY", -1 if again == "rows" else 2)
+        yield
 
 
 def cosine_key(q, r):
@@ -55,7 +57,7 @@ def retrievals(draw):
     return queries, references, positives, ignored
 
 
-@pytest.mark.usefixtures("doubtful_are_resolved_by")
+@pytest.mark.usefixtures("precisions")
 @settings(deadline=None, max_examples=150)
 @given(
     retrievals(),
@@ -76,7 +78,7 @@ def test_ranks_are_those_of_exact_arithmetic(retrieval, ties, buffer_bytes, dtyp
     assert list(zip(ranks.found, ranks.plain, ranks.without_ignored)) == expected
 
 
-@pytest.mark.usefixtures("doubtful_are_resolved_by")
+@pytest.mark.usefixtures("precisions")
 @pytest.mark.parametrize("ties", ["pessimistic", "optimistic"])
 @pytest.mark.parametrize("spread", [1.0, 1e-3])  # 1e-3: a nearly collapsed model, decided below float32
 def test_ranks_of_random_embeddings_in_every_tiling(ties, spread):
@@ -96,7 +98,7 @@ def test_ranks_of_random_embeddings_in_every_tiling(ties, spread):
         assert ranks.plain.tolist() == expected == ranks.without_ignored.tolist()
 
 
-@pytest.mark.usefixtures("doubtful_are_resolved_by")
+@pytest.mark.usefixtures("precisions")
 @pytest.mark.parametrize("n", [1, 2, 5, 130])
 @pytest.mark.parametrize("size", [3, 3072])
 def test_a_collapsed_model_scores_nothing_whatever_the_tiles(n, size):
@@ -108,13 +110,20 @@ def test_a_collapsed_model_scores_nothing_whatever_the_tiles(n, size):
     assert rank_queries(embeddings, embeddings, ties="optimistic").plain.tolist() == [0] * n
 
 
-def test_every_way_has_its_part_and_ranks_are_those_of_float64(monkeypatch):
+@pytest.mark.parametrize("first", [torch.bfloat16, torch.float32])
+def test_every_precision_has_its_part_and_ranks_are_those_of_float64(monkeypatch, first):
     """Queries of all kinds in one block: easy ones, hard ones in the bulk of all similarities, near and exact ties."""
-    monkeypatch.setattr(ranking, "MANY", 1 / 128)
-    rows, pairs = [], []
-    exactly, pairwise = ranking.exact_similarities, ranking.pair_similarities
-    monkeypatch.setattr(ranking, "exact_similarities", lambda *a: (rows.append(len(a[1])), exactly(*a))[1])
-    monkeypatch.setattr(ranking, "pair_similarities", lambda *a: (pairs.append(len(a[1])), pairwise(*a))[1])
+    rows, pairs = {torch.bfloat16: [], torch.float32: [], torch.float64: []}, []
+    compare, compare_pairs = tiles.QueryBlock._compare, tiles.pair_similarities
+
+    def counting(block, some, columns, dtype):
+        rows[dtype].append(len(block.threshold[some]))
+        return compare(block, some, columns, dtype)
+
+    monkeypatch.setattr(tiles, "MANY", 1 / 128)
+    monkeypatch.setattr(tiles, "bfloat16_pays", lambda device: first == torch.bfloat16)
+    monkeypatch.setattr(tiles.QueryBlock, "_compare", counting)
+    monkeypatch.setattr(tiles, "pair_similarities", lambda *a: (pairs.append(len(a[1])), compare_pairs(*a))[1])
     reference = torch.nn.functional.normalize(torch.randn(3000, 64))
     likeness = torch.tensor([2.0, 0.3, 0.02, 0.0]).repeat(100)[:, None]
     query = likeness * reference[:400] + torch.nn.functional.normalize(torch.randn(400, 64))
@@ -127,12 +136,14 @@ def test_every_way_has_its_part_and_ranks_are_those_of_float64(monkeypatch):
     assert ranks.plain.tolist() == ((exact >= best - 1e-12).sum(1) - 1).tolist()
     np.testing.assert_allclose(ranks.similarity, best[:, 0], atol=1e-12)
     assert len(set(ranks.plain.tolist())) > 50  # all kinds of ranks
-    assert rows and max(rows) == 8, "of the zeros, whole rows are compared in float64"
-    assert sum(pairs[1:]) > 400, "of the others, single pairs, their copies among them"
+    assert max(rows[torch.float64]) == 8, "of the zeros alone, whole rows are compared in float64"
+    assert sum(pairs) > 400, "of the others, single pairs, their copies among them"
+    if first == torch.bfloat16:
+        assert 8 < max(rows[torch.float32]), "the bulk of the similarities is undecided in bfloat16"
 
 
-def test_nothing_is_compared_again_where_float32_decides(monkeypatch):
-    monkeypatch.setattr(ranking, "_resolve", lambda *arguments: pytest.fail("something is in doubt"))
+def test_nothing_is_compared_again_where_the_first_precision_decides(monkeypatch):
+    monkeypatch.setattr(tiles, "pair_similarities", lambda *arguments: pytest.fail("something is in doubt"))
     assert rank_queries(torch.eye(50), torch.eye(50)).plain.tolist() == [0] * 50
 
 
@@ -147,7 +158,7 @@ def test_parts_of_the_queries_are_joined_and_taken():
             assert (getattr(ranks, name) == getattr(whole, name)[kept]).all()
 
 
-@pytest.mark.usefixtures("doubtful_are_resolved_by")
+@pytest.mark.usefixtures("precisions")
 @pytest.mark.parametrize("scale", [2.0**-30, 1.0, 2.0**60])  # powers of two, so that no entry is rounded
 @pytest.mark.parametrize(("ties", "rank"), [("pessimistic", 1), ("optimistic", 0)])
 def test_an_unlabelled_copy_of_the_positive_is_a_tie_wherever_it_lies(scale, ties, rank):
@@ -236,8 +247,8 @@ def test_inputs_that_do_not_fit():
 @given(st.integers(1, 2**34))
 def test_tiles_fit_their_buffer(buffer_bytes):
     height, width = tile_shape(buffer_bytes)
-    assert width == 2 * height and (height == 1 or CELL_BYTES * height * width <= buffer_bytes)
-    assert CELL_BYTES * (height + 1) * 2 * (height + 1) > buffer_bytes
+    assert height == 2 * width and (width == 1 or CELL_BYTES * height * width <= buffer_bytes)
+    assert CELL_BYTES * 2 * (width + 1) * (width + 1) > buffer_bytes
 
 
 def test_memory_is_bounded():

@@ -1,4 +1,4 @@
-"""The bound on float32 similarities holds, and exact ones are exact."""
+"""The bounds on similarities hold, and exact ones are exact."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from geodtr_plugin.evaluation import similarity
 from geodtr_plugin.evaluation.ranking import TIE
 from geodtr_plugin.evaluation.similarity import (
     Vectors,
-    exact_similarities,
-    float32_error,
+    error_bound,
     pair_similarities,
     plain_float32,
-    tile_similarities,
 )
 
 CPU = torch.device("cpu")
@@ -22,18 +20,29 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize("size", [1, 7, 384, 3072])
 @pytest.mark.parametrize("kind", ["random", "constant", "positive"])
-def test_fast_similarities_stay_within_the_bound(size, kind):
+def test_similarities_stay_within_the_bound(size, kind):
     make = {"random": torch.randn, "constant": torch.ones, "positive": torch.rand}[kind]
     query, reference = make(20, size) * 3.7, make(30, size) * 0.019
     exact = F.normalize(query.double()) @ F.normalize(reference.double()).T
     queries, references = Vectors(query, "query", CPU), Vectors(reference, "reference", CPU)
-    fast = tile_similarities(queries.unit_rows(slice(0, 20)), references, slice(5, 25))
-    assert (fast - exact[:, 5:25]).abs().max() < float32_error(size)
-    rows = torch.tensor([3, 19])
-    slow = exact_similarities(queries, rows, references, slice(5, 25))
+    for dtype in (torch.bfloat16, torch.float32):
+        product = queries.unit_rows(slice(0, 20), dtype) @ references.unit_rows(slice(5, 25), dtype).T
+        assert product.dtype == dtype
+        assert ((product.double() - exact[:, 5:25]).abs() <= error_bound(dtype, size, exact[:, 5:25])).all()
+    slow = queries.unit_rows(slice(0, 20), torch.float64) @ references.unit_rows(slice(5, 25), torch.float64).T
     pairs = pair_similarities(queries, torch.tensor([0, 5, 5]), references, torch.tensor([29, 0, 1]))
-    for ours, expected in ((slow, exact[rows, 5:25]), (pairs, exact[[0, 5, 5], [29, 0, 1]])):
+    for ours, expected in ((slow, exact[:, 5:25]), (pairs, exact[[0, 5, 5], [29, 0, 1]])):
         assert (ours - expected).abs().max() < TIE / 2  # otherwise equal ones might not be found equal
+
+
+def test_bfloat16_is_for_processors_that_are_fast_in_it(monkeypatch):
+    for bfloat16_seconds, pays in ((0.9, False), (0.4, True)):
+        seconds = iter([[1.0] * 5, [bfloat16_seconds] * 5])
+        monkeypatch.setattr(similarity.timeit, "repeat", lambda *a, s=seconds, **k: next(s))
+        similarity._faster_in_bfloat16.cache_clear()
+        assert similarity.bfloat16_pays(CPU) is pays
+        assert not similarity.bfloat16_pays(torch.device("meta"))
+    similarity._faster_in_bfloat16.cache_clear()
 
 
 def test_no_pairs_and_blocks_of_pairs(monkeypatch):
@@ -48,11 +57,11 @@ def test_no_pairs_and_blocks_of_pairs(monkeypatch):
 
 def test_a_vector_without_direction_is_similar_to_nothing():
     vectors = Vectors(torch.tensor([[0.0, 0.0], [1e-14, 0.0], [1e-6, 0.0]]), "query", CPU)
-    assert tile_similarities(torch.tensor([[1.0, 0.0]]), vectors, slice(0, 3)).tolist() == [[0.0, 0.0, 1.0]]
+    assert vectors.unit_rows(slice(0, 3), torch.float32)[:, 0].tolist() == [0.0, 0.0, 1.0]
 
 
 def test_whole_numbers_are_embeddings_too():
-    unit = Vectors(torch.tensor([[3, 4]]), "query", CPU).unit_rows(slice(0, 1))
+    unit = Vectors(torch.tensor([[3, 4]]), "query", CPU).unit_rows(slice(0, 1), torch.float32)
     torch.testing.assert_close(unit, torch.tensor([[0.6, 0.8]]))
 
 
