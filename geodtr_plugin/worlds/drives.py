@@ -121,5 +121,5 @@ def cut(panorama: np.ndarray, start: int, width: int) -> np.ndarray:
 
 
 def heading(start: int, width: int, panorama_width: int) -> float:
-    """Return the degrees clockwise from north to which the middle of such a cut looks; column 0 is south."""
+    """Return the degrees clockwise from north to which the middle of a cut (see `cut`) looks; column 0 is south."""
     return ((start + width / 2) / panorama_width * 360 + 180) % 360

@@ -109,7 +109,7 @@ class WorldSpec(Spec):
 
 
 def _recorded(scene: Scene, camera: Camera, capture: Capture) -> Camera:
-    """Return where a panorama is said to have been taken, up to half a cell."""
+    """Return the recorded place of a panorama: that of its camera with the capture's error, up to half a cell."""
     east, north = capture.shift
     return Camera(camera.row - round(north / scene.cell), camera.column + round(east / scene.cell))
 

@@ -8,7 +8,7 @@ import pytest
 from geodtr_plugin.utils.errors import UserError
 from geodtr_plugin.worlds import Drives, DriveSpec, PanoramaCamera, make_scene
 from geodtr_plugin.worlds.drives import PHOTOS, cut, heading, spot_near
-from geodtr_plugin.worlds.hours import HOURS, at_hour
+from geodtr_plugin.worlds.hours import DUSK, at_hour
 from geodtr_plugin.worlds.styles import SUBURB
 
 
@@ -44,11 +44,11 @@ def test_a_photo_is_cut_where_its_heading_says():
 
 
 def test_the_hour_changes_the_light_and_not_the_place():
-    day, dusk = (make_scene(style, 5) for style in (SUBURB, at_hour(SUBURB, HOURS[1], 1.0)))
+    day, dusk = (make_scene(style, 5) for style in (SUBURB, at_hour(SUBURB, DUSK, 1.0)))
     assert np.array_equal(day.facades[:, :1], dusk.facades[:, :1]) and np.array_equal(day.canopy_top, dusk.canopy_top)
     assert (day.kind == 3).sum() > (dusk.kind == 3).sum() > 0  # cars
     assert np.array_equal(day.kind == 1, dusk.kind == 1) and not np.array_equal(day.ground, dusk.ground)
-    assert (HOURS[1].develop(np.full((256, 3), 200, np.uint8))[0] == [170, 144, 128]).all()
+    assert (DUSK.develop(np.full((256, 3), 200, np.uint8))[0] == [170, 144, 128]).all()
 
 
 def test_drives_are_the_same_for_every_count_worker_and_run(drives, tmp_path):

@@ -12,6 +12,7 @@ import pytest
 from geodtr_plugin.utils import cache_folder
 from geodtr_plugin.utils.cache_folder import cache_root
 from geodtr_plugin.utils.errors import UserError
+from geodtr_plugin.worlds import spec
 from geodtr_plugin.worlds.cache import cached, open_arrays
 from geodtr_plugin.worlds.world import WorldSpec
 
@@ -74,6 +75,12 @@ def remove_array(folder):
 
 def other_shape(folder):
     np.save(folder / "query_images.npy", np.zeros((3, 8, 17, 3), np.uint8))
+
+
+def test_a_version_that_was_raised_gets_another_folder(monkeypatch):
+    before = SPEC.key(), SPEC.manifest()
+    monkeypatch.setattr(spec, "VERSION", spec.VERSION + 1)
+    assert SPEC.key() != before[0] and SPEC.manifest() != before[1]
 
 
 @pytest.mark.parametrize("damage", [cut_array, change_manifest, cut_manifest, remove_array, other_shape])
