@@ -97,20 +97,19 @@ class Blocks:
     def __init__(self, references: np.ndarray):
         import numpy as np
 
-        from ..worlds.rendering import _SPLIT_PITCH
+        from ..worlds import SPLIT_PITCH
 
-        self._north = np.round(references[:, 1].min() / _SPLIT_PITCH) * _SPLIT_PITCH
+        self._north = np.round(references[:, 1].min() / SPLIT_PITCH) * SPLIT_PITCH
         self._side = int(np.ceil(np.sqrt(self._scene(references).max() + 1)))
 
     def __call__(self, metres: np.ndarray) -> np.ndarray:
         """Turn metres in the world, `[N, 2]`, into metres in the city, `[N, 2]`."""
         import numpy as np
 
-        from ..worlds.builder import SCENE_SIZE
-        from ..worlds.rendering import _PITCH
+        from ..worlds import SCENE_PITCH, SCENE_SIZE
 
         scene = self._scene(metres)
-        inside = metres - np.stack([scene * _PITCH, np.full(len(scene), self._north)], axis=1)
+        inside = metres - np.stack([scene * SCENE_PITCH, np.full(len(scene), self._north)], axis=1)
         row, column = np.divmod(scene, self._side)
         return inside + (SCENE_SIZE + STREET) * np.stack([column, row], axis=1)
 
@@ -119,10 +118,9 @@ class Blocks:
         """Return the number of each point's scene, int64 `[N]`; a camera may stand a little outside of its scene."""
         import numpy as np
 
-        from ..worlds.builder import SCENE_SIZE
-        from ..worlds.rendering import _PITCH
+        from ..worlds import SCENE_PITCH, SCENE_SIZE
 
-        return np.floor((metres[:, 0] + (_PITCH - SCENE_SIZE) / 2) / _PITCH).astype(np.int64)
+        return np.floor((metres[:, 0] + (SCENE_PITCH - SCENE_SIZE) / 2) / SCENE_PITCH).astype(np.int64)
 
 
 def to_latlon(metres: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from ..utils.cache_folder import cache_root, discard, new_folder, publish, sweep
+from ..utils.cache_folder import cache_root, complete_folder, sweep
 from ..utils.errors import DatasetCorruptError, DatasetNotFoundError, UserError
 from ..utils.loading import ReportingLoader
 from ..utils.roles import ROLE_FOLDERS
@@ -31,7 +31,6 @@ log = logging.getLogger("geodtr_plugin")
 VERSION = 1  # another number makes all caches anew
 PROBES = 16  # images whose pixels are part of a cache's name: other pictures under the same ids get another cache
 _ARRAY, _MANIFEST = "images.npy", "manifest.json"
-_ATTEMPTS = 3  # a cache may be removed by others just after it was made
 _REMEDY = "Name a folder with room for it, set GEODTR_CACHE to one, or run without the cache."
 
 
@@ -139,20 +138,11 @@ class _RoleCache:
 
     def images(self, workers: int) -> CachedImages:
         """Return the cached images, and write them first if they are not there."""
-        for _ in range(_ATTEMPTS):
-            if self.is_complete():
-                break
-            discard(self.target)
-            partial = new_folder(self.target.parent)
-            try:
-                self._write(partial, workers)
-                publish(partial, self.target)
-            except OSError as error:
-                if isinstance(error, UserError):
-                    raise
-                raise UserError(f"The cache {self.target} cannot be written ({error.strerror}).", _REMEDY) from error
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
+
+        def write(folder: Path) -> None:
+            self._write(folder, workers)
+
+        complete_folder(self.target, lambda _: self.is_complete() or None, write, self.size, _REMEDY)
         return CachedImages(self.target / _ARRAY, self.stored)
 
     def _write(self, folder: Path, workers: int) -> None:

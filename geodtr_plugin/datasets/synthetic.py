@@ -12,7 +12,7 @@ import numpy as np
 
 from ..evaluation.truth import Truth
 from ..utils.errors import UnknownNameError
-from ..worlds import Drives, World, list_worlds, load_drives, load_world
+from ..worlds import Drives, DriveSpec, World, WorldSpec, list_worlds
 from .base import Split
 from .images import ImageArray
 from .places import within
@@ -61,26 +61,24 @@ def load_synthetic(
     """
     if name not in NAMES:
         raise UnknownNameError("synthetic data set", name, NAMES)
-    offset = name.endswith(_OFFSET)
-    world = load_world(
+    spec = WorldSpec(
         name.removeprefix(_PREFIX).removesuffix(_OFFSET), split, COUNTS[split] if count is None else count,
-        panorama_size=panorama_size, aerial_size=aerial_size, seed=seed, realism=realism, offset=offset,
-        cache_dir=cache_dir,
+        panorama_size, aerial_size, name.endswith(_OFFSET), seed=seed, realism=realism,
     )  # fmt: skip
-    return _split_of_world(name, split, world, offset)
+    return _split_of_world(name, spec, World.load(spec, cache_dir))
 
 
-def _split_of_world(name: str, split: str, world: World, offset: bool) -> Split:
-    positive = np.array(world.truth[:, 0])
+def _split_of_world(name: str, spec: WorldSpec, world: World) -> Split:
+    positive, offset = np.array(world.truth[:, 0]), spec.offset
     note = "The positive of a panorama is the tile whose centre is nearest to its recorded place."
     return Split(
         name=name,
-        split=split,
-        queries=ImageArray(world.panoramas, world.query_names, world.query_positions, "metres"),
-        references=ImageArray(world.aerials, world.reference_names, world.reference_positions, "metres"),
+        split=spec.split,
+        queries=ImageArray(world.query_images, spec.names("query"), world.query_positions, "metres"),
+        references=ImageArray(world.reference_images, spec.names("reference"), world.reference_positions, "metres"),
         pairs=np.stack([np.arange(len(positive)), positive], axis=1),
         query_places=positive,
-        reference_places=np.arange(len(world.aerials)),
+        reference_places=np.arange(len(world.reference_images)),
         truth=Truth.from_lists(positive[:, None], np.array(world.truth[:, 1:]) if offset else None),
         layout="rendered",
         percent_rounding="floor_plus_one" if offset else "floor",
@@ -121,19 +119,20 @@ def load_ground(
     """
     if name not in GROUND_NAMES:
         raise UnknownNameError("synthetic data set", name, GROUND_NAMES)
-    drives = load_drives(
+    spec = DriveSpec(
         name.removeprefix(_PREFIX).removesuffix(_GROUND), split, COUNTS[split] if count is None else count,
-        view_size=view_size, seed=seed, realism=realism, cache_dir=cache_dir,
+        view_size, seed=seed, realism=realism,
     )  # fmt: skip
+    drives = Drives.load(spec, cache_dir)
     pairs = pair_headings(drives)
     return Split(
         name=name,
         split=split,
-        queries=ImageArray(drives.query_views, drives.names("query"), drives.query_positions, "metres"),
-        references=ImageArray(drives.reference_views, drives.names("reference"), drives.reference_positions, "metres"),
+        queries=ImageArray(drives.query_images, spec.names("query"), drives.query_positions, "metres"),
+        references=ImageArray(drives.reference_images, spec.names("reference"), drives.reference_positions, "metres"),
         pairs=pairs,
         query_places=np.arange(len(pairs)),
-        reference_places=np.repeat(np.arange(len(pairs)), len(drives.reference_views) // len(pairs)),
+        reference_places=np.repeat(np.arange(len(pairs)), len(drives.reference_images) // len(pairs)),
         truth=Truth(within(drives.query_positions, drives.reference_positions, FOUND_WITHIN, "metres")),
         layout="rendered",
         centred=False,
@@ -145,7 +144,7 @@ def load_ground(
 
 def pair_headings(drives: Drives) -> np.ndarray:
     """Pair every query with the reference of its place whose heading is nearest, int64 `[N, 2]`."""
-    rows = np.arange(len(drives.query_views))
+    rows = np.arange(len(drives.query_images))
     headings = np.asarray(drives.reference_headings).reshape(len(rows), -1)
     degrees = np.abs((headings - drives.query_headings[:, None] + 180) % 360 - 180)
     return np.stack([rows, rows * headings.shape[1] + degrees.argmin(axis=1)], axis=1)

@@ -6,15 +6,26 @@ import os
 import shutil
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+
+from .errors import UserError
+
+Content = TypeVar("Content")
 
 _PARTIAL = ".partial-"  # folders that begin with it are being written, or were left by a process that died
 _STALE = 24 * 3600  # seconds after which such a folder has surely been left
+_ATTEMPTS = 3  # a folder may be damaged or removed by others just after it was made
+_TABLES = 1.02  # what a folder takes of the disk, with the file system's own tables, for each byte of its files
 
 
 def cache_root(folder: str | os.PathLike | None = None) -> Path:
-    """Where worlds and resized images are kept: `folder`,
-    else $GEODTR_CACHE, $XDG_CACHE_HOME/geodtr or ~/.cache/geodtr."""
+    """Return the folder of worlds and resized images.
+
+    Args:
+        folder: the folder itself; None takes $GEODTR_CACHE, $XDG_CACHE_HOME/geodtr or ~/.cache/geodtr.
+    """
     if folder is not None:
         return Path(folder).expanduser()
     if os.environ.get("GEODTR_CACHE"):
@@ -23,15 +34,69 @@ def cache_root(folder: str | os.PathLike | None = None) -> Path:
     return Path(base).expanduser() / "geodtr"
 
 
+def complete_folder(
+    target: Path, read: Callable[[Path], Content | None], write: Callable[[Path], None], size: int, remedy: str
+) -> Content | None:
+    """Return what a folder of the cache holds, and write the folder first if it is missing or broken.
+
+    It is written under another name and renamed when it is complete. Of two processes that write the same folder at
+    once, the second to finish uses what the first one left.
+
+    Args:
+        target: the complete folder.
+        read: returns the content of a folder, None where the folder is not complete.
+        write: fills an empty folder.
+        size: bytes that the folder will take.
+        remedy: what a user can do where there is no room, a sentence.
+
+    Returns:
+        What `read` returns: None only if other processes damage the folder again and again.
+
+    Raises:
+        UserError: the disk has no room for the folder, or the cache cannot be written to.
+    """
+    for _ in range(_ATTEMPTS):
+        content = read(target)
+        if content is not None:
+            return content
+        discard(target)
+        partial = _begin(target, size, remedy)
+        try:
+            write(partial)
+            publish(partial, target)
+        except OSError as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(f"The cache {target} cannot be written ({error.strerror or error}).", remedy) from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return read(target)
+
+
+def _begin(target: Path, size: int, remedy: str) -> Path:
+    """Make the folder to write in, beside the target, if the disk has room for it."""
+    parent = target.parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        partial = new_folder(parent)
+    except OSError as error:
+        raise UserError(f"Cannot write to the cache folder {parent} ({error.strerror}).", remedy) from error
+    sweep(parent)
+    if shutil.disk_usage(partial).free < size * _TABLES:
+        partial.rmdir()
+        raise UserError(f"{target.name} needs {size / 1e6:.0f} MB, more than is free in {parent}.", remedy)
+    return partial
+
+
 def new_folder(parent: Path) -> Path:
-    """A folder to write in, under a name that no reader takes for a complete one."""
+    """Make a folder to write in, under a name that no reader takes for a complete one."""
     folder = parent / f"{_PARTIAL}{uuid.uuid4().hex}"  # not by tempfile, whose folders other users cannot read
     folder.mkdir()
     return folder
 
 
 def sweep(parent: Path) -> None:
-    """Removes what killed processes left."""
+    """Remove what killed processes left."""
     for folder in parent.glob(f"{_PARTIAL}*"):
         try:
             if time.time() - folder.stat().st_mtime > _STALE:
@@ -41,7 +106,11 @@ def sweep(parent: Path) -> None:
 
 
 def publish(partial: Path, target: Path) -> None:
-    """Gives a complete folder its name, unless another process was quicker."""
+    """Give a complete folder its name, unless another process was quicker.
+
+    Raises:
+        OSError: the folder cannot be renamed.
+    """
     for path in partial.iterdir():
         with path.open("r+b") as file:
             os.fsync(file.fileno())
@@ -53,7 +122,7 @@ def publish(partial: Path, target: Path) -> None:
 
 
 def discard(target: Path) -> None:
-    """Removes a broken folder, if there is one; it gets another name first, so that nobody sees it half removed."""
+    """Remove a broken folder, if there is one; it gets another name first, so that nobody sees it half removed."""
     if not target.exists():
         return
     grave = new_folder(target.parent)

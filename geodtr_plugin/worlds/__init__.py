@@ -2,24 +2,28 @@
 
 from ..utils.cache_folder import cache_root
 from .aerial import render_aerial
-from .builder import make_scene
-from .drives import Drives, load_drives
+from .builder import SCENE_SIZE, make_scene
+from .drives import Drives, DriveSpec
 from .panorama import PanoramaCamera
 from .scene import Camera, Scene
+from .spec import SCENE_PITCH, SPLIT_PITCH
 from .styles import Style, list_worlds
-from .world import World, load_world
+from .world import World, WorldSpec
 
 __all__ = [
+    "SCENE_PITCH",
+    "SCENE_SIZE",
+    "SPLIT_PITCH",
     "Camera",
+    "DriveSpec",
     "Drives",
     "PanoramaCamera",
     "Scene",
     "Style",
     "World",
+    "WorldSpec",
     "cache_root",
     "list_worlds",
-    "load_drives",
-    "load_world",
     "make_scene",
     "render_aerial",
 ]

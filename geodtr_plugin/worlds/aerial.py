@@ -1,4 +1,4 @@
-"""The aerial view: an orthographic tile, north up."""
+"""The aerial camera: an orthographic tile, north up."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from .scene import Camera, Scene
 
 
 def render_aerial(scene: Scene, camera: Camera, size: int, supersample: int = 2) -> np.ndarray:
-    """The tile whose centre is the camera's corner.
+    """Return the tile whose centre is the camera's corner, uint8 `[size, size, 3]`.
 
     Args:
+        scene: what is seen.
+        camera: the tile's centre.
         size: pixels along a side.
         supersample: cells along a pixel; a pixel is the rounded mean of its cells.
 
-    Returns:
-        uint8 [size, size, 3].
+    Raises:
+        ValueError: the tile leaves the scene, or is an odd number of cells wide.
     """
     cells = size * supersample
     if cells % 2:
@@ -28,7 +30,10 @@ def render_aerial(scene: Scene, camera: Camera, size: int, supersample: int = 2)
 
 
 def shrink(picture: np.ndarray, factor: int) -> np.ndarray:
-    """Rounded mean over squares of pixels, in integers: it commutes with turns and mirrors exactly."""
+    """Return the rounded mean over squares of `factor` x `factor` pixels of a picture, uint8 `[H, W, 3]`.
+
+    The mean is taken in integers, so that it commutes with turns and mirrors exactly.
+    """
     if factor == 1:
         return np.array(picture)
     total = np.zeros((*(side // factor for side in picture.shape[:2]), picture.shape[2]), np.uint16)

@@ -1,4 +1,4 @@
-"""Draws a scene from a style and a seed."""
+"""Draws a scene from a style and a seed, step by step."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .ground import draw_ground
 from .light import colour, towards
 from .lots import place_lots
 from .plants import draw_hedges, draw_trees
-from .scene import Scene
-from .streets import plan_streets
+from .scene import RASTERS, Scene
+from .streets import Streets, plan_streets
 from .styles import Style, get_style
 
 SCENE_SIZE = 504.0  # metres along a side
@@ -34,18 +34,19 @@ def make_scene(
     cameras: int | None = None,
     transient: float = TRANSIENT,
 ) -> Scene:
-    """Draws a scene.
+    """Draw a scene, which is a function of the arguments alone.
 
     Args:
-        style: name of a world (see list_worlds) or a Style.
+        style: name of a world (see `list_worlds`) or a `Style`.
         seed: any number that is not negative; every seed is another place.
         size: metres along a side.
         cell: metres along a raster cell.
         cameras: places to choose on the roads; the style's number if None.
         transient: share of the cars that only the ground camera sees, and again that only the aerial camera sees.
 
-    Returns:
-        The scene, a function of the arguments alone.
+    Raises:
+        UnknownNameError: there is no such style.
+        ValueError: the scene has no room for the cameras.
     """
     style = get_style(style) if isinstance(style, str) else style
     if size < 2 * MARGIN + 40:
@@ -61,13 +62,14 @@ def make_scene(
     aerial, ground = colour(canvas, from_above, style.light, azimuth)
     count = style.cameras if cameras is None else cameras
     places = choose_cameras(canvas, streets, count, rngs["cameras"])
-    kept = ("height", "kind", "building", "facade_place", "facade_light", "canopy_top", "canopy_base", "canopy")
-    rasters = {name: getattr(canvas, name) for name in kept}
+    rasters = {name: getattr(canvas, name) for name in RASTERS if name not in ("aerial", "ground")}
     return Scene(style, seed, cell, azimuth, aerial, ground, facades=facades, cameras=places, **rasters)
 
 
-def _furnish(canvas, streets, style: Style, azimuth: float, rngs: dict[str, np.random.Generator]) -> np.ndarray:
-    """Ground, houses, plants; returns the building table."""
+def _furnish(
+    canvas: Canvas, streets: Streets, style: Style, azimuth: float, rngs: dict[str, np.random.Generator]
+) -> np.ndarray:
+    """Draw ground, houses and plants; return the building table, float32 `[B, 12]`."""
     sun = towards(azimuth)
     ground = draw_ground(canvas, streets, style, rngs["ground"])
     lots = place_lots(canvas, streets, ground.blocks, style, rngs["lots"])

@@ -19,7 +19,7 @@ _GLASS = np.array([(60, 70, 85), (40, 45, 55), (95, 115, 135)], np.float32)
 
 
 class Facade(IntEnum):
-    """Columns of the building table, float32 [B, 12]; row 0 stands for no building. Lengths in metres."""
+    """Columns of the building table, float32 `[B, 12]`, whose row 0 stands for no building. Lengths in metres."""
 
     WALL = 0  # height of the walls
     PITCH = 1  # between windows
@@ -33,7 +33,7 @@ class Facade(IntEnum):
 
 @dataclass(frozen=True)
 class _Plot:
-    """The window of the rasters around one building, in the building's own coordinates."""
+    """The window of the rasters around one building, in coordinates along and across its road."""
 
     at: tuple[slice, slice]
     p: np.ndarray  # metres across, positive away from the road
@@ -44,20 +44,22 @@ class _Plot:
 
     @property
     def inside(self) -> np.ndarray:
+        """Cells of the building's rectangle, bool."""
         return (np.abs(self.p) < self.a) & (np.abs(self.t) < self.b)
 
 
 def draw_buildings(
     canvas: Canvas, lots: Lots, style: HouseStyle, sun: tuple[float, float], walk: tuple, rng: np.random.Generator
 ) -> np.ndarray:
-    """Builds on every lot that is still free.
+    """Build on every lot that is still free, and return the building table, float32 `[B, 12]` (see `Facade`).
 
     Args:
+        canvas: rasters that are drawn into.
+        lots: where houses may stand.
+        style: looks of the houses.
         sun: unit vector (east, south) towards the sun.
         walk: colour of driveways.
-
-    Returns:
-        float32 [B, 12], the building table (see Facade).
+        rng: source of all that is random.
     """
     rows = [np.zeros(12, np.float32)]
     driveway = canvas.add(0.9 * np.array(walk))
@@ -75,15 +77,13 @@ def draw_buildings(
 def _plot(canvas: Canvas, lots: Lots, number: int) -> _Plot:
     x, y = float(lots.x[number]), float(lots.y[number])
     a, b = float(lots.half_depth[number]), float(lots.half_width[number])
-    at = canvas.window(x, y, math.hypot(a, b) + 1.0)
     east, south = (float(value) for value in lots.across[number])
-    dx = canvas.x[at[1]][None, :] - np.float32(x)
-    dy = canvas.y[at[0]][:, None] - np.float32(y)
-    return _Plot(at, east * dx + south * dy, east * dy - south * dx, a, b, (east, south))
+    at, p, t = canvas.patch(x, y, math.hypot(a, b) + 1.0, (east, south))
+    return _Plot(at, p, t, a, b, (east, south))
 
 
 def _footprint(plot: _Plot, rng: np.random.Generator) -> np.ndarray:
-    """bool mask of the plot: a rectangle, or three times in ten an L."""
+    """Return the mask of a house on its plot, bool: a rectangle, or three times in ten an L."""
     draw, side_p, side_t = rng.random(3)
     mask = plot.inside
     if draw < 0.3:
@@ -94,13 +94,16 @@ def _footprint(plot: _Plot, rng: np.random.Generator) -> np.ndarray:
 
 
 def _pave_driveway(canvas: Canvas, plot: _Plot, material: int) -> None:
-    """From the front of the house to the sidewalk; the house is drawn over its end."""
+    """Pave from the front of the house to the sidewalk; the house is drawn over the driveway's end."""
     strip = (np.abs(plot.t - 0.6 * plot.b) < 1.5) & (plot.p < 0) & ~canvas.blocked[plot.at]
     canvas.material[plot.at][strip] = material
 
 
-def _build(canvas, plot, footprint, number, style, sun, rng) -> np.ndarray:
-    """Draws one building into the rasters and returns its row of the table."""
+def _build(
+    canvas: Canvas, plot: _Plot, footprint: np.ndarray, number: int, style: HouseStyle, sun: tuple[float, float],
+    rng: np.random.Generator,
+) -> np.ndarray:  # fmt: skip
+    """Draw one building into the rasters, and return its row of the table, float32 `[12]`."""
     tower = rng.random() < style.towers
     storeys = rng.integers(*(style.tower_storeys if tower else style.storeys), endpoint=True)
     wall = min(storeys * _STOREY + 0.6, _TALLEST)
@@ -124,7 +127,7 @@ def _varied(colour: tuple, spread: float, rng: np.random.Generator) -> np.ndarra
 
 
 def _pitched_roof(plot: _Plot, wall: float, sun: tuple, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Height (metres) and brightness of two slopes whose ridge runs along the longer side."""
+    """Return height (metres) and brightness of two slopes whose ridge runs along the longer side."""
     east, south = plot.across
     if plot.b >= plot.a:
         half, side, facing = plot.a, plot.p, (east, south)
@@ -137,7 +140,7 @@ def _pitched_roof(plot: _Plot, wall: float, sun: tuple, rng: np.random.Generator
 
 
 def _flat_roof(plot: _Plot, wall: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Height (metres) and brightness of a flat roof with a bright rim and a few boxes."""
+    """Return height (metres) and brightness of a flat roof with a bright rim and a few boxes."""
     shade = np.ones_like(plot.p)
     height = np.full_like(plot.p, wall)
     for x, y, size, dark in rng.random((rng.integers(5), 4)):
@@ -151,7 +154,7 @@ def _flat_roof(plot: _Plot, wall: float, rng: np.random.Generator) -> tuple[np.n
 
 
 def _mark_walls(canvas: Canvas, plot: _Plot, footprint: np.ndarray, sun: tuple[float, float]) -> None:
-    """Place along, and light on, the wall that is nearest to each cell."""
+    """Store, for each cell, the place along the wall that is nearest to it, and the light on that wall."""
     east, south = plot.across
     front = np.abs(plot.p) - plot.a > np.abs(plot.t) - plot.b
     place = (np.where(front, plot.t, plot.p) + 32.0) / PLACE_STEP
@@ -163,7 +166,7 @@ def _mark_walls(canvas: Canvas, plot: _Plot, footprint: np.ndarray, sun: tuple[f
 
 
 def _facade_row(wall: float, style: HouseStyle, rng: np.random.Generator) -> np.ndarray:
-    """One row of the building table."""
+    """Return one row of the building table, float32 `[12]`."""
     row = np.zeros(12, np.float32)
     row[Facade.WALL], row[Facade.STOREY] = wall, _STOREY
     row[Facade.PITCH] = rng.uniform(2.2, 3.6)

@@ -15,18 +15,22 @@ _TRIES = 4000  # random places tried at each spacing
 
 
 def choose_cameras(canvas: Canvas, streets: Streets, count: int, rng: np.random.Generator) -> tuple[Camera, ...]:
-    """`count` places on the roads, nobody's house or car, as far apart as the spacings allow; in random order."""
+    """Choose places on the roads, outside of houses and cars, as far apart as possible; return them in random order.
+
+    Raises:
+        ValueError: the roads have no room for so many.
+    """
     corners = np.zeros((0, 2), np.intp)
     for spacing in _SPACINGS:
-        found = _free_corners(canvas, streets, rng)
-        corners = _thin_out(corners, found, spacing / canvas.cell, count)
+        candidates = _free_corners(canvas, streets, rng)
+        corners = _thin_out(corners, candidates, spacing / canvas.cell, count)
         if len(corners) == count:
             return tuple(Camera(int(row), int(column), int(rng.integers(SKIES))) for row, column in corners)
     raise ValueError(f"This scene has room for {len(corners)} cameras on its roads only, {count} were asked for.")
 
 
 def _free_corners(canvas: Canvas, streets: Streets, rng: np.random.Generator) -> np.ndarray:
-    """Cell corners [K, 2] on the carriageway with nothing standing there."""
+    """Draw random cell corners on the carriageway with nothing standing there, int64 `[K, 2]` (row, column)."""
     reach = canvas.size / 2 - MARGIN - canvas.cell
     metres = canvas.size / 2 + reach * (2 * rng.random((_TRIES, 2)) - 1)
     corners = np.rint(metres / canvas.cell).astype(np.intp)
@@ -34,12 +38,12 @@ def _free_corners(canvas: Canvas, streets: Streets, rng: np.random.Generator) ->
     return corners[(streets.edge[row, column] < -0.8) & (canvas.height[row, column] == 0)]
 
 
-def _thin_out(kept: np.ndarray, found: np.ndarray, spacing: float, count: int) -> np.ndarray:
-    """Adds the found corners one by one where they are far enough from those before."""
+def _thin_out(kept: np.ndarray, candidates: np.ndarray, spacing: float, count: int) -> np.ndarray:
+    """Return the kept corners `[K, 2]`, and of the candidates those that are `spacing` cells from all before."""
     corners = np.empty((count, 2), np.intp)
     size = len(kept)
     corners[:size] = kept
-    for corner in found:
+    for corner in candidates:
         if size == count:
             break
         if size == 0 or ((corners[:size] - corner) ** 2).sum(axis=1).min() >= spacing**2:

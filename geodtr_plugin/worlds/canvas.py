@@ -25,16 +25,21 @@ class Canvas:
 
     Colours are painted as numbers of materials (one write for each cell instead of three) and become RGB at the end.
 
+    Args:
+        size: metres along a side.
+        cell: metres along a cell.
+
     Attributes:
-        x, y: float32 [n], metres east and south of the scene's centre, of the cells' centres.
-        material: uint16 [n, n], index into the palette.
-        shade: float32 [n, n], brightness that the material is multiplied by.
-        height, kind: uint8 [n, n]; heights in steps of HEIGHT_STEP.
-        building: uint16 [n, n], row of the building table, 0 for none.
-        facade_place, facade_light: uint8 [n, n], metres along the wall (steps of 0.25) and the wall's brightness.
-        canopy_top, canopy_base: uint8 [n, n], the crowns' vertical extent (steps of HEIGHT_STEP), 0 where none.
-        canopy: uint8 [n, n, 3], the crowns' colour.
-        blocked: bool [n, n], where nothing more may be built or planted.
+        n: cells along a side.
+        x, y: float32 `[n]`, metres east and south of the scene's centre, of the cells' centres.
+        material: uint16 `[n, n]`, index into the palette.
+        shade: float32 `[n, n]`, brightness that the material is multiplied by.
+        height, kind: uint8 `[n, n]`; heights in steps of HEIGHT_STEP.
+        building: uint16 `[n, n]`, row of the building table, 0 for none.
+        facade_place, facade_light: uint8 `[n, n]`, metres along the wall (steps of 0.25) and the wall's brightness.
+        canopy_top, canopy_base: uint8 `[n, n]`, the crowns' vertical extent (steps of HEIGHT_STEP), 0 where none.
+        canopy: uint8 `[n, n, 3]`, the crowns' colour.
+        blocked: bool `[n, n]`, where nothing more may be built or planted.
     """
 
     def __init__(self, size: float, cell: float):
@@ -53,7 +58,7 @@ class Canvas:
         self._count = 0
 
     def add(self, colours: np.ndarray | tuple) -> int:
-        """Puts one colour [3], or several [K, 3], on the palette; returns the number of the first."""
+        """Put one colour `[3]`, or several `[..., 3]`, on the palette; return the material number of the first."""
         colours = np.asarray(colours, np.float32).reshape(-1, 3)
         first = self._count
         self._colours.append(colours)
@@ -61,23 +66,37 @@ class Canvas:
         return first
 
     def palette(self) -> np.ndarray:
-        """float32 [K, 3], the colours of all materials."""
+        """Return the colours of all materials, float32 `[K, 3]` in 0..255."""
         return np.concatenate(self._colours)
 
     def index(self, metres: np.ndarray) -> np.ndarray:
-        """Row or column of the cells that hold these positions (metres from the centre), clipped to the scene."""
+        """Return rows or columns of the cells that hold positions in metres from the centre, clipped to the scene."""
         cells = np.floor((np.asarray(metres) + self.size / 2) / self.cell).astype(np.intp)
         return np.clip(cells, 0, self.n - 1)
 
     def window(self, x: float, y: float, radius: float) -> tuple[slice, slice]:
-        """Rows and columns that hold a disc."""
+        """Return the rows and columns that hold a disc; its centre and radius are in metres."""
         half = self.size / 2
         return tuple(
             slice(max(0, math.floor((at + half - radius) / self.cell)), math.ceil((at + half + radius) / self.cell) + 1)
             for at in (y, x)
         )
 
+    def patch(self, x: float, y: float, radius: float, axis: tuple[float, float]) -> tuple:
+        """Return rows and columns that hold a disc, and how far their cells are from its centre along two directions.
+
+        Args:
+            x, y, radius: the disc, metres.
+            axis: first direction, a unit vector (east, south).
+
+        Returns:
+            The window, metres along `axis` and metres across it, float32 `[rows, columns]` each.
+        """
+        window, (east, south) = self.window(x, y, radius), axis
+        dx, dy = self.x[window[1]][None, :] - np.float32(x), self.y[window[0]][:, None] - np.float32(y)
+        return window, east * dx + south * dy, east * dy - south * dx
+
 
 def height_steps(metres: np.ndarray | float) -> np.ndarray:
-    """Metres as uint8 steps of HEIGHT_STEP."""
+    """Return metres as uint8 steps of HEIGHT_STEP, clipped to 0..255."""
     return np.clip(np.asarray(metres) / HEIGHT_STEP, 0, 255).astype(np.uint8)

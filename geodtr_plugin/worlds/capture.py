@@ -19,7 +19,7 @@ class Capture:
     Attributes:
         shift: metres (east, north) from the true place to the recorded one.
         heading: degrees by which the camera was turned to the left: content moves right.
-        tones: uint8 [256, 3], what the camera makes of each level.
+        tones: uint8 `[256, 3]`, what the camera makes of each level.
     """
 
     shift: tuple[float, float]
@@ -27,20 +27,20 @@ class Capture:
     tones: np.ndarray
 
     def apply(self, panorama: np.ndarray) -> np.ndarray:
-        """The panorama [H, W, 3] as this capture would store it; the heading is rounded to whole columns."""
+        """Return a panorama, uint8 `[H, W, 3]`, as this capture would store it: turned by whole columns, and toned."""
         columns = round(self.heading / 360 * panorama.shape[1])
         return apply_tones(np.roll(panorama, columns, axis=1), self.tones)
 
 
 def draw_capture(rng: np.random.Generator, realism: float) -> Capture:
-    """A random capture; exact at realism 0."""
+    """Draw a random capture, which is exact at realism 0."""
     east, north, heading = np.clip(rng.standard_normal(3), -_FARTHEST, _FARTHEST) * realism
     shift = (float(east * POSITION_ERROR), float(north * POSITION_ERROR))
     return Capture(shift, float(heading * HEADING_ERROR), draw_tones(rng, realism))
 
 
 def draw_tones(rng: np.random.Generator, realism: float) -> np.ndarray:
-    """uint8 [256, 3]: random exposure, contrast and colour cast; the identity at realism 0."""
+    """Draw random exposure, contrast and colour cast as tones, uint8 `[256, 3]`; the identity at realism 0."""
     exposure, contrast, *cast = np.clip(rng.standard_normal(5), -_FARTHEST, _FARTHEST) * (COLOUR_ERROR * realism)
     gain = np.exp(exposure + 0.4 * np.array(cast))
     levels = (np.arange(256) / 255)[:, None] ** np.exp(contrast)
@@ -48,5 +48,5 @@ def draw_tones(rng: np.random.Generator, realism: float) -> np.ndarray:
 
 
 def apply_tones(picture: np.ndarray, tones: np.ndarray) -> np.ndarray:
-    """Looks every channel of a picture [..., 3] up in its column of `tones`."""
+    """Return a picture, uint8 `[..., 3]`, with every channel looked up in its column of `tones`."""
     return np.stack([tones[:, channel].take(picture[..., channel]) for channel in range(3)], axis=-1)

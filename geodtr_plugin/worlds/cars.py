@@ -1,4 +1,4 @@
-"""Cars: some stand there for both views, some for one only."""
+"""Cars: some stand there for both cameras, some for one only."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ _ROOF, _BONNET = 1.5, 1.0  # heights, metres
 
 
 def draw_cars(canvas: Canvas, streets: Streets, share: float, transient: float, rng: np.random.Generator) -> np.ndarray:
-    """Parks cars along the kerbs.
+    """Park cars along the kerbs.
 
     Args:
+        canvas: gets what the ground camera sees.
+        streets: the roads.
         share: share of the possible places that are taken.
-        transient: share of the cars that only the ground camera sees, and the same again for the aerial one.
+        transient: share of the cars that only the ground camera sees, and again that only the aerial camera sees.
+        rng: source of all that is random.
 
     Returns:
-        uint16 [n, n], the materials that the aerial camera sees (the canvas holds what the ground camera sees).
+        uint16 `[n, n]`, the materials that the aerial camera sees.
     """
     from_above = canvas.material.copy()
     glass, paints = canvas.add(_GLASS), canvas.add(_PAINTS)
@@ -46,13 +49,10 @@ def draw_cars(canvas: Canvas, streets: Streets, share: float, transient: float, 
 
 
 def _outline(canvas: Canvas, streets: Streets, x: float, y: float) -> tuple:
-    """Window of the rasters, masks of body and windows, metres along the car."""
-    at = canvas.window(x, y, 2.8)
+    """Return a car's window of the rasters, the masks of its body and windows, and metres along it."""
     i, j = canvas.index(y), canvas.index(x)
     family = int(streets.families[1].edge[i, j] < streets.families[0].edge[i, j])
-    east, south = streets.normal(family, i, j)
-    dx, dy = canvas.x[at[1]][None, :] - x, canvas.y[at[0]][:, None] - y
-    across, along = east * dx + south * dy, east * dy - south * dx
+    at, across, along = canvas.patch(x, y, 2.8, streets.normal(family, i, j))
     body = (np.abs(across) < _HALF[0]) & (np.abs(along) < _HALF[1])
     return at, body, body & (np.abs(np.abs(along) - 1.0) < 0.35), along
 

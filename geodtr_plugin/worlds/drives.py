@@ -1,138 +1,110 @@
-"""Two drives through one synthetic world: ground views of the same places, at different hours, from different spots."""
+"""Two drives through one synthetic world: photos of the same places, at different hours, from different spots."""
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from ..utils.cache_folder import cache_root
-from .builder import TRANSIENT, make_scene
-from .cache import cached
+from ..utils.errors import UserError
+from .cameras import SKIES
 from .capture import apply_tones, draw_tones
-from .drive_spec import VIEWS, DriveSpec
-from .hours import HOURS, Hour, at_hour
-from .panorama import PanoramaCamera
-from .rendering import scene_origin
+from .hours import HOURS, at_hour
+from .panorama import FARTHEST, panorama_camera
+from .rendered import Rendered
 from .scene import Camera, Scene
+from .spec import ArrayShape, Spec
 
-APART = (1.0, 8.0)  # metres between the spots from which a place is seen on the two drives
+FOV = 90.0  # degrees that a photo shows
+PHOTOS = 6  # references of a place: any photo shares two thirds of its directions with one of them, or more
+DISTANCE = (1.0, 8.0)  # metres between the spots from which a place is photographed on the two drives
 _TRIES = 200  # random spots tried before the second drive stops where the first one did
-_STREAM = 3  # of random numbers; rendering has 1 and 2
-_MARGIN = 78.0  # metres from the scene's edge to the outermost spot: what a panorama sees
+_RAYS = 2  # along each side of a pixel: road marks of small photos would be jagged with one
+_DRIVES = 3  # stream of random numbers; the panoramas and tiles of a world have 1 and 2
+
+
+@dataclass(frozen=True)
+class DriveSpec(Spec):
+    """A request for two drives: `count` places, each with one query and PHOTOS references.
+
+    Realism scales the differences of exposure and colour, and the share of cars that come and go. For the other
+    arguments and errors see `Spec`.
+
+    Args:
+        photo_size: (height, width) in pixels.
+    """
+
+    photo_size: tuple[int, int] = (64, 88)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "photo_size", tuple(int(side) for side in self.photo_size))
+        if len(self.photo_size) != 2 or min(self.panorama_size) < 4:
+            raise UserError(f"Cannot render photos of {self.photo_size} pixels.")
+
+    @property
+    def panorama_size(self) -> tuple[int, int]:
+        """Height and width of the panoramas that photos are cut from, pixels."""
+        return self.photo_size[0], round(self.photo_size[1] * 360 / FOV)
+
+    def arrays(self) -> dict[str, ArrayShape]:
+        """Return shapes and dtypes of the rendered arrays; for their meaning see `Drives`."""
+        arrays: dict[str, ArrayShape] = {}
+        for role, count in (("query", self.count), ("reference", self.count * PHOTOS)):
+            arrays[f"{role}_images"] = ((count, *self.photo_size, 3), np.uint8)
+            arrays[f"{role}_positions"] = ((count, 2), np.float64)
+            arrays[f"{role}_headings"] = ((count,), np.float64)
+        return arrays
+
+    def render_scene(self, number: int, arrays: dict[str, np.ndarray]) -> int:
+        """Draw scene `number` at two hours, fill its rows of the arrays, and return how many places these are."""
+        hour = HOURS[int(self.rng(number, _DRIVES).integers(len(HOURS)))]
+        first = self.draw_scene(number)
+        second = self.draw_scene(number, at_hour(first.style, hour, self.realism))
+        columns = self.panorama_size[1]
+        around = [round(photo * columns / PHOTOS) for photo in range(PHOTOS)]
+        places = self.queries_of(number)
+        for item, (place, camera) in enumerate(zip(places, first.cameras)):
+            rng = self.rng(number, _DRIVES, item)  # a place looks the same whatever the count
+            tones = draw_tones(rng, self.realism)
+            self._photograph(number, first, camera, tones, around, arrays, "reference", place * PHOTOS)
+            spot = replace(spot_near(second, camera, rng), sky=(camera.sky + 1) % SKIES)
+            tones = hour.develop(draw_tones(rng, self.realism))
+            self._photograph(number, second, spot, tones, [int(rng.integers(columns))], arrays, "query", place)
+        return len(places)
+
+    def _photograph(
+        self, number: int, scene: Scene, spot: Camera, tones: np.ndarray, starts: list[int], arrays: dict, role: str,
+        row: int,
+    ) -> None:  # fmt: skip
+        """Render a panorama of scene `number`, and store the photos that start at these columns from `row` on."""
+        panorama = apply_tones(panorama_camera(*self.panorama_size, _RAYS).render(scene, spot), tones)
+        width = self.photo_size[1]
+        rows = slice(row, row + len(starts))
+        arrays[f"{role}_images"][rows] = [cut(panorama, start, width) for start in starts]
+        arrays[f"{role}_headings"][rows] = [heading(start, width, panorama.shape[1]) for start in starts]
+        arrays[f"{role}_positions"][rows] = self.origin(number) + scene.position(spot)
 
 
 @dataclass(frozen=True, eq=False)
-class Drives:
-    """The views of both drives, memory-mapped.
+class Drives(Rendered):
+    """The photos of two drives past N places; the references PHOTOS * i and following show place i.
 
     Attributes:
-        spec: the request that they answer.
-        query_views: uint8 [N, H, W, 3], one a place.
-        reference_views: uint8 [N * VIEWS, H, W, 3]; views VIEWS * i and following show place i.
-        query_positions, reference_positions: float64 [N, 2] and [N * VIEWS, 2], metres (east, north), exact.
-        query_headings, reference_headings: float64, degrees clockwise from north to which a view's middle looks.
+        query_headings, reference_headings: float64 `[N]` and `[N * PHOTOS]`, degrees clockwise from north to which a
+            photo's middle looks.
     """
 
     spec: DriveSpec
-    query_views: np.ndarray
-    query_positions: np.ndarray
     query_headings: np.ndarray
-    reference_views: np.ndarray
-    reference_positions: np.ndarray
     reference_headings: np.ndarray
-
-    def names(self, role: str) -> list[str]:
-        """A name for each view of the "query" or "reference" drive, unique over styles, splits and seeds."""
-        prefix = f"{self.spec.style}-{self.spec.split}-{self.spec.seed}-{role}"
-        return [f"{prefix}-{number:06d}" for number in range(len(getattr(self, f"{role}_views")))]
-
-
-def load_drives(
-    style: str,
-    split: str,
-    count: int,
-    *,
-    view_size: tuple[int, int] = (64, 88),
-    seed: int = 0,
-    realism: float = 1.0,
-    cache_dir: str | os.PathLike | None = None,
-    workers: int | None = None,
-    progress: bool = True,
-) -> Drives:
-    """Two drives from the cache, rendered first if they are not there.
-
-    The first drive takes VIEWS views of every place, evenly around the circle. The second one passes each place at
-    another hour, 1 to 8 m from there in plain sight, and takes one view into any direction.
-
-    Args:
-        style, split, count, view_size, seed, realism: see DriveSpec.
-        cache_dir, workers, progress: see load_world.
-    """
-    from .pool import render_world  # which knows how to render these
-
-    spec = DriveSpec(style, split, count, view_size, seed, realism)
-
-    def render(folder: Path) -> None:
-        if progress:
-            told = f"Rendering two drives, {spec.key()}, into {folder.parent}; later runs find them there."
-            tqdm.write(told, file=sys.stderr)
-        render_world(spec, folder, workers, progress)
-
-    return Drives(spec, **cached(spec, cache_root(cache_dir), render))
-
-
-def render_drives(spec: DriveSpec, number: int, arrays: dict[str, np.ndarray]) -> int:
-    """Draws scene `number` at two hours and fills its rows of the arrays.
-
-    Returns:
-        How many places were rendered.
-    """
-    world = spec.world
-    seed = world.scene_seed(number)
-    hour = HOURS[int(np.random.default_rng([seed, _STREAM]).integers(len(HOURS)))]
-    transient = TRANSIENT * min(1.0, spec.realism)
-    day = make_scene(spec.style, seed, cell=world.cell, transient=transient)
-    later = make_scene(at_hour(day.style, hour, spec.realism), seed, cell=world.cell, transient=transient)
-    places, origin = world.queries_of(number), scene_origin(world, number)
-    for place, camera in zip(places, day.cameras):
-        # a place looks the same however many are asked for
-        rng = np.random.default_rng([seed, _STREAM, place - places.start])
-        _take_references(spec, day, camera, place, arrays, origin, rng)
-        _take_query(spec, later, camera, place, arrays, origin, hour, rng)
-    return len(places)
-
-
-def _take_references(spec: DriveSpec, scene: Scene, camera: Camera, place: int, arrays, origin, rng) -> None:
-    panorama = apply_tones(_panorama_camera(spec).render(scene, camera), draw_tones(rng, spec.realism))
-    width = panorama.shape[1]
-    rows = slice(place * VIEWS, (place + 1) * VIEWS)
-    starts = [round(view * width / VIEWS) for view in range(VIEWS)]
-    arrays["reference_views"][rows] = [cut(panorama, start, spec.view_size[1]) for start in starts]
-    arrays["reference_headings"][rows] = [heading(start, spec.view_size[1], width) for start in starts]
-    arrays["reference_positions"][rows] = origin + scene.position(camera)
-
-
-def _take_query(spec: DriveSpec, scene: Scene, camera: Camera, place: int, arrays, origin, hour: Hour, rng) -> None:
-    spot = replace(spot_near(scene, camera, rng), sky=(camera.sky + 1) % 4)
-    tones = hour.develop(draw_tones(rng, spec.realism))
-    panorama = apply_tones(_panorama_camera(spec).render(scene, spot), tones)
-    start = int(rng.integers(panorama.shape[1]))
-    arrays["query_views"][place] = cut(panorama, start, spec.view_size[1])
-    arrays["query_headings"][place] = heading(start, spec.view_size[1], panorama.shape[1])
-    arrays["query_positions"][place] = origin + scene.position(spot)
 
 
 def spot_near(scene: Scene, camera: Camera, rng: np.random.Generator) -> Camera:
-    """A free spot APART metres from a camera, with nothing solid on the straight line between the two."""
-    margin = int(np.ceil(_MARGIN / scene.cell))
-    distance, angle = rng.uniform(*APART, _TRIES), rng.uniform(0, 2 * np.pi, _TRIES)
-    steps = np.linspace(0, 1, 2 * int(APART[1] / scene.cell))
+    """Return a free spot DISTANCE metres from a camera, in plain sight of it; the camera itself if none is found."""
+    margin = int(np.ceil(FARTHEST / scene.cell))
+    distance, angle = rng.uniform(*DISTANCE, _TRIES), rng.uniform(0, 2 * np.pi, _TRIES)
+    steps = np.linspace(0, 1, 2 * int(DISTANCE[1] / scene.cell))
     for east, north in zip(distance * np.sin(angle), distance * np.cos(angle)):
         row, column = camera.row - round(north / scene.cell), camera.column + round(east / scene.cell)
         if not all(margin <= at <= scene.n - margin for at in (row, column)):
@@ -144,20 +116,10 @@ def spot_near(scene: Scene, camera: Camera, rng: np.random.Generator) -> Camera:
 
 
 def cut(panorama: np.ndarray, start: int, width: int) -> np.ndarray:
-    """`width` columns of a panorama [H, W, 3] from column `start` on, across its edge where need be."""
+    """Return `width` columns of a panorama `[H, W, 3]` from column `start` on, across its edge where need be."""
     return panorama.take(np.arange(start, start + width), axis=1, mode="wrap")
 
 
 def heading(start: int, width: int, panorama_width: int) -> float:
-    """Degrees clockwise from north to which the middle of such a cut looks; column 0 of a panorama is south."""
+    """Return the degrees clockwise from north to which the middle of a cut (see `cut`) looks; column 0 is south."""
     return ((start + width / 2) / panorama_width * 360 + 180) % 360
-
-
-@lru_cache(maxsize=2)
-def _camera_of(height: int, width: int, rays: int) -> PanoramaCamera:
-    return PanoramaCamera(height, width, rays)
-
-
-def _panorama_camera(spec: DriveSpec) -> PanoramaCamera:
-    """Two rays along each side of a pixel: road marks of small views would be jagged with one."""
-    return _camera_of(*spec.panorama_size, 2)

@@ -19,7 +19,7 @@ _SHORE = 3.5  # metres of grass between a road and water
 
 
 class Block(IntEnum):
-    """What a block is used for, in the order of LandStyle.blocks."""
+    """What a block is used for, in the order of `LandStyle.blocks`."""
 
     LAWN = 0
     PARK = 1
@@ -33,9 +33,9 @@ class Ground:
     """What later steps need to know about the ground.
 
     Attributes:
-        blocks: int8 [B0, B1], the blocks' uses.
-        patches, fine: float32 [n, n], smooth noise of about 9 m and 2 m.
-        grain: float32 [n, n], white noise.
+        blocks: int8 `[B0, B1]`, the blocks' uses.
+        patches, fine: float32 `[n, n]`, smooth noise of about 9 m and 2 m.
+        grain: float32 `[n, n]`, white noise.
     """
 
     blocks: np.ndarray
@@ -45,7 +45,7 @@ class Ground:
 
 
 def draw_ground(canvas: Canvas, streets: Streets, style: Style, rng: np.random.Generator) -> Ground:
-    """Paints everything that lies flat, and marks roads and water as blocked."""
+    """Paint everything that lies flat, mark roads and water as blocked, and return what later steps need to know."""
     shares = np.array(style.land.blocks)
     ground = Ground(
         blocks=rng.choice(len(Block), size=streets.blocks, p=shares / shares.sum()).astype(np.int8),
@@ -63,7 +63,7 @@ def draw_ground(canvas: Canvas, streets: Streets, style: Style, rng: np.random.G
 
 
 def _paint_blocks(canvas: Canvas, streets: Streets, land: LandStyle, ground: Ground, rng: np.random.Generator) -> None:
-    """One colour for each block, and a drier one for its worn patches."""
+    """Paint each block in one colour, and its worn patches in a drier one."""
     shape = (*streets.blocks, 1)
     dryness = np.clip(land.dryness + 0.25 * rng.standard_normal(shape), 0, 1)
     grass, dry, paving = (np.array(colour, np.float32) for colour in (land.grass, land.dry, land.paving))
@@ -83,7 +83,7 @@ def _paint_blocks(canvas: Canvas, streets: Streets, land: LandStyle, ground: Gro
 
 
 def _texture(canvas: Canvas, streets: Streets, style: Style, ground: Ground) -> None:
-    """Rough land, smoother roads."""
+    """Give land a rough texture, and roads a smoother one."""
     rough = ground.patches * np.float32(0.5)
     rough += ground.fine * np.float32(0.45)
     rough += ground.grain * np.float32(0.45)
@@ -94,7 +94,7 @@ def _texture(canvas: Canvas, streets: Streets, style: Style, ground: Ground) -> 
 
 
 def _cells(streets: Streets, ground: Ground, use: Block, setback: float) -> np.ndarray:
-    """Flat indices of the cells in blocks of one use, some metres off the roads."""
+    """Return flat indices of the cells in blocks of one use, at least `setback` metres off the roads."""
     table = streets.by_block(ground.blocks == use)
     if not table.any():
         return np.zeros(0, np.intp)
@@ -102,7 +102,7 @@ def _cells(streets: Streets, ground: Ground, use: Block, setback: float) -> np.n
 
 
 def _paint_uses(canvas: Canvas, streets: Streets, style: Style, ground: Ground, rng: np.random.Generator) -> None:
-    """Rows of crops, parking stalls, paths in parks, ponds."""
+    """Paint rows of crops, parking stalls, paths in parks, ponds."""
     material, shade = canvas.material.ravel(), canvas.shade.ravel()
     u, v = (roads.coordinate.ravel() for roads in streets.families)
 
@@ -128,7 +128,7 @@ def _paint_uses(canvas: Canvas, streets: Streets, style: Style, ground: Ground, 
 
 
 def _paint_roads(canvas: Canvas, streets: Streets, style: Style, rng: np.random.Generator) -> None:
-    """Sidewalks, and asphalt of a tint for each road."""
+    """Paint sidewalks, and each road in asphalt of its own tint."""
     canvas.material[(streets.edge >= 0) & (streets.edge < style.streets.sidewalk)] = canvas.add(style.land.walk)
     road = np.flatnonzero(streets.edge < 0)
     quadrant = streets.quadrant.ravel().take(road)
@@ -136,8 +136,8 @@ def _paint_roads(canvas: Canvas, streets: Streets, style: Style, rng: np.random.
         streets.by_road(family, _tints(canvas, len(roads.centres), style.land, rng)).take(quadrant)
         for family, roads in enumerate(streets.families)
     )
-    own = streets.families[0].edge.ravel().take(road) < streets.families[1].edge.ravel().take(road)
-    canvas.material.ravel()[road] = np.where(own, first, second)
+    nearer_first = streets.families[0].edge.ravel().take(road) < streets.families[1].edge.ravel().take(road)
+    canvas.material.ravel()[road] = np.where(nearer_first, first, second)
 
 
 def _tints(canvas: Canvas, roads: int, land: LandStyle, rng: np.random.Generator) -> np.ndarray:

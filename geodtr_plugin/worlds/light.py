@@ -15,18 +15,18 @@ _FINE = 8  # shadow heights are counted in HEIGHT_STEP / _FINE
 
 
 def towards(azimuth: float) -> tuple[float, float]:
-    """Unit vector (east, south) towards a compass direction in degrees."""
+    """Return the unit vector (east, south) towards a compass direction in degrees."""
     return math.sin(math.radians(azimuth)), -math.cos(math.radians(azimuth))
 
 
 def colour(canvas: Canvas, from_above: np.ndarray, light: LightStyle, sun_azimuth: float) -> tuple:
-    """RGB rasters.
+    """Return the colours that the aerial and the ground camera see, uint8 `[n, n, 3]` each.
 
     Args:
-        from_above: uint16 [n, n], materials that the aerial camera sees (see cars.draw_cars).
-
-    Returns:
-        (aerial, ground): uint8 [n, n, 3] each.
+        canvas: the finished rasters.
+        from_above: uint16 `[n, n]`, materials that the aerial camera sees (see `draw_cars`).
+        light: height of the sun, clouds, colours of the aerial camera.
+        sun_azimuth: degrees clockwise from north.
     """
     shadow = cast_shadows(np.maximum(canvas.height, canvas.canopy_top), canvas.cell, sun_azimuth, light.sun_height)
     dark = np.float32(_DARK * (1 - 0.55 * light.clouds))
@@ -52,7 +52,7 @@ def _mix(palette: np.ndarray, material: np.ndarray, level: np.ndarray) -> np.nda
 
 
 def _develop(picture: np.ndarray, light: LightStyle) -> np.ndarray:
-    """Gain and gamma of the aerial camera, in place."""
+    """Apply gain and gamma of the aerial camera to a picture in place, and return it."""
     levels = np.arange(256) / 255
     for channel, gain in enumerate(light.aerial_gain):
         table = np.clip(255 * np.clip(levels * gain, 0, 1) ** light.aerial_gamma, 0, 255).astype(np.uint8)
@@ -61,31 +61,30 @@ def _develop(picture: np.ndarray, light: LightStyle) -> np.ndarray:
 
 
 def cast_shadows(height: np.ndarray, cell: float, azimuth: float, elevation: float) -> np.ndarray:
-    """Which cells lie in the shadow of something towards the sun.
+    """Return which cells lie in the shadow of something towards the sun, bool `[n, n]`.
 
     The highest shadow edge above a cell is a maximum over all distances towards the sun. It is built by doubling:
     the maximum over 2k steps is that over k steps, combined with its own copy k steps further on and k drops lower.
 
     Args:
-        height: uint8 [n, n] in HEIGHT_STEP.
-
-    Returns:
-        bool [n, n].
+        height: uint8 `[n, n]`, steps of HEIGHT_STEP.
+        cell: metres along a cell.
+        azimuth, elevation: direction and height of the sun, degrees.
     """
-    own = height.astype(np.int16) * _FINE
+    ground = height.astype(np.int16) * _FINE
     east, south = towards(azimuth)
     drop = cell * math.tan(math.radians(elevation)) / HEIGHT_STEP * _FINE  # for each step of one cell
-    longest = min(int(own.max()) / drop, _LONGEST / cell)
-    edge = _from(own, south, east, drop)
+    longest = min(int(ground.max()) / drop, _LONGEST / cell)
+    edge = _from(ground, south, east, drop)
     steps = 1
     while steps < longest:
         np.maximum(edge, _from(edge, south * steps, east * steps, drop * steps), out=edge)
         steps *= 2
-    return edge > own + _FINE
+    return edge > ground + _FINE
 
 
 def _from(values: np.ndarray, rows: float, columns: float, drop: float) -> np.ndarray:
-    """`values` fetched from some cells further on and lowered; 0 from outside."""
+    """Return the values of cells some rows and columns further on, lowered by `drop`; 0 from outside."""
     n, i, j = len(values), round(rows), round(columns)
     out = np.zeros_like(values)
     if max(abs(i), abs(j)) < n:

@@ -21,9 +21,9 @@ class Lots:
     """Houses to be, one entry each; lengths in metres.
 
     Attributes:
-        x, y: centres, metres east and south.
-        across: unit vectors [N, 2] (east, south) away from the house's road.
-        half_depth, half_width: half the sides across and along the road.
+        x, y: centres `[N]`, metres east and south of the scene's centre.
+        across: unit vectors `[N, 2]` (east, south) away from the house's road.
+        half_depth, half_width: `[N]`, half the sides across and along the road.
     """
 
     x: np.ndarray
@@ -33,12 +33,16 @@ class Lots:
     half_width: np.ndarray
 
     def take(self, rows: np.ndarray) -> Lots:
-        """A subset."""
+        """Return the lots of some rows, which a mask or numbers name."""
         return Lots(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
 
 def place_lots(canvas: Canvas, streets: Streets, blocks: np.ndarray, style: Style, rng: np.random.Generator) -> Lots:
-    """Lots along both families of roads, in random order, without those that meet a road or water."""
+    """Return lots along both families of roads, in random order, without those that meet a road or water.
+
+    Args:
+        blocks: int8 `[B0, B1]`, what the blocks are used for (see `Block`).
+    """
     runs = [_runs(streets, family, blocks, style) for family in (0, 1)]
     parts = [_fill_runs(run, style.houses, rng) for run in runs]
     u = np.concatenate([parts[0]["across"], parts[1]["along"]])
@@ -53,28 +57,28 @@ def place_lots(canvas: Canvas, streets: Streets, blocks: np.ndarray, style: Styl
 
 
 def _runs(streets: Streets, family: int, blocks: np.ndarray, style: Style) -> dict[str, np.ndarray]:
-    """The sides of all road segments of a family: where their lots begin and end, and how many are used."""
-    own, other = streets.families[family], streets.families[1 - family]
+    """Return, for both sides of all road segments of a family, where lots begin and end and what share is used."""
+    roads, crossing = streets.families[family], streets.families[1 - family]
     uses = blocks if family == 0 else blocks.T
     road, segment, side = np.meshgrid(
-        np.arange(len(own.centres)), np.arange(len(other.centres) - 1), (-1, 1), indexing="ij"
+        np.arange(len(roads.centres)), np.arange(len(crossing.centres) - 1), (-1, 1), indexing="ij"
     )
     block = np.where(side > 0, road, road - 1)
-    kept = own.present[road, segment] & (block >= 0) & (block < len(uses))
+    kept = roads.present[road, segment] & (block >= 0) & (block < len(uses))
     road, segment, side, block = road[kept], segment[kept], side[kept], block[kept]
     gap = style.streets.sidewalk + 2
     fill = np.array([_FILL[use] for use in Block])[uses[block, segment]]
     return {
-        "start": other.centres[segment] + other.half_widths[segment] + gap,
-        "end": other.centres[segment + 1] - other.half_widths[segment + 1] - gap,
-        "front": own.centres[road] + side * (own.half_widths[road] + style.streets.sidewalk),
+        "start": crossing.centres[segment] + crossing.half_widths[segment] + gap,
+        "end": crossing.centres[segment + 1] - crossing.half_widths[segment + 1] - gap,
+        "front": roads.centres[road] + side * (roads.half_widths[road] + style.streets.sidewalk),
         "side": side,
         "fill": fill * style.houses.fill,
     }
 
 
 def _fill_runs(runs: dict[str, np.ndarray], style: HouseStyle, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Cuts every run into lots and draws a house for the used ones."""
+    """Cut every run into lots, and return the houses of those that are used."""
     count = len(runs["start"])
     most = math.ceil(float((runs["end"] - runs["start"]).max()) / style.lot[0]) + 1
     shape = (count, most)
@@ -96,7 +100,7 @@ def _fill_runs(runs: dict[str, np.ndarray], style: HouseStyle, rng: np.random.Ge
 
 
 def _fits(canvas: Canvas, lots: Lots) -> np.ndarray:
-    """bool [N]: wholly inside the scene, and none of nine points of the outline and middle is blocked."""
+    """Return which lots `[N]` lie inside the scene, with none of nine points of outline and middle blocked, bool."""
     reach = np.hypot(lots.half_depth, lots.half_width) + 1.0
     fits = np.maximum(np.abs(lots.x), np.abs(lots.y)) + reach < canvas.size / 2
     for a in (-1, 0, 1):

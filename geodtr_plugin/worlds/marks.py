@@ -29,7 +29,7 @@ class _RoadCells:
 
 
 def paint_marks(canvas: Canvas, streets: Streets, style: Style, rng: np.random.Generator) -> None:
-    """Paints the marks of both families."""
+    """Paint the marks of both families of roads."""
     white, yellow = canvas.add(_WHITE), canvas.add(_YELLOW)
     line = max(0.16, 0.5 * canvas.cell)  # half a line's width: never thinner than a cell
     material = canvas.material.ravel()
@@ -41,42 +41,42 @@ def paint_marks(canvas: Canvas, streets: Streets, style: Style, rng: np.random.G
 
 
 def _road_cells(streets: Streets, family: int, style: Style, rng: np.random.Generator) -> _RoadCells:
-    own, other = streets.families[family], streets.families[1 - family]
-    index = np.flatnonzero(own.edge < 0)
+    roads, crossing = streets.families[family], streets.families[1 - family]
+    index = np.flatnonzero(roads.edge < 0)
     quadrant = streets.quadrant.ravel().take(index)
     crosswalks = (rng.random(streets.shape) < style.streets.crosswalks).ravel()
     return _RoadCells(
         index=index,
-        offset=own.offset.ravel().take(index),
-        edge=own.edge.ravel().take(index),
-        cross=other.edge.ravel().take(index),
-        along=other.coordinate.ravel().take(index),
-        main=streets.by_road(family, own.main).take(quadrant),
-        half_width=streets.by_road(family, own.half_widths).take(quadrant),
+        offset=roads.offset.ravel().take(index),
+        edge=roads.edge.ravel().take(index),
+        cross=crossing.edge.ravel().take(index),
+        along=crossing.coordinate.ravel().take(index),
+        main=streets.by_road(family, roads.main).take(quadrant),
+        half_width=streets.by_road(family, roads.half_widths).take(quadrant),
         crosswalk=_whole_arms(crosswalks.reshape(streets.shape), family).take(quadrant),
     )
 
 
 def _whole_arms(draws: np.ndarray, family: int) -> np.ndarray:
-    """Gives both sides of a road the same draw: quadrants 2b - 1 and 2b share a road."""
+    """Give both sides of a road the same draw: quadrants 2b - 1 and 2b share a road."""
     shared = np.array(draws if family == 0 else draws.T)
     shared[2::2] = shared[1:-1:2]
     return (shared if family == 0 else shared.T).ravel()
 
 
 def _middle(cells: _RoadCells, line: float) -> np.ndarray:
-    """A line along the middle, dashed on minor roads, that stops before crossings."""
+    """Return where a line runs along the middle, dashed on minor roads; it ends 1.5 metres before crossings."""
     return (cells.cross > 1.5) & (np.abs(cells.offset) < line) & (cells.main | (cells.along % 6.0 < 3.0))
 
 
 def _lanes(cells: _RoadCells, line: float) -> np.ndarray:
-    """Edge lines and dashed lane lines of main roads."""
+    """Return where main roads have edge lines and dashed lane lines."""
     edge = np.abs(cells.edge + 0.6) < 0.8 * line
     lane = (np.abs(np.abs(cells.offset) - cells.half_width / 2) < 0.8 * line) & (cells.along % 8.0 < 3.0)
     return cells.main & (cells.cross > 1.5) & (edge | lane)
 
 
 def _crosswalks(cells: _RoadCells) -> np.ndarray:
-    """Stripes across the arms of a crossing."""
+    """Return where stripes lie across the arms of a crossing."""
     place = (cells.edge < -0.3) & (cells.cross > 0.8) & (cells.cross < 3.4)
     return cells.crosswalk & place & (cells.offset % 1.3 < 0.65)

@@ -8,15 +8,13 @@ import numpy as np
 
 
 def smooth_noise(rng: np.random.Generator, size: float, n: int, wavelength: float) -> np.ndarray:
-    """A random field over a square of `size` metres.
+    """Return a smooth random field of mean 0 and a spread of about 1, float32 `[n, n]`.
 
     Args:
         rng: source of the field; what is drawn depends on `size` and `wavelength` only.
-        n: cells along a side of the result.
+        size: metres along a side.
+        n: cells along a side.
         wavelength: metres between the random values that are blended.
-
-    Returns:
-        float32 [n, n] of mean 0 and a spread of about 1.
     """
     knots = math.ceil(size / wavelength) + 2
     lattice = rng.standard_normal((knots, knots), dtype=np.float32) * np.float32(1.4)  # blending shrinks the spread
@@ -25,7 +23,7 @@ def smooth_noise(rng: np.random.Generator, size: float, n: int, wavelength: floa
 
 
 def _stretch(values: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """Rows of `values` at fractional positions, blended smoothly."""
+    """Return the rows of `values` at fractional positions, blended smoothly."""
     below = position.astype(np.intp)
     share = (position - below).astype(np.float32)
     share = (share * share * (3 - 2 * share))[:, None]
@@ -33,6 +31,6 @@ def _stretch(values: np.ndarray, position: np.ndarray) -> np.ndarray:
 
 
 def grain(rng: np.random.Generator, n: int) -> np.ndarray:
-    """White noise float32 [n, n] of mean 0 and spread 1 (bytes: an order faster than normal draws)."""
+    """Return white noise of mean 0 and spread 1, float32 `[n, n]` (from bytes: an order faster than normal draws)."""
     raw = np.frombuffer(rng.bytes(n * n), dtype=np.uint8).reshape(n, n)
     return (np.arange(256, dtype=np.float32) / np.float32(73.9) - np.float32(1.7253)).take(raw)

@@ -1,9 +1,11 @@
-"""The ground view: a 360-degree panorama, column 0 south, the middle column north."""
+"""The ground camera: a 360-degree panorama, column 0 south, the middle column north."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -16,7 +18,7 @@ from .sky import make_sky
 
 UP, DOWN = 36.0, -29.5  # elevation of the upper and lower edge, degrees (as in CVUSA's cropped panoramas)
 EYE = 2.0  # height of the camera, metres
-_NEAREST, _FARTHEST = 2.2, 78.0  # metres between which things are seen
+NEAREST, FARTHEST = 2.2, 78.0  # metres between which things are seen
 _RATIO = 1.02  # between consecutive distances
 _SKIES_KEPT = 8
 
@@ -25,12 +27,12 @@ _SKIES_KEPT = 8
 class _Tables:
     """Offsets between a camera's corner and the cells that its rays meet, for one width of scene and handedness."""
 
-    samples: np.ndarray  # intp [D, W]: cells at the fixed distances
-    ground: np.ndarray  # intp [rows, W]: cells where the rays of the lower pixel rows meet the ground
+    samples: np.ndarray  # intp `[D, W]`: cells at the fixed distances
+    ground: np.ndarray  # intp `[rows, W]`: cells where the rays of the lower pixel rows meet the ground
 
 
 class PanoramaCamera:
-    """Renders panoramas of one size; everything that does not depend on the scene is computed once.
+    """A camera for panoramas of one size; everything that does not depend on the scene is computed once.
 
     Args:
         height, width: pixels. Quarter turns of a scene are exact if 4 divides the width.
@@ -42,22 +44,26 @@ class PanoramaCamera:
         self._rows, self._columns = height * supersample, width * supersample
         self._elevation = np.radians(UP - (np.arange(self._rows) + 0.5) * ((UP - DOWN) / self._rows))
         self._slope = np.tan(self._elevation).astype(np.float32)
-        count = int(math.log(_FARTHEST / _NEAREST) / math.log(_RATIO)) + 1
-        self._distances = _NEAREST * _RATIO ** np.arange(count)
+        count = int(math.log(FARTHEST / NEAREST) / math.log(_RATIO)) + 1
+        self._distances = NEAREST * _RATIO ** np.arange(count)
         self._row_of = self._row_table()
         on_ground = EYE / np.maximum(-np.tan(self._elevation), 1e-6)
         self._horizon = int(np.searchsorted(-self._elevation, 0))  # first pixel row below the horizon
-        self._first_ground = int(np.argmax(on_ground < _FARTHEST))  # first pixel row whose ground is drawn
+        self._first_ground = int(np.argmax(on_ground < FARTHEST))  # first pixel row whose ground is drawn
         self._on_ground = on_ground[self._first_ground :]
         self._tables: dict[tuple, _Tables] = {}
         self._skies: dict[tuple, np.ndarray] = {}
 
     def render(self, scene: Scene, camera: Camera) -> np.ndarray:
-        """uint8 [height, width, 3]: what stands around the camera's corner."""
-        margin = math.ceil(_FARTHEST / scene.cell)
+        """Return the panorama around a camera's corner, uint8 `[height, width, 3]`.
+
+        Raises:
+            ValueError: the camera is too near to the scene's edge.
+        """
+        margin = math.ceil(FARTHEST / scene.cell)
         if not all(margin <= at <= scene.n - margin for at in (camera.row, camera.column)):
             raise ValueError(
-                f"{camera} is less than {_FARTHEST} m from the scene's edge, where a panorama has no data."
+                f"{camera} is less than {FARTHEST} m from the scene's edge, where a panorama has no data."
             )
         tables = self._tables_for(scene)
         corner = camera.row * scene.n + camera.column
@@ -73,14 +79,14 @@ class PanoramaCamera:
         return shrink(picture.astype(np.uint8), self.supersample)
 
     def _row_table(self) -> np.ndarray:
-        """int32 [D, 256]: first pixel row whose ray passes below a height (in steps) at a distance."""
+        """Return the first pixel row whose ray passes below a height (in steps) at a distance, int32 `[D, 256]`."""
         above = np.arange(256)[None, :] * HEIGHT_STEP - EYE
         elevation = np.degrees(np.arctan2(above, self._distances[:, None]))
         row = np.ceil((UP - elevation) / ((UP - DOWN) / self._rows) - 0.5)
         return np.clip(row, 0, self._rows).astype(np.int32)
 
     def _rows_of(self, raster: np.ndarray, samples: np.ndarray) -> np.ndarray:
-        """int32 [D, W]: pixel rows of the heights in a raster at the samples."""
+        """Return the pixel rows of the heights in a raster at the samples, int32 `[D, W]`."""
         at = raster.ravel().take(samples) + (np.arange(len(samples)) * 256)[:, None]
         return self._row_of.ravel().take(at)
 
@@ -94,7 +100,7 @@ class PanoramaCamera:
         return self._tables[key]
 
     def _paint_far(self, picture: np.ndarray, scene: Scene, camera: Camera) -> None:
-        """Sky, and the strip of land too far to be drawn."""
+        """Paint the sky, and the strip of land too far to be drawn."""
         key = (scene.style, scene.seed, scene.sun_azimuth, scene.mirrored, scene.turns, camera.sky)
         if key not in self._skies:
             while len(self._skies) >= _SKIES_KEPT:
@@ -104,14 +110,14 @@ class PanoramaCamera:
         picture[self._horizon : self._first_ground] = np.array(scene.style.light.haze, np.float32) * np.float32(0.93)
 
     def _haze(self, colour: np.ndarray, scene: Scene, distance: np.ndarray) -> None:
-        """Blends colours towards the haze with the distance in metres, in place."""
+        """Blend colours towards the haze with the distance in metres, in place."""
         haze = np.array(scene.style.light.haze, np.float32)
         colour -= haze
         colour *= np.exp(-distance / scene.style.light.sight).astype(np.float32)
         colour += haze
 
     def _paint_solids(self, picture: np.ndarray, scene: Scene, samples: np.ndarray, first: np.ndarray) -> None:
-        """Buildings, trunks, cars, hedges; bare ground is there already, exactly and not by samples."""
+        """Paint buildings, trunks, cars, hedges; bare ground is there already, exactly and not by samples."""
         pixel = np.flatnonzero(first < len(samples))
         distance = first.ravel().take(pixel)
         cell = samples.ravel().take(distance * self._columns + pixel % self._columns)
@@ -119,7 +125,7 @@ class PanoramaCamera:
         self._paint(picture, scene, pixel[solid], distance[solid], cell[solid], solid_colour)
 
     def _paint_crowns(self, picture: np.ndarray, scene: Scene, samples: np.ndarray, first: np.ndarray) -> None:
-        """Crowns of trees in front of everything solid."""
+        """Paint crowns of trees that stand in front of everything solid."""
         sample = np.flatnonzero(scene.canopy_top.ravel().take(samples))
         cell = samples.ravel().take(sample)
         step = sample // self._columns * 256
@@ -131,8 +137,16 @@ class PanoramaCamera:
         cell = samples.ravel().take(distance * self._columns + pixel % self._columns)
         self._paint(picture, scene, pixel, distance, cell, crown_colour)
 
-    def _paint(self, picture, scene, pixel, distance, cell, colour_of) -> None:
-        """Colours some pixels by what stands at a distance, seen at the height where the pixel's ray passes."""
+    def _paint(
+        self, picture: np.ndarray, scene: Scene, pixel: np.ndarray, distance: np.ndarray, cell: np.ndarray,
+        colour_of: Callable[[Scene, np.ndarray, np.ndarray], np.ndarray],
+    ) -> None:  # fmt: skip
+        """Paint pixels with what stands at a distance, seen at the height where the pixel's ray passes.
+
+        Args:
+            pixel, distance, cell: `[K]`, flat index of the pixel, number of the distance, flat index of the cell.
+            colour_of: see `solid_colour`.
+        """
         metres = self._distances.astype(np.float32).take(distance)
         z = np.float32(EYE) + metres * self._slope.take(pixel // self._columns)
         colour = colour_of(scene, cell, z)
@@ -140,8 +154,11 @@ class PanoramaCamera:
         picture.reshape(-1, 3)[pixel] = colour
 
 
+panorama_camera = lru_cache(maxsize=4)(PanoramaCamera)  # the tables of a size are computed once in a process
+
+
 def _directions(width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sine and cosine of the columns' azimuths, float64 [W] each, bit-exactly symmetric.
+    """Return sine and cosine of the columns' azimuths, float64 `[W]` each, bit-exactly symmetric.
 
     The western half mirrors the eastern one; where 4 divides the width, every quarter is the first one turned.
     """
@@ -160,7 +177,7 @@ def _directions(width: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _offsets(distances: np.ndarray, sine: np.ndarray, cosine: np.ndarray, scene: Scene) -> np.ndarray:
-    """intp [len(distances), W]: flat offsets of the cells that hold the points at these distances.
+    """Return flat offsets of the cells that hold the points at these distances, intp `[len(distances), W]`.
 
     A mirrored scene gets the mirrored table: the middle column of an odd width runs along a line between two cells,
     and the side it takes must be mirrored too.

@@ -12,7 +12,7 @@ from .noise import smooth_noise
 from .streets import Streets
 from .styles import PlantStyle, Style
 
-_SIZES = 8  # crown radii that are told apart: crowns of one size share a stamp
+_SIZES = 8  # different crown radii: crowns of one size share a stamp
 _BARK = (85, 65, 50)
 _TRUNK = 0.3  # metres
 _HEDGE = 1.25  # height of hedges, metres
@@ -33,7 +33,7 @@ class _Stamp:
 
 
 def draw_hedges(canvas: Canvas, streets: Streets, ground: Ground, style: Style, rng: np.random.Generator) -> None:
-    """Hedges along the fronts of lots, where the smooth noise is high."""
+    """Plant hedges along the fronts of lots, where the smooth noise is high."""
     front = streets.edge - np.float32(style.streets.sidewalk)
     place = np.flatnonzero((front > 0.6) & (front < 1.3) & ~canvas.blocked)
     place = place[ground.patches.ravel().take(place) > 1.2 - 3 * style.plants.hedges]
@@ -47,7 +47,7 @@ def draw_hedges(canvas: Canvas, streets: Streets, ground: Ground, style: Style, 
 def draw_trees(
     canvas: Canvas, streets: Streets, ground: Ground, style: Style, sun: tuple, rng: np.random.Generator
 ) -> None:
-    """Scattered trees, woods and trees along the roads."""
+    """Plant scattered trees, woods, and trees along the roads; `sun` is the unit vector (east, south) to the sun."""
     rows, columns = _places(canvas, streets, style, rng)
     size = rng.integers(_SIZES, size=len(rows))
     conifer = rng.random(len(rows)) < style.plants.conifers
@@ -65,7 +65,7 @@ def draw_trees(
 
 
 def _places(canvas: Canvas, streets: Streets, style: Style, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the trees."""
+    """Draw rows and columns of the trees."""
     plants = style.plants
     area = canvas.size**2
     density = plants.trees + _WOODS * plants.forest
@@ -85,14 +85,14 @@ def _places(canvas: Canvas, streets: Streets, style: Style, rng: np.random.Gener
 
 
 def _scatter(canvas: Canvas, count: int, plants: PlantStyle, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Uniform places whose crowns stay inside the scene."""
+    """Draw rows and columns of uniform places whose crowns stay inside the scene."""
     reach = canvas.size / 2 - plants.radius[1] - 1.0
     x, y = reach * (2 * rng.random((2, count)) - 1)
     return canvas.index(y), canvas.index(x)
 
 
 def _stamp(cell: float, radius: float, conifer: bool) -> _Stamp:
-    """A cone, or a round crown that is thicker in the middle both upwards and downwards."""
+    """Return the stamp of a cone, or of a round crown that is thicker in the middle both upwards and downwards."""
     reach = int(radius / cell) + 1
     rows, columns = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1)
     distance = np.hypot(rows, columns) * (cell / radius)
@@ -113,7 +113,7 @@ def _stamp(cell: float, radius: float, conifer: bool) -> _Stamp:
 
 
 def _stamp_out(canvas, stamp, rows, columns, tint, leaves, sun) -> tuple[np.ndarray, ...]:
-    """The crowns' cells: flat index, top, base (steps) and colour, crown by crown."""
+    """Return the crowns' cells, crown by crown: flat index, top and base (steps of HEIGHT_STEP) and colour."""
     place = (rows * canvas.n + columns)[:, None] + (stamp.rows * canvas.n + stamp.columns)[None, :]
     shape = place.shape
     slope = (stamp.columns * sun[0] + stamp.rows * sun[1]) * (canvas.cell * 0.22 / stamp.radius)
@@ -125,7 +125,7 @@ def _stamp_out(canvas, stamp, rows, columns, tint, leaves, sun) -> tuple[np.ndar
 
 
 def _merge(canvas: Canvas, crowns: list[tuple[np.ndarray, ...]]) -> None:
-    """Where crowns overlap, the higher one is kept; roofs stay free."""
+    """Draw all crowns; where they overlap, the higher one is kept, and roofs stay free."""
     place, top, base, colour = (np.concatenate(parts) for parts in zip(*crowns))
     order = np.argsort(top, kind="stable")  # of repeated indices, numpy keeps the value that is assigned last
     order = order[canvas.kind.ravel().take(place[order]) != Kind.BUILDING]
@@ -136,7 +136,7 @@ def _merge(canvas: Canvas, crowns: list[tuple[np.ndarray, ...]]) -> None:
 
 
 def _plant_trunks(canvas: Canvas, rows: np.ndarray, columns: np.ndarray) -> None:
-    """A trunk under every crown, up to the crown's base."""
+    """Draw a trunk under every crown, up to the crown's base."""
     bark = canvas.add(_BARK)
     width = max(1, round(_TRUNK / canvas.cell))
     for step in range(width * width):

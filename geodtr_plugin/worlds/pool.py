@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,30 +14,41 @@ from tqdm import tqdm
 import geodtr_plugin
 
 from .cache import open_arrays
-from .jobs import Spec, render_part
+from .spec import Spec
 
 
 def render_world(spec: Spec, folder: Path, workers: int | None, progress: bool) -> None:
-    """Fills the arrays in `folder`; pictures do not depend on the number of workers.
+    """Fill the arrays in a folder; pictures do not depend on the number of workers.
 
     Args:
+        spec: the request that the folder was prepared for.
+        folder: holds all arrays and the manifest.
         workers: processes; None takes one for each CPU. Never more than there are scenes; 1 renders in this process.
+        progress: show a progress bar.
+
+    Raises:
+        RuntimeError: a process failed.
     """
     workers = min(workers or cpu_count(), spec.scenes)
-    title = f"{spec.style} {spec.split}"
-    with tqdm(total=spec.count, desc=title, unit="pair", disable=not progress) as bar:
-        if workers <= 1:
-            arrays = open_arrays(folder, spec, mode="r+")
-            for number in range(spec.scenes):
-                bar.update(render_part(spec, number, arrays))
-            for array in arrays.values():
-                array.flush()
-        else:
+    with tqdm(total=spec.count, desc=f"{spec.style} {spec.split}", unit="pair", disable=not progress) as bar:
+        if workers > 1:
             _render_in_processes(folder, workers, bar)
+        else:
+            for queries in render_scenes(spec, folder, 0, 1):
+                bar.update(queries)
+
+
+def render_scenes(spec: Spec, folder: Path, first: int, step: int) -> Iterator[int]:
+    """Render the scenes `first`, `first + step`, ...; yield after each how many queries it has."""
+    arrays = open_arrays(folder, spec, mode="r+")
+    for number in range(first, spec.scenes, step):
+        yield spec.render_scene(number, arrays)
+    for array in arrays.values():
+        array.flush()
 
 
 def cpu_count() -> int:
-    """CPUs that this process may use."""
+    """Return how many CPUs this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -57,7 +69,7 @@ def _render_in_processes(folder: Path, workers: int, bar: tqdm) -> None:
 
 
 def _start(folder: Path, first: int, step: int) -> subprocess.Popen:
-    """A worker that renders scenes first, first + step, ..."""
+    """Start a worker that renders the scenes `first`, `first + step`, ..."""
     package = str(Path(geodtr_plugin.__file__).parent.parent)
     # one BLAS thread each: the workers already fill the CPUs
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -67,7 +79,7 @@ def _start(folder: Path, first: int, step: int) -> subprocess.Popen:
 
 
 def _follow(process: subprocess.Popen, bar: tqdm) -> str:
-    """Moves the bar with a worker's reports; returns what it complained about if it failed."""
+    """Move the bar with a worker's reports; return what the worker complained about if it failed."""
     for line in process.stdout:
         bar.update(int(line))
     error = process.stderr.read()

@@ -6,15 +6,17 @@ import numpy as np
 
 
 def first_solid(rows: np.ndarray, height: int) -> np.ndarray:
-    """The nearest distance at which a column's silhouette reaches a pixel.
+    """Return the number of the nearest distance at which a column's silhouette reaches a pixel.
+
+    The highest silhouette so far is a running minimum over the distance, and a pixel's hit is the number of distances
+    whose silhouette is still below it.
 
     Args:
-        rows: int [D, W], pixel row of the upper edge of what stands at each distance, near to far.
+        rows: int `[D, W]`, pixel row of the upper edge of what stands at each distance, near to far.
         height: pixel rows H.
 
     Returns:
-        int32 [H, W], index of the distance, D where there is none. The highest silhouette so far is a running
-        minimum over the distance, and a pixel's hit is the number of distances whose silhouette is still below it.
+        int32 `[H, W]`, D where nothing is reached.
     """
     width = rows.shape[1]
     silhouette = np.minimum.accumulate(rows, axis=0).astype(np.intp)
@@ -26,16 +28,17 @@ def first_solid(rows: np.ndarray, height: int) -> np.ndarray:
 
 
 def nearest_crown(sample: np.ndarray, top: np.ndarray, base: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """The nearest crown that covers each pixel.
+    """Return the number of the distance of the nearest crown that covers each pixel.
+
+    Crowns are painted from far to near; rows that the next nearer place paints anyway are left out.
 
     Args:
-        sample: ascending flat indices into [D, W] of the places under a crown.
-        top, base: [K], first and last-plus-one pixel row of the crown there.
+        sample: int `[K]`, ascending flat indices into `[D, W]` of the places under a crown.
+        top, base: int `[K]`, first and last-plus-one pixel row of the crown there.
         shape: (D, H, W).
 
     Returns:
-        int32 [H, W], index of the distance, D where there is none. Crowns are painted from far to near; rows that the
-        next nearer place paints anyway are left out.
+        int32 `[H, W]`, D where there is no crown.
     """
     distances, height, width = shape
     nearer_top, nearer_base = np.zeros((2, distances + 1, width), np.int32).reshape(2, -1)
@@ -55,7 +58,7 @@ def nearest_crown(sample: np.ndarray, top: np.ndarray, base: np.ndarray, shape: 
 
 
 def _ranges(start: np.ndarray, length: np.ndarray) -> np.ndarray:
-    """start[k], start[k] + 1, ... (length[k] numbers) for every k, joined."""
+    """Return start[k], start[k] + 1, ... (length[k] numbers) for every k, joined."""
     end = np.cumsum(length)
     if not len(end):
         return np.zeros(0, np.intp)

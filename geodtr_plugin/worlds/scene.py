@@ -1,4 +1,4 @@
-"""A scene: a square piece of a synthetic world, from which both views are rendered."""
+"""A scene: a square piece of a synthetic world, which both cameras look at."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from .styles import Style
 
-_RASTERS = (
+RASTERS = (
     "aerial", "ground", "height", "kind", "building", "facade_place", "facade_light",
     "canopy_top", "canopy_base", "canopy",
 )  # fmt: skip
@@ -30,18 +30,18 @@ class Camera:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """Rasters [n, n] with row 0 in the north and column 0 in the west; cells are `cell` metres wide.
+    """Rasters `[n, n]` with row 0 in the north and column 0 in the west; cells are `cell` metres wide.
 
     Attributes:
         style, seed: what the scene was drawn from.
         sun_azimuth: degrees clockwise from north, before any turn.
-        aerial: uint8 [n, n, 3], seen from above.
-        ground: uint8 [n, n, 3], colours as the ground camera sees them (crowns aside).
-        height: uint8 [n, n], of solid things, in steps of canvas.HEIGHT_STEP.
-        kind: uint8 [n, n], see canvas.Kind.
+        aerial: uint8 `[n, n, 3]`, seen from above.
+        ground: uint8 `[n, n, 3]`, colours as the ground camera sees them (crowns aside).
+        height: uint8 `[n, n]`, of solid things, in steps of HEIGHT_STEP.
+        kind: uint8 `[n, n]`, see `Kind`.
         building, facade_place, facade_light: row of `facades`, place along the wall and its brightness.
         canopy_top, canopy_base, canopy: the crowns' extent (steps of HEIGHT_STEP) and colour.
-        facades: float32 [B, 12], see buildings.Facade.
+        facades: float32 `[B, 12]`, see `Facade`.
         cameras: places on the roads.
         mirrored, turns: how the scene was turned: first the mirror, then clockwise quarter turns.
     """
@@ -71,15 +71,15 @@ class Scene:
         return len(self.height)
 
     def position(self, camera: Camera) -> tuple[float, float]:
-        """Metres (east, north) of a camera from the scene's south-west corner."""
+        """Return the metres (east, north) of a camera from the scene's south-west corner."""
         return camera.column * self.cell, (self.n - camera.row) * self.cell
 
     def turned(self, turns: int = 0, flip: bool = False) -> Scene:
-        """The whole world turned: first an east-west mirror if `flip`, then `turns` quarter turns clockwise.
+        """Return the whole world turned: first mirrored east-west if `flip`, then by quarter turns clockwise.
 
         Cameras, sun and sky go with it, so that rendering the result equals mirroring and turning the pictures.
         """
-        rasters = {name: _turn(getattr(self, name), turns, flip) for name in _RASTERS}
+        rasters = {name: _turn(getattr(self, name), turns, flip) for name in RASTERS}
         cameras = tuple(_turn_camera(camera, self.n, turns, flip) for camera in self.cameras)
         # a mirror that follows t clockwise turns equals the mirror first and t counter-clockwise turns after it
         before = -self.turns if flip else self.turns

@@ -13,7 +13,12 @@ _SHOP = (0.5, 2.9)  # metres: a shop window's lower and upper edge
 
 
 def solid_colour(scene: Scene, cell: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """float32 [K, 3]: what stands on the flat cell indices `cell` [K], seen at height `z` [K] metres."""
+    """Return the colour of what stands on some cells, float32 `[K, 3]` in 0..255.
+
+    Args:
+        cell: int `[K]`, flat indices.
+        z: float32 `[K]`, metres above the ground at which it is seen.
+    """
     colour = scene.ground.reshape(-1, 3)[cell].astype(np.float32)
     kind = scene.kind.ravel().take(cell)
     colour[kind == Kind.CAR] *= np.float32(0.9)
@@ -27,7 +32,7 @@ def solid_colour(scene: Scene, cell: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 
 def _wall_colour(scene: Scene, cell: np.ndarray, building: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """float32 [K, 3]: plaster, storey bands and windows, darker towards the ground and away from the sun."""
+    """Return the colour of walls with windows, darker towards the ground and in the shade, float32 `[K, 3]`."""
     table = scene.facades.take(building, axis=0)
     place = scene.facade_place.ravel().take(cell) * np.float32(PLACE_STEP)
     bay, across = np.divmod(place, table[:, Facade.PITCH])
@@ -45,7 +50,7 @@ def _wall_colour(scene: Scene, cell: np.ndarray, building: np.ndarray, z: np.nda
 
 
 def _is_window(table: np.ndarray, across: np.ndarray, up: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """bool [K]: inside a window, or inside the shop front of the ground floor."""
+    """Return which points of walls lie inside a window or a shop front of the ground floor, bool `[K]`."""
     pitch, sill = table[:, Facade.PITCH], table[:, Facade.SILL]
     window = np.abs(across - pitch / 2) < table[:, Facade.WINDOW] / 2
     window &= (up > sill) & (up < sill + _WINDOW_HEIGHT) & (z < table[:, Facade.WALL] - 0.4)
@@ -54,7 +59,7 @@ def _is_window(table: np.ndarray, across: np.ndarray, up: np.ndarray, z: np.ndar
 
 
 def crown_colour(scene: Scene, cell: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """float32 [K, 3]: crowns at the flat cell indices `cell` [K], seen at height `z` [K]; lighter above."""
+    """Return the colour of crowns, lighter above, float32 `[K, 3]`; for the arguments see `solid_colour`."""
     colour = scene.canopy.reshape(-1, 3)[cell].astype(np.float32)
     top = scene.canopy_top.ravel().take(cell) * np.float32(HEIGHT_STEP)
     base = scene.canopy_base.ravel().take(cell) * np.float32(HEIGHT_STEP)
@@ -63,6 +68,6 @@ def crown_colour(scene: Scene, cell: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 
 def _leaves(colour: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """float32 [K] in 0.8..1.2: speckle from the cell's own colour and the height, which turns with the scene."""
+    """Return speckle from a cell's colour and the height, which turns with the scene, float32 `[K]` in 0.8..1.2."""
     layer = np.floor(z * np.float32(1 / 0.35)).astype(np.int64) * 7919 + colour[:, 1].astype(np.int64) * 31
     return np.float32(0.8) + ((layer * 2654435 >> 7) & 255).astype(np.float32) * np.float32(0.4 / 255)

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from .scene import Scene
+from .styles import LightStyle
 
 _KNOTS = 14  # random values around the horizon that clouds are blended from
 _BANDS = 5.0  # and from the horizon up
@@ -15,15 +16,13 @@ _RIDGE_KNOTS = 40
 
 
 def make_sky(scene: Scene, number: int, elevation: np.ndarray, width: int) -> np.ndarray:
-    """One of the scene's skies.
+    """Return one of the scene's skies, turned together with the scene, float32 `[rows, width, 3]` in 0..255.
 
     Args:
-        number: which one.
-        elevation: [rows], radians above the horizon, of the pixel rows from top to bottom.
+        scene: what the sky hangs over.
+        number: which of its skies.
+        elevation: `[rows]`, radians above the horizon, of the pixel rows from top to bottom.
         width: columns of a full circle; column width / 2 is north.
-
-    Returns:
-        float32 [rows, width, 3] in 0..255. It is turned together with the scene.
     """
     rng = np.random.default_rng([scene.seed, number])
     sky = _gradient(scene.style.light, elevation, width)
@@ -35,7 +34,7 @@ def make_sky(scene: Scene, number: int, elevation: np.ndarray, width: int) -> np
     return np.ascontiguousarray(np.roll(sky, round(scene.turns * width / 4), axis=1))
 
 
-def _gradient(light, elevation: np.ndarray, width: int) -> np.ndarray:
+def _gradient(light: LightStyle, elevation: np.ndarray, width: int) -> np.ndarray:
     height = np.clip(elevation / math.radians(40), 0, 1)[:, None, None].astype(np.float32) ** np.float32(0.7)
     low, high = (np.array(colour, np.float32) for colour in (light.horizon, light.zenith))
     return np.repeat(low + (high - low) * height, width, axis=1)
@@ -49,7 +48,7 @@ def _glow(scene: Scene, width: int) -> np.ndarray:
 
 
 def _circle(values: np.ndarray, width: int) -> np.ndarray:
-    """Blends values [..., knots] around the full circle to [..., width]."""
+    """Return values `[..., knots]` blended around the full circle, `[..., width]`."""
     closed = np.concatenate([values, values[..., :1]], axis=-1)
     position = (np.arange(width) + 0.5) / width * values.shape[-1]
     below = position.astype(np.intp)
@@ -59,7 +58,7 @@ def _circle(values: np.ndarray, width: int) -> np.ndarray:
 
 
 def _add_clouds(sky: np.ndarray, cover: float, rng: np.random.Generator) -> None:
-    """Two scales of puffs over the gradient, in place."""
+    """Add two scales of puffs over the gradient, in place."""
     rows, width = sky.shape[:2]
     puffs = np.zeros((rows, width), np.float32)
     for scale, weight in ((1, 0.75), (3, 0.4)):
@@ -73,8 +72,8 @@ def _add_clouds(sky: np.ndarray, cover: float, rng: np.random.Generator) -> None
     sky += opacity * ((0.92 + 0.04 * puffs)[..., None] * np.array(_CLOUD, np.float32) - sky)
 
 
-def _add_hills(sky: np.ndarray, light, elevation: np.ndarray, rng: np.random.Generator) -> None:
-    """A hazy silhouette along the horizon, in place."""
+def _add_hills(sky: np.ndarray, light: LightStyle, elevation: np.ndarray, rng: np.random.Generator) -> None:
+    """Add a hazy silhouette along the horizon, in place."""
     ridge = light.hills * (1 + 0.45 * _circle(rng.standard_normal(_RIDGE_KNOTS), sky.shape[1]))
     hidden = np.degrees(elevation)[:, None] < ridge
     tone = np.array(light.haze, np.float32) * np.array((0.74, 0.80, 0.82), np.float32)

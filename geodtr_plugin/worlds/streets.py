@@ -18,14 +18,14 @@ _TABLE_STEP = 0.25  # metres; only tells which half of which block a cell is in
 
 @dataclass(frozen=True)
 class Frame:
-    """The plan's coordinates: u, v = turned x, y (metres east, south) plus a bend."""
+    """The plan's coordinates u and v, metres: x and y (metres east and south) turned by an angle, plus a bend."""
 
     cos: float
     sin: float
-    bend: tuple[np.ndarray, np.ndarray] | None  # float32 [n, n] each
+    bend: tuple[np.ndarray, np.ndarray] | None  # float32 `[n, n]` each, metres
 
     def coordinates(self, canvas: Canvas) -> tuple[np.ndarray, np.ndarray]:
-        """u and v of every cell, float32 [n, n]."""
+        """Return u and v of every cell, float32 `[n, n]` each, metres."""
         x, y = canvas.x[None, :], canvas.y[:, None]
         c, s = np.float32(self.cos), np.float32(self.sin)
         u, v = c * x + s * y, c * y - s * x
@@ -35,7 +35,7 @@ class Frame:
         return u, v
 
     def to_metres(self, canvas: Canvas, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """x and y of points of the plan, by fixed-point iteration (the bends are gentle)."""
+        """Return x and y of points of the plan, metres, by fixed-point iteration (the bends are gentle)."""
         x, y = self.cos * u - self.sin * v, self.sin * u + self.cos * v
         if self.bend is None:
             return x, y
@@ -51,12 +51,12 @@ class Roads:
     """K parallel roads: lines of constant u (family 0) or of constant v (family 1).
 
     Attributes:
-        centres, half_widths: float32 [K], metres.
-        main: bool [K].
-        present: bool [K, B], whether the segment along that block of the other family exists.
-        coordinate: float32 [n, n], u or v.
-        offset: float32 [n, n], metres from the nearest road's middle line.
-        edge: float32 [n, n], metres from the nearest road's edge, negative on the road.
+        centres, half_widths: float32 `[K]`, metres.
+        main: bool `[K]`.
+        present: bool `[K, B]`, whether the segment along that block of the other family exists.
+        coordinate: float32 `[n, n]`, u or v.
+        offset: float32 `[n, n]`, metres from the nearest road's middle line.
+        edge: float32 `[n, n]`, metres from the nearest road's edge, negative on the road.
     """
 
     centres: np.ndarray
@@ -74,9 +74,9 @@ class Streets:
 
     Attributes:
         families: the two families of roads.
-        quadrant: intp [n, n], which quarter of which block; index for the tables that `by_block` and `by_road` make.
+        quadrant: intp `[n, n]`, which quarter of which block; index for the tables that `by_block` and `by_road` make.
         shape: quadrants along u and along v.
-        edge: float32 [n, n], metres from the nearest road of either family, negative on a road.
+        edge: float32 `[n, n]`, metres from the nearest road of either family, negative on a road.
     """
 
     frame: Frame
@@ -91,17 +91,17 @@ class Streets:
         return self.shape[0] // 2, self.shape[1] // 2
 
     def by_block(self, values: np.ndarray) -> np.ndarray:
-        """Spreads a value for each block [B0, B1] to a flat table over the quadrants."""
+        """Spread a value for each block `[B0, B1]` to a flat table over the quadrants."""
         return np.repeat(np.repeat(values, 2, 0), 2, 1).ravel()
 
     def by_road(self, family: int, values: np.ndarray) -> np.ndarray:
-        """Spreads a value for each road of a family [K] to a flat table over the quadrants: that of the nearest."""
+        """Spread a value for each road `[K]` of a family to a flat table over the quadrants: that of the nearest."""
         nearest = (np.arange(self.shape[family]) + 1) // 2
         column = values[nearest]
         return np.broadcast_to(column[:, None] if family == 0 else column[None, :], self.shape).ravel()
 
     def normal(self, family: int | np.ndarray, row: np.ndarray, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Unit vectors (east, south) across the roads of a family at some cells: the coordinate's gradient."""
+        """Return unit vectors (east, south) across the roads of a family at some cells: the coordinate's gradient."""
         n = len(self.edge)
         i, j = np.clip(row, 1, n - 2), np.clip(column, 1, n - 2)
         u, v = (roads.coordinate for roads in self.families)
@@ -112,7 +112,7 @@ class Streets:
 
 
 def plan_streets(canvas: Canvas, style: StreetStyle, rng: np.random.Generator) -> Streets:
-    """Draws a plan and measures, for every cell of the canvas, where the roads are."""
+    """Draw a plan, and measure for every cell of the canvas where the roads are."""
     frame = _draw_frame(canvas, style, rng)
     reach = canvas.size * 0.73 + 2 * style.warp + 60
     lines = [_draw_lines(style, spacing, reach, rng) for spacing in style.spacing]
@@ -137,7 +137,7 @@ def _draw_frame(canvas: Canvas, style: StreetStyle, rng: np.random.Generator) ->
 
 
 def _draw_lines(style: StreetStyle, spacing: float, reach: float, rng: np.random.Generator) -> tuple:
-    """Middle lines of a family from -reach to beyond +reach, and which of them are main roads."""
+    """Draw the middle lines of a family from -reach to beyond +reach, and which of them are main roads."""
     narrowest = 3.2 * style.half_width[1] + 14  # leaves room for lots between the roads
     count = int(2 * reach / min(spacing, 2 * narrowest)) + 8
     gaps = np.maximum(spacing + style.spacing_sd * rng.standard_normal(count), narrowest)
@@ -147,7 +147,7 @@ def _draw_lines(style: StreetStyle, spacing: float, reach: float, rng: np.random
 
 
 def _half_blocks(coordinate: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """intp [n, n]: 2 * block, plus 1 in the half that is nearer to the block's upper road."""
+    """Return 2 * block, plus 1 in the half that is nearer to the block's upper road, intp `[n, n]`."""
     bounds = np.sort(np.concatenate([centres[1:-1], (centres[1:] + centres[:-1]) / 2]))
     grid = np.arange(centres[0], centres[-1], _TABLE_STEP)
     table = np.searchsorted(bounds, grid + _TABLE_STEP / 2)
@@ -156,7 +156,7 @@ def _half_blocks(coordinate: np.ndarray, centres: np.ndarray) -> np.ndarray:
 
 
 def _measure(family, lines, coordinate, half, quadrant, shape, style, rng) -> Roads:
-    """The rasters of one family; a missing segment counts as a road of negative width far away."""
+    """Measure the rasters of one family; a missing segment counts as a road of negative width far away."""
     centres, main = lines[family]
     half_widths = np.where(main, style.half_width[1], style.half_width[0]).astype(np.float32)
     present = rng.random((len(centres), shape[1 - family] // 2)) >= style.dropped

@@ -182,12 +182,16 @@ _STYLES = {style.name: style for style in (SUBURB, DOWNTOWN, COUNTRY, OLDTOWN)}
 
 
 def list_worlds() -> list[str]:
-    """The names of the synthetic worlds."""
+    """Return the names of the synthetic worlds."""
     return list(_STYLES)
 
 
 def get_style(name: str) -> Style:
-    """The style of that name; raises UnknownNameError with the nearest known one."""
+    """Return the style of a world.
+
+    Raises:
+        UnknownNameError: there is no world of that name.
+    """
     if name not in _STYLES:
         raise UnknownNameError("synthetic world", name, _STYLES)
     return _STYLES[name]

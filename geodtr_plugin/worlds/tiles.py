@@ -10,8 +10,8 @@ from .builder import SCENE_SIZE
 from .cameras import MARGIN
 from .capture import POSITION_ERROR
 from .scene import Camera
-from .spec import TILE_SIDE
 
+TILE_SIDE = 72.0  # metres along an aerial tile
 STEP = TILE_SIDE / 2  # metres between neighbouring tiles' centres
 _REACH = MARGIN - 6 * POSITION_ERROR  # metres from the scene's edge to the outermost recorded place, at realism 2
 _FIRST = math.floor(_REACH / STEP)  # the grid runs from line _FIRST to line _LAST, counted from the scene's edge
@@ -21,21 +21,21 @@ TILES = SIDE * SIDE  # tiles of one scene
 
 
 def tile_centres(cell: float) -> list[Camera]:
-    """Centres of all tiles of a scene, row by row from the north-west."""
+    """Return the centres of all tiles of a scene whose cells are `cell` metres wide, row by row from the north-west."""
     step = round(STEP / cell)
     lines = range(_FIRST * step, _LAST * step + 1, step)
     return [Camera(row, column) for row in lines for column in lines]
 
 
 def covering_tiles(east: float, south: float) -> np.ndarray:
-    """The four tiles that hold a place, the one with the nearest centre first, then by distance.
+    """Return the four tiles that hold a place, from the nearest centre to the farthest.
 
     Args:
         east, south: metres from the scene's north-west corner. A place on a tile's border belongs to the tile whose
             west or north border it is.
 
     Returns:
-        int64 [4], numbers into `tile_centres`.
+        int64 `[4]`, numbers into `tile_centres`.
     """
     columns = math.floor(east / STEP) + np.array([0, 1, 0, 1])
     rows = math.floor(south / STEP) + np.array([0, 0, 1, 1])

@@ -6,21 +6,28 @@ no `if __name__ == "__main__"`, and it does not load torch.
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
-from .cache import open_arrays, read_manifest
-from .jobs import render_part, spec_of
+from .cache import MANIFEST
+from .drives import DriveSpec
+from .pool import render_scenes
+from .spec import Spec
+from .world import WorldSpec
+
+
+def read_spec(folder: Path) -> Spec:
+    """Return the request that a folder was prepared for."""
+    fields = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    del fields["version"]
+    return {"WorldSpec": WorldSpec, "DriveSpec": DriveSpec}[fields.pop("kind")](**fields)
 
 
 def main(folder: Path, first: int, step: int) -> None:
-    """Prints the number of finished panoramas after every scene."""
-    spec = spec_of(read_manifest(folder))
-    arrays = open_arrays(folder, spec, mode="r+")
-    for number in range(first, spec.scenes, step):
-        print(render_part(spec, number, arrays), flush=True)
-    for array in arrays.values():
-        array.flush()
+    """Render scenes, and print after each how many queries it has."""
+    for queries in render_scenes(read_spec(folder), folder, first, step):
+        print(queries, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,93 +1,128 @@
-"""A rendered world: panoramas, aerial tiles and which belongs to which."""
+"""Cross-view worlds: panoramas, aerial tiles, and which belongs to which."""
 
 from __future__ import annotations
 
-import os
-import sys
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
-from tqdm import tqdm
 
-from ..utils.cache_folder import cache_root
-from .cache import cached
-from .pool import render_world
-from .spec import WorldSpec
+from ..utils.errors import UserError
+from .aerial import render_aerial
+from .builder import SCENE_SIZE
+from .capture import Capture, apply_tones, draw_capture, draw_tones
+from .panorama import panorama_camera
+from .rendered import Rendered
+from .scene import Camera, Scene
+from .spec import ArrayShape, Spec
+from .tiles import TILE_SIDE, TILES, covering_tiles, tile_centres
+
+_COARSEST = 0.4  # metres: the scene's cells are at most this wide
+_SMALL = 256  # columns up to which a panorama is small
+_PANORAMAS, _TILES = 1, 2  # streams of random numbers
+
+
+@dataclass(frozen=True)
+class WorldSpec(Spec):
+    """A request for panoramas and aerial tiles. For the other arguments and errors see `Spec`.
+
+    Args:
+        panorama_size: (height, width) in pixels; the full circle by 65.5 degrees, whatever the size.
+        aerial_size: pixels along a tile of 72 m.
+        offset: tiles on a grid whose step is half a tile and panoramas anywhere in them, instead of one tile centred
+            on each panorama.
+    """
+
+    panorama_size: tuple[int, int] = (64, 176)
+    aerial_size: int = 96
+    offset: bool = False
+
+    image_words: ClassVar[Mapping[str, str]] = {"query": "ground", "reference": "aerial"}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "panorama_size", tuple(int(side) for side in self.panorama_size))
+        if len(self.panorama_size) != 2 or min(*self.panorama_size, self.aerial_size) < 4 or self.aerial_size > 512:
+            raise UserError(f"Cannot render panoramas of {self.panorama_size} and tiles of {self.aerial_size} pixels.")
+
+    @property
+    def title(self) -> str:
+        """Style and kind of the world."""
+        return f"{self.style}-offset" if self.offset else self.style
+
+    @property
+    def supersample(self) -> int:
+        """Cells along a pixel of a tile: the fewest that are fine enough and make the tile an even number of cells."""
+        factor = math.ceil(TILE_SIDE / _COARSEST / self.aerial_size)
+        return factor if factor * self.aerial_size % 2 == 0 else factor + 1
+
+    @property
+    def rays(self) -> int:
+        """Rays along each side of a panorama's pixel: small panoramas would show jagged road marks with one."""
+        return 2 if self.panorama_size[1] <= _SMALL else 1
+
+    @property
+    def cell(self) -> float:
+        """Metres along a cell of the scenes."""
+        return TILE_SIDE / (self.aerial_size * self.supersample)
+
+    def arrays(self) -> dict[str, ArrayShape]:
+        """Return shapes and dtypes of the rendered arrays; for their meaning see `World`."""
+        tiles = self.scenes * TILES if self.offset else self.count
+        return {
+            "query_images": ((self.count, *self.panorama_size, 3), np.uint8),
+            "query_positions": ((self.count, 2), np.float64),
+            "reference_images": ((tiles, self.aerial_size, self.aerial_size, 3), np.uint8),
+            "reference_positions": ((tiles, 2), np.float64),
+            "truth": ((self.count, 4 if self.offset else 1), np.int64),
+        }
+
+    def render_scene(self, number: int, arrays: dict[str, np.ndarray]) -> int:
+        """Draw scene `number`, fill its rows of the arrays, and return how many panoramas these are."""
+        scene, queries = self.draw_scene(number), self.queries_of(number)
+        captures = [draw_capture(self.rng(number, _PANORAMAS, item), self.realism) for item in range(len(queries))]
+        panoramas = panorama_camera(*self.panorama_size, self.rays)
+        for query, camera, capture in zip(queries, scene.cameras, captures):
+            arrays["query_images"][query] = capture.apply(panoramas.render(scene, camera))
+        if self.offset:
+            first_tile, centres = number * TILES, tile_centres(scene.cell)
+            places = [np.add(scene.position(camera), capture.shift) for camera, capture in zip(scene.cameras, captures)]
+            truth = [first_tile + covering_tiles(east, SCENE_SIZE - north) for east, north in places]
+        else:
+            first_tile = queries.start
+            centres = [_recorded(scene, camera, capture) for camera, capture in zip(scene.cameras, captures)]
+            places = [scene.position(centre) for centre in centres]
+            truth = [[query] for query in queries]
+        rows = slice(queries.start, queries.stop)
+        arrays["truth"][rows], arrays["query_positions"][rows] = truth, self.origin(number) + places
+        self._render_tiles(number, arrays, scene, first_tile, centres)
+        return len(queries)
+
+    def _render_tiles(self, number: int, arrays: dict, scene: Scene, first: int, centres: list[Camera]) -> None:
+        for item, centre in enumerate(centres):
+            tile = render_aerial(scene, centre, self.aerial_size, self.supersample)
+            tones = draw_tones(self.rng(number, _TILES, item), self.realism)
+            arrays["reference_images"][first + item] = apply_tones(tile, tones)
+            arrays["reference_positions"][first + item] = self.origin(number) + scene.position(centre)
+
+
+def _recorded(scene: Scene, camera: Camera, capture: Capture) -> Camera:
+    """Return the recorded place of a panorama: that of its camera with the capture's error, up to half a cell."""
+    east, north = capture.shift
+    return Camera(camera.row - round(north / scene.cell), camera.column + round(east / scene.cell))
 
 
 @dataclass(frozen=True, eq=False)
-class World:
-    """N panoramas and M tiles of one style and split.
+class World(Rendered):
+    """N panoramas (queries) and M tiles (references) of one style and split.
+
+    Positions are those where the panoramas were recorded, capture errors included, and the tiles' centres.
 
     Attributes:
-        spec: the request that this world answers.
-        panoramas: uint8 [N, H, W, 3], memory-mapped.
-        aerials: uint8 [M, S, S, 3], memory-mapped.
-        truth: int64 [N, 1], the panorama's tile; in an offset world [N, 4], the positive and three neutral tiles.
-        query_positions, reference_positions: float64 [N, 2] and [M, 2], metres (east, north): where the panoramas were
-            recorded (capture errors included) and the tiles' centres.
+        truth: int64 `[N, 1]`, the panorama's tile; in an offset world `[N, 4]`, the positive, then three ignored tiles.
     """
 
     spec: WorldSpec
-    panoramas: np.ndarray
-    aerials: np.ndarray
     truth: np.ndarray
-    query_positions: np.ndarray
-    reference_positions: np.ndarray
-
-    @property
-    def query_names(self) -> list[str]:
-        """A name for each panorama, unique over styles, splits and seeds."""
-        return [f"{self._prefix}-ground-{number:06d}" for number in range(len(self.panoramas))]
-
-    @property
-    def reference_names(self) -> list[str]:
-        """A name for each tile."""
-        return [f"{self._prefix}-aerial-{number:06d}" for number in range(len(self.aerials))]
-
-    @property
-    def _prefix(self) -> str:
-        return f"{self.spec.style}{'-offset' if self.spec.offset else ''}-{self.spec.split}-{self.spec.seed}"
-
-
-def load_world(
-    style: str,
-    split: str,
-    count: int,
-    *,
-    panorama_size: tuple[int, int] = (64, 176),
-    aerial_size: int = 96,
-    seed: int = 0,
-    realism: float = 1.0,
-    offset: bool = False,
-    cache_dir: str | os.PathLike | None = None,
-    workers: int | None = None,
-    progress: bool = True,
-) -> World:
-    """A world from the cache, rendered first if it is not there.
-
-    The first n panoramas of a world are the same for every count of at least n; so are the tiles.
-
-    Args:
-        style: one of list_worlds().
-        split: "train" or "test"; they share no scene.
-        count: number of panoramas.
-        panorama_size: (height, width), pixels; the full circle by 65.5 degrees, whatever the size.
-        aerial_size: pixels along a tile of 72 m.
-        seed: another number gives other scenes.
-        realism: scale of the capture errors (position 2 m on each axis, heading 4 degrees, colours); 0 is exact.
-        offset: tiles on a grid whose step is half a tile, panoramas anywhere in them.
-        cache_dir: folder of the cache; default $GEODTR_CACHE, $XDG_CACHE_HOME/geodtr or ~/.cache/geodtr.
-        workers: rendering processes; None takes one for each CPU, 1 renders in this process.
-        progress: show what is rendered and a progress bar.
-    """
-    spec = WorldSpec(style, split, count, panorama_size, aerial_size, seed, realism, offset)
-
-    def render(folder: Path) -> None:
-        message = f"Rendering the synthetic world {spec.key()} into {folder.parent}; later runs find it there."
-        if progress:
-            tqdm.write(message, file=sys.stderr)
-        render_world(spec, folder, workers, progress)
-
-    return World(spec, **cached(spec, cache_root(cache_dir), render))

@@ -20,6 +20,7 @@ from geodtr_plugin.augmentations import ImageTransform
 from geodtr_plugin.datasets import ImageFiles, PairDataset, Split, cache
 from geodtr_plugin.datasets.cache import CachedImages, cached
 from geodtr_plugin.evaluation.truth import Truth
+from geodtr_plugin.utils import cache_folder
 from geodtr_plugin.utils.errors import DatasetCorruptError, DatasetNotFoundError, UserError
 
 TRANSFORMS = ImageTransform(12, 34), ImageTransform(16, 16)
@@ -121,7 +122,7 @@ def test_an_interruption_leaves_nothing(split, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(cache, "publish", interrupted)
+        patched.setattr(cache_folder, "publish", interrupted)
         cached(split, *TRANSFORMS, folder=tmp_path / "cache")
     assert folders(tmp_path) == []
     assert_same(split, cached(split, *TRANSFORMS, folder=tmp_path / "cache"))
@@ -148,7 +149,7 @@ def test_the_size_is_announced_before_anything_is_written(split, tmp_path, caplo
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cache, "new_folder", stop)
+    monkeypatch.setattr(cache_folder, "new_folder", stop)
     monkeypatch.setattr(logging.getLogger("geodtr_plugin"), "propagate", True)  # a run turns it off
     with caplog.at_level("INFO", "geodtr_plugin"), pytest.raises(KeyboardInterrupt):
         cached(split, *TRANSFORMS, folder=tmp_path / "cache")

@@ -11,7 +11,7 @@ from geodtr_plugin.utils.errors import UnknownNameError
 from geodtr_plugin.worlds import Camera, Scene, list_worlds, make_scene
 from geodtr_plugin.worlds.cameras import MARGIN
 from geodtr_plugin.worlds.canvas import Kind
-from geodtr_plugin.worlds.scene import _RASTERS
+from geodtr_plugin.worlds.scene import RASTERS
 from geodtr_plugin.worlds.styles import get_style
 
 TURN = st.tuples(st.integers(0, 3), st.booleans())
@@ -19,13 +19,13 @@ TURN = st.tuples(st.integers(0, 3), st.booleans())
 
 def random_scene(n: int = 9) -> Scene:
     rng = np.random.default_rng(0)
-    layers = {name: rng.integers(0, 255, (n, n), dtype=np.uint8) for name in _RASTERS}
+    layers = {name: rng.integers(0, 255, (n, n), dtype=np.uint8) for name in RASTERS}
     cameras = tuple(Camera(int(row), int(column)) for row, column in rng.integers(0, n + 1, (5, 2)))
     return Scene(get_style("suburb"), 0, 0.5, 0.0, facades=np.zeros((1, 12)), cameras=cameras, **layers)
 
 
 def same(one: Scene, two: Scene) -> bool:
-    rasters = all(np.array_equal(getattr(one, name), getattr(two, name)) for name in _RASTERS)
+    rasters = all(np.array_equal(getattr(one, name), getattr(two, name)) for name in RASTERS)
     return rasters and (one.cameras, one.mirrored, one.turns) == (two.cameras, two.mirrored, two.turns)
 
 

@@ -9,11 +9,12 @@ import threading
 import numpy as np
 import pytest
 
+from geodtr_plugin.utils import cache_folder
 from geodtr_plugin.utils.cache_folder import cache_root
 from geodtr_plugin.utils.errors import UserError
-from geodtr_plugin.worlds import cache
+from geodtr_plugin.worlds import spec
 from geodtr_plugin.worlds.cache import cached, open_arrays
-from geodtr_plugin.worlds.spec import WorldSpec
+from geodtr_plugin.worlds.world import WorldSpec
 
 SPEC = WorldSpec("suburb", "train", 3, (8, 16), 8)
 
@@ -55,13 +56,13 @@ def test_a_complete_world_is_used_again(folder, tmp_path):
 
 
 def cut_array(folder):
-    with (folder / "aerials.npy").open("r+b") as file:
+    with (folder / "reference_images.npy").open("r+b") as file:
         file.truncate(200)
 
 
 def change_manifest(folder):
     manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps({**manifest, "generator": "older"}))
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "version": 0}))
 
 
 def cut_manifest(folder):
@@ -73,7 +74,13 @@ def remove_array(folder):
 
 
 def other_shape(folder):
-    np.save(folder / "panoramas.npy", np.zeros((3, 8, 17, 3), np.uint8))
+    np.save(folder / "query_images.npy", np.zeros((3, 8, 17, 3), np.uint8))
+
+
+def test_a_version_that_was_raised_gets_another_folder(monkeypatch):
+    before = SPEC.key(), SPEC.manifest()
+    monkeypatch.setattr(spec, "VERSION", spec.VERSION + 1)
+    assert SPEC.key() != before[0] and SPEC.manifest() != before[1]
 
 
 @pytest.mark.parametrize("damage", [cut_array, change_manifest, cut_manifest, remove_array, other_shape])
@@ -100,7 +107,7 @@ def test_old_leftovers_are_swept_and_young_ones_kept(tmp_path):
 
 
 def test_a_world_that_a_rival_takes_away_is_rendered_again(tmp_path, monkeypatch):
-    target, publish = tmp_path / "worlds" / SPEC.key(), cache.publish
+    target, publish = tmp_path / "worlds" / SPEC.key(), cache_folder.publish
     taken = []
 
     def publish_and_lose(*arguments):
@@ -108,7 +115,7 @@ def test_a_world_that_a_rival_takes_away_is_rendered_again(tmp_path, monkeypatch
         if not taken:
             taken.append(target.rename(tmp_path / "taken"))
 
-    monkeypatch.setattr(cache, "publish", publish_and_lose)
+    monkeypatch.setattr(cache_folder, "publish", publish_and_lose)
     renderer = Renderer(4)
     assert load(tmp_path, renderer) == 4 and renderer.calls == 2
 
