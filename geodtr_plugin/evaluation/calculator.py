@@ -39,6 +39,9 @@ class CrossViewAccuracyCalculator(AccuracyCalculator):
         bootstrap: samples for the interval; 0 leaves `recall_at_1_low` and `recall_at_1_high` out.
         buffer_bytes: memory for tiles, see `rank_queries`.
         **kwargs: PML's other arguments, which keep their meaning.
+
+    Raises:
+        ValueError: `ks`, `percent_rounding` or `ties` is unknown.
     """
 
     def __init__(
@@ -67,7 +70,7 @@ class CrossViewAccuracyCalculator(AccuracyCalculator):
             self.original_function_dict |= {name: getattr(self, PREFIX + name) for name in sorted(pml_only)}
 
     def get_function_dict(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> dict:
-        """The metrics to compute, by name; see the class for what an empty `include` means."""
+        """Return the metrics to compute, by name; see the class for what an empty `include` means."""
         if not include and self.ours_by_default:
             known = self.original_function_dict
             include = [name for name in known if name in self.rank_metrics or name not in PML_METRICS]
@@ -97,6 +100,7 @@ class CrossViewAccuracyCalculator(AccuracyCalculator):
 
         Raises:
             NonFiniteEmbeddingsError: an embedding is NaN or infinite.
+            ValueError: embeddings and labels do not fit each other.
         """
         if reference is None:
             reference, reference_labels, ref_includes_query = query, query_labels, True
@@ -125,19 +129,12 @@ class CrossViewAccuracyCalculator(AccuracyCalculator):
         truth: Truth | None = None,
         ref_includes_query: bool = False,
     ) -> Ranks:
-        """The ranks that the metrics are functions of, under this calculator's rules."""
-        return rank_queries(
-            query,
-            reference,
-            truth,
-            ties=self.ties,
-            device=self.device,
-            buffer_bytes=self.buffer_bytes,
-            ref_includes_query=ref_includes_query,
-        )
+        """Return the ranks of queries `[N, D]` among references `[M, D]` under this calculator's rules."""
+        rules = dict(ties=self.ties, device=self.device, buffer_bytes=self.buffer_bytes)
+        return rank_queries(query, reference, truth, ref_includes_query=ref_includes_query, **rules)
 
     def _get_accuracy(self, function_dict: dict, **kwargs) -> dict[str, float]:
-        """PML's seam. Called with the results of a k-nn search only, as PML's tests do, it computes PML's metrics."""
+        """Compute metrics (PML's seam); from the results of a k-nn search, as in PML's tests, PML's own."""
         if "ranks" not in kwargs:
             without_ranks = {name: f for name, f in function_dict.items() if name not in self.rank_metrics}
             shared = [name for name in function_dict if name in self.rank_metrics and name in PML_METRICS]
@@ -145,7 +142,7 @@ class CrossViewAccuracyCalculator(AccuracyCalculator):
         return super()._get_accuracy(function_dict, **kwargs)
 
     def _rank_metric(self, name: str, ranks: Ranks, query_labels: Tensor, **kwargs) -> float | list[float]:
-        """One of our metrics over all queries, or by class where PML's `avg_of_avgs` or `return_per_class` asks."""
+        """Compute one metric over all queries, or by class where PML's `avg_of_avgs` or `return_per_class` asks."""
         metric = self.rank_metrics[name]
         if not (self.avg_of_avgs or self.return_per_class):
             return metric(ranks)
@@ -163,7 +160,7 @@ class CrossViewAccuracyCalculator(AccuracyCalculator):
         return Truth.from_lists([match.nonzero()[:, 0] for match in matches])
 
     def _codes(self, query_labels: Tensor, reference_labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Labels as small integers in the same order, because PML compares labels as float32."""
+        """Return labels as small integers of the same order, because PML compares labels as float32."""
         if self.label_comparison_fn is not EQUALITY:
             return query_labels, reference_labels
         queries, references = _integers(query_labels, reference_labels)
@@ -173,7 +170,7 @@ class CrossViewAccuracyCalculator(AccuracyCalculator):
 
 
 def _integers(query_labels: Tensor, reference_labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Labels as int64: queries `[N]` or `[N, 1 + S]`, references `[M]`. Rows of equal width > 1 are whole labels."""
+    """Return labels as int64: queries `[N]` or `[N, 1 + S]`, references `[M]`; rows of equal width > 1 are one label."""
     queries, references = _integer(query_labels), _integer(reference_labels)
     if references.ndim == 2 and references.shape[1] == 1:
         references = references[:, 0]
@@ -184,7 +181,7 @@ def _integers(query_labels: Tensor, reference_labels: Tensor) -> tuple[np.ndarra
 
 
 def _integer(labels: Tensor) -> np.ndarray:
-    """int64; floats pass if they are whole and small enough to be exact."""
+    """Return labels as int64; floats pass if they are whole and small enough to be exact."""
     exact = labels.is_floating_point() and bool(((labels == labels.round()) & (labels.abs() < FLOAT32_INTEGERS)).all())
     return as_int64(labels.long() if exact or labels.dtype == torch.bool else labels)
 
@@ -198,5 +195,5 @@ def _check(query: Tensor, query_labels: Tensor, reference: Tensor, reference_lab
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:
-    """Like PML's test, but NaN equals NaN: that gets an error of its own."""
+    """Test as PML does, but let NaN equal NaN: that gets an error of its own."""
     return one is other or (one.shape == other.shape and torch.allclose(one, other.to(one), equal_nan=True))

@@ -32,7 +32,7 @@ def recall(
     buffer_bytes: int | None = None,
     progress: bool = False,
 ) -> dict[str, float]:
-    """All metrics of a retrieval, from embeddings; similarity is the cosine, whatever the norms.
+    """Compute all metrics of a retrieval from embeddings; similarity is the cosine, whatever the norms.
 
     Args:
         query: `[N, D]`.
@@ -53,7 +53,7 @@ def recall(
 def summarise(
     ranks: Ranks, *, ks: Sequence[int] = KS, percent_rounding: str = "floor", bootstrap: int = DRAWS
 ) -> dict[str, float]:
-    """All metrics of given ranks, as shares from 0 to 1.
+    """Compute all metrics of given ranks, as shares from 0 to 1.
 
     Args:
         ranks: of the queries. One without a right reference in the gallery counts as a miss everywhere.
@@ -73,7 +73,11 @@ def summarise(
 
 
 def metric_functions(ks: Sequence[int], percent_rounding: str, bootstrap: int) -> dict[str, Metric]:
-    """The metrics by name, each a function of `Ranks`. The names are valid SQL columns, as PML's records need it."""
+    """Return the metrics by name, each a function of `Ranks`; the names are valid SQL columns, as PML's records need.
+
+    Raises:
+        ValueError: a K or the rule of rounding is unknown.
+    """
     if not all(isinstance(k, int) and k > 0 for k in ks):
         raise ValueError(f"ks must be whole numbers above 0, not {tuple(ks)}")
     one_percent(1, percent_rounding)  # an unknown rule fails here, before hours of embedding
@@ -87,7 +91,11 @@ def metric_functions(ks: Sequence[int], percent_rounding: str, bootstrap: int) -
 
 
 def one_percent(num_references: int, rounding: str) -> int:
-    """The K of R@1%: max(1, floor(N / 100)), or floor(N / 100) + 1 with "floor_plus_one"."""
+    """Return the K of R@1%: max(1, floor(N / 100)), or floor(N / 100) + 1 with "floor_plus_one".
+
+    Raises:
+        ValueError: the rule of rounding is unknown.
+    """
     if rounding not in PERCENT_ROUNDING:
         raise ValueError(f"percent_rounding must be one of {', '.join(PERCENT_ROUNDING)}, not {rounding!r}")
     floor = num_references // 100
@@ -95,32 +103,32 @@ def one_percent(num_references: int, rounding: str) -> int:
 
 
 def recall_at(ranks: Ranks, k: int) -> float:
-    """Share of queries with a right reference among the first k."""
+    """Return the share of queries with a right reference among the first k."""
     return float(np.mean(ranks.found & (ranks.plain < k)))
 
 
 def recall_at_one_percent(ranks: Ranks, rounding: str) -> float:
-    """Share of queries with a right reference in the first percent of the gallery."""
+    """Return the share of queries with a right reference in the first percent of the gallery."""
     return recall_at(ranks, one_percent(ranks.num_references, rounding))
 
 
 def hit_rate(ranks: Ranks) -> float:
-    """Share of queries whose first reference, ignored aside, is right (VIGOR's hit rate as its code counts it)."""
+    """Return the share of queries whose first reference, ignored ones aside, is right (as VIGOR's code counts)."""
     return float(np.mean(ranks.found & (ranks.without_ignored < 1)))
 
 
 def median_rank(ranks: Ranks) -> float:
-    """Median place of the first right reference; 1 is the top, a query without any stands behind the gallery."""
+    """Return the median place of the first right reference: 1 is the top; behind the gallery where there is none."""
     return float(np.median(ranks.plain) + 1)
 
 
 def mean_reciprocal_rank(ranks: Ranks) -> float:
-    """Mean of 1 / place of the first right reference, 0 for a query without any."""
+    """Return the mean of 1 / place of the first right reference, 0 for a query without any."""
     return float(np.mean(np.where(ranks.found, 1.0 / (ranks.plain + 1.0), 0.0)))
 
 
 def recall_at_1_bound(ranks: Ranks, quantile: float, draws: int) -> float:
-    """One end of the bootstrap interval of R@1 over queries, always from the same seed.
+    """Return one end of the bootstrap interval of R@1 over queries, always from the same seed.
 
     Drawing N hits and misses with replacement gives a binomial number of hits, which is drawn directly.
     The interval has no width at 0 and 1.

@@ -80,10 +80,10 @@ def error_bound(dtype: torch.dtype, size: int, near: Tensor) -> Tensor:
     Args:
         dtype: of the unit rows and their product; float64 is exact by definition.
         size: entries of a vector, D.
-        near: cosines, float64 of any shape.
+        near: cosines, float64 `[...]`.
 
     Returns:
-        Bounds of the shape of `near`, float64.
+        float64 `[...]`.
     """
     summing = (size + 8) * 2.0**-24
     if dtype == torch.float64:

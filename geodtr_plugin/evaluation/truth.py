@@ -38,24 +38,27 @@ class Truth:
 
     @classmethod
     def diagonal(cls, n: int) -> Truth:
-        """Query i is shown by reference i alone: the rule of CVUSA and CVACT val without repeated places."""
+        """Let query i be shown by reference i alone, as on CVUSA and CVACT val without repeated places."""
         return cls(Ragged(np.arange(n), np.arange(n + 1)))
 
     @classmethod
     def from_lists(
         cls, positives: Iterable[Sequence[int]], ignored: Iterable[Sequence[int]] | None = None
     ) -> Truth:
-        """One sequence of gallery indices a query."""
+        """Build a truth from one sequence of gallery indices for each query."""
         return cls(Ragged.from_lists(positives), None if ignored is None else Ragged.from_lists(ignored))
 
     @classmethod
     def from_labels(cls, query_labels: Sequence[int], reference_labels: Sequence[int]) -> Truth:
-        """Every reference that carries a query's label is right.
+        """Let every reference that carries a query's label be right.
 
         Args:
             query_labels: integers `[N]` or `[N, 1 + S]`: the positive label, then semi-positive labels, which become
                 ignored. -1 stands for none.
-            reference_labels: integers `[M]`; -1 is a reference that no query can ask for.
+            reference_labels: integers `[M]`; -1 is a reference that shows no query's place.
+
+        Raises:
+            ValueError: the labels have other shapes.
         """
         queries, references = as_int64(query_labels), as_int64(reference_labels)
         if queries.ndim not in (1, 2) or references.ndim != 1:
@@ -73,12 +76,12 @@ class Truth:
         return len(self.positives)
 
     def take(self, rows: Sequence[int] | np.ndarray | slice) -> Truth:
-        """The truth of a subset of the queries, against the same gallery."""
+        """Return the truth of some queries (indices `[n]`, a mask `[N]` or a slice) against the same gallery."""
         ignored = None if self.ignored is None else self.ignored.take(rows)
         return Truth(self.positives.take(rows), ignored, self.groups)
 
     def keep_references(self, references: Sequence[int], num_references: int) -> Truth:
-        """The truth of the same queries against `references` alone (a list of distinct gallery indices)."""
+        """Return the truth of the same queries against some references alone (distinct gallery indices `[m]`)."""
         new_numbers = np.full(num_references, -1, np.int64)
         new_numbers[as_int64(references)] = np.arange(len(references))
         ignored = None if self.ignored is None else self.ignored.renumbered(new_numbers)
@@ -86,7 +89,11 @@ class Truth:
         return Truth(self.positives.renumbered(new_numbers), ignored, groups)
 
     def check(self, num_references: int) -> None:
-        """Raises ValueError unless all indices are in the gallery and no query names a reference twice."""
+        """Check that all indices are in the gallery and that no query names a reference twice.
+
+        Raises:
+            ValueError: they are not, or one does.
+        """
         if self.groups is not None and self.groups.shape != (num_references,):
             raise ValueError(f"groups must be [{num_references}], one a reference, not {list(self.groups.shape)}")
         both = [part for part in (self.positives, self.ignored) if part is not None]
@@ -105,7 +112,7 @@ class Truth:
 
 
 def _matches(labels: np.ndarray, references: np.ndarray, but: np.ndarray | None = None) -> Ragged:
-    """Per row of `labels` `[N, S]`, the references that carry one of them; -1 and the label in `but` do not count.
+    """Return, for each row of `labels` `[N, S]`, the references that carry one; -1 and the label in `but` do not count.
 
     A label that a row repeats counts once.
     """

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from ..evaluation.calculator import CrossViewAccuracyCalculator
 from ..evaluation.truth import Truth
 from ..utils.files import atomic_path
+from ..utils.loading import ReportingLoader
 from ..utils.npy_rows import new_rows, open_rows
 from ..utils.precision import check_precision
 from ..utils.roles import ROLES
@@ -26,7 +27,7 @@ Splits = Sequence[tuple[str, Sequence[str]]]
 
 
 class CrossViewTester(GlobalEmbeddingSpaceTester):
-    """Embeds query splits with `trunk.encode_query` and reference splits with `trunk.encode_reference`.
+    """Embed query splits with `trunk.encode_query` and reference splits with `trunk.encode_reference`.
 
     A trunk without these two methods, as any PML trunk, embeds both. Every argument of PML's tester keeps working, and
     so does its HookContainer. Data sets give `(image, label)`; with query labels `[1 + S]` (the positive, then
@@ -42,6 +43,9 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
         pin_memory: of the loader; by default where there is a GPU.
         progress: show a progress bar.
         **kwargs: PML's keywords. `accuracy_calculator` defaults to a CrossViewAccuracyCalculator.
+
+    Raises:
+        ValueError: the batch transforms are of other roles, or there is a truth and a calculator that knows none.
     """
 
     def __init__(
@@ -66,7 +70,7 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
             raise ValueError("a truth needs a CrossViewAccuracyCalculator: PML's own knows labels only")
 
     def initialize_accuracy_calculator(self) -> None:
-        """PML's seam: our calculator by default."""
+        """Take our calculator by default (PML's seam)."""
         if self.accuracy_calculator is None:
             self.accuracy_calculator = CrossViewAccuracyCalculator(device=self.data_device)
 
@@ -108,7 +112,7 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
         collate_fn: Callable | None = None,
         out: str | os.PathLike[str] | Tensor | np.ndarray | None = None,
     ) -> Tensor:
-        """All embeddings of a data set in a role ("query" or "reference"), float32 `[N, D]`.
+        """Return all embeddings of a data set in a role ("query" or "reference"), float32 `[N, D]`.
 
         Args:
             dataset, trunk_model, embedder_model, collate_fn: as for `test`.
@@ -141,9 +145,12 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
         role: str = "query",
         out: str | os.PathLike[str] | Tensor | np.ndarray | None = None,
     ) -> tuple:
-        """As in PML, with the tower of `role`: embeddings `[N, D]` and labels `[N, columns]`.
+        """Return embeddings `[N, D]` and labels `[N, columns]`, as PML does, with the tower of `role`.
 
         `out` is that of `embed`, but a file is written where it is, and may be left half written.
+
+        Raises:
+            ValueError: the role is unknown, there is no image, or `out` has another shape or comes with PML's pca.
         """
         if role not in ROLES:
             raise ValueError(f"role must be one of {', '.join(ROLES)}, not {role!r}")
@@ -154,7 +161,7 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
             trunk_model.eval()
             embedder_model.eval()
         pin = self.data_device.type == "cuda" if self.pin_memory is None else self.pin_memory
-        loader = DataLoader(
+        loader = ReportingLoader(
             dataset,
             batch_size=self.batch_size,
             num_workers=self.dataloader_num_workers,
@@ -169,7 +176,7 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
     def get_splits_to_compute_embeddings(
         self, dataset_dict: Mapping[str, Dataset], splits_to_eval: Splits | None
     ) -> tuple[list, list[str]]:
-        """PML's seam: also notes the role of every split."""
+        """Return the pairs of splits to evaluate and all their names (PML's seam), and note the role of every split."""
         splits_to_eval, names = super().get_splits_to_compute_embeddings(dataset_dict, splits_to_eval)
         queries = {query for query, _ in splits_to_eval}
         self.shared_splits = {name for _, references in splits_to_eval for name in references if name in queries}
@@ -184,7 +191,11 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
         splits_to_compute_embeddings: Sequence[str],
         collate_fn: Callable | None,
     ) -> dict[str, tuple[Tensor, Tensor]]:
-        """PML's seam: every split in its role."""
+        """Return embeddings `[N, D]` and labels `[N, columns]` of every split in its role (PML's seam).
+
+        Raises:
+            ValueError: a split would be queries and references of a model that embeds the two differently.
+        """
         if self.shared_splits and _encoder(trunk_model, "reference") is not None:
             raise ValueError(
                 f"{', '.join(sorted(self.shared_splits))} would be queries and references at once, but this model "
@@ -200,7 +211,7 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
     def maybe_combine_splits(
         self, embeddings_and_labels: Mapping[str, tuple[Tensor, Tensor]], splits: Sequence[str]
     ) -> tuple[Tensor, Tensor]:
-        """PML's seam: a single split stays as it is, since joining copies; several are held twice."""
+        """Join embeddings `[N, D]` and labels (PML's seam); a single split stays as it is, since joining copies."""
         if len(splits) == 1:
             return embeddings_and_labels[splits[0]]
         return super().maybe_combine_splits(embeddings_and_labels, splits)
@@ -212,7 +223,10 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
         query_split_name: str,
         reference_split_names: Sequence[str],
     ) -> None:
-        """PML's seam. One reference label and several query labels, or a truth, make one level; else PML's levels."""
+        """Add the accuracies of query `[N, D]` and reference splits `[M, D]` (PML's seam).
+
+        One reference label and several query labels, or a truth, make one level; all else has PML's levels.
+        """
         query, query_labels, reference, reference_labels = self.set_reference_and_query(
             embeddings_and_labels, query_split_name, reference_split_names
         )
@@ -257,12 +271,12 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
 
 
 def _encoder(trunk: nn.Module, role: str) -> Callable[[Tensor], Tensor] | None:
-    """The tower of a role, also through the wrappers of data-parallel training; None for a plain trunk."""
+    """Return the tower of a role, also through the wrappers of data-parallel training; None for a plain trunk."""
     return getattr(getattr(trunk, "module", trunk), f"encode_{role}", None)
 
 
 def _room(out: str | os.PathLike[str] | Tensor | np.ndarray | None, count: int, like: Tensor) -> Tensor:
-    """Where `count` rows like these go."""
+    """Return the memory or file that `count` rows like these `[B, D]` go to."""
     shape = (count, like.shape[1])
     if out is None:
         return like.new_empty(shape)

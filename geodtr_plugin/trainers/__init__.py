@@ -1,6 +1,6 @@
 """Trainers for pytorch-metric-learning."""
 
 from .cross_view import CrossViewTrainer
-from .errors import NonFiniteLossError
+from .step_meter import NonFiniteLossError
 
 __all__ = ["CrossViewTrainer", "NonFiniteLossError"]

@@ -19,8 +19,7 @@ from ..utils.errors import UserError
 from ..utils.loading import ReportingLoader
 from ..utils.seed import one_thread_worker
 from .batches import Batch
-from .errors import NonFiniteLossError
-from .step_meter import StepMeter
+from .step_meter import NonFiniteLossError, StepMeter
 
 
 class EpochLoop(TwoStreamMetricLoss):
@@ -47,8 +46,8 @@ class EpochLoop(TwoStreamMetricLoss):
         **kwargs: see `BaseTrainer`.
 
     Raises:
-        UserError: in :meth:`train`, if a batch would hold one pair, or the data do not fill one batch.
-        NonFiniteLossError: in :meth:`train`, at most `log_every` steps after the step that it names.
+        UserError: in `train`, if a batch would hold one pair, or the data do not fill one batch.
+        NonFiniteLossError: in `train`, at most `log_every` steps after the step that it names.
     """
 
     def __init__(

@@ -1,19 +1,20 @@
-"""Optimizers and schedules by the names that recipes give them."""
+"""Optimizers and learning rate schedules by the names that recipes give them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR
 
 from ..utils.errors import UserError
 from .asam import ASAM
-from .schedules import SCHEDULES
 
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+HALVED_EVERY = 5  # epochs of "halving", as NetVLAD's authors do
 
 
 def build_optimizer(
@@ -40,24 +41,50 @@ def build_optimizer(
 def build_schedule(
     name: str, optimizer: Optimizer, *, epochs: int, steps_per_epoch: int, by: str, warmup_epochs: float,
     zero_first_epoch: bool = False,
-) -> dict[str, LRScheduler]:  # fmt: skip
-    """Build a schedule, under the key that makes PML's trainers step it once an epoch, or once a step.
+) -> dict[str, LambdaLR]:  # fmt: skip
+    """Build a schedule: a linear warm-up to the optimizer's learning rate, then what the name says.
 
     Args:
         name: one of SCHEDULES.
         optimizer: its learning rates are the peak.
         epochs, steps_per_epoch: of the training.
         by: "epoch" or "step".
-        warmup_epochs: epochs until the peak.
-        zero_first_epoch: see `schedules.warmup_cosine`.
+        warmup_epochs: epochs until the peak; 0 starts at the peak.
+        zero_first_epoch: count the warm-up from 0, as the authors of GeoDTR+ do, whose first epoch learns nothing; by
+            default it counts from `1 / warmup_epochs`. What follows is the same either way.
+
+    Returns:
+        The scheduler, under the key that makes PML's trainers step it once an epoch, or once a step.
 
     Raises:
         UserError: the schedule counts epochs and is asked to change with every step.
+        ValueError: there is no epoch, or a negative warm-up.
     """
+    if epochs < 1 or warmup_epochs < 0:
+        raise ValueError(f"A schedule needs epochs >= 1 and warmup_epochs >= 0, not {epochs} and {warmup_epochs}.")
     if name == "halving" and by == "step":
         raise UserError("The schedule 'halving' counts epochs.", "Choose --optim.schedule_step epoch.")
-    build = SCHEDULES[name]
-    if by == "epoch":
-        return {"trunk_scheduler_by_epoch": build(optimizer, epochs, warmup_epochs, zero_first_epoch)}
-    warmup = round(warmup_epochs * steps_per_epoch)
-    return {"trunk_scheduler_by_iteration": build(optimizer, epochs * steps_per_epoch, warmup, zero_first_epoch)}
+    per_epoch = 1 if by == "epoch" else steps_per_epoch
+    total, warmup = epochs * per_epoch, warmup_epochs if by == "epoch" else round(warmup_epochs * per_epoch)
+    first = 0 if zero_first_epoch else 1
+    after = SCHEDULES[name](max(1, total - warmup))  # a run shorter than its warm-up never gets there
+    scheduler = LambdaLR(optimizer, lambda now: (now + first) / warmup if now < warmup else after(now - warmup))
+    return {f"trunk_scheduler_by_{'epoch' if by == 'epoch' else 'iteration'}": scheduler}
+
+
+def _cosine(steps: int) -> Callable[[int], float]:
+    """Fall to zero along half a cosine (GeoDTR+, Zhang et al., TPAMI 2024, implementation details)."""
+    return lambda done: 0.5 * (1.0 + math.cos(math.pi * min(1.0, done / steps)))  # further on it would rise again
+
+
+def _constant(steps: int) -> Callable[[int], float]:
+    """Stay at the peak for good."""
+    return lambda done: 1.0
+
+
+def _halving(steps: int) -> Callable[[int], float]:
+    """Halve the rate after each HALVED_EVERY epochs (NetVLAD, Arandjelovic et al., CVPR 2016, section 5.1)."""
+    return lambda done: 0.5 ** (done // HALVED_EVERY)
+
+
+SCHEDULES = {"cosine": _cosine, "constant": _constant, "halving": _halving}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def duration(seconds: float) -> str:
-    """As people say it: 8.4 s, 3 min 20 s, 5 h 02 min."""
+    """Return a time as people say it: 8.4 s, 3 min 20 s, 5 h 02 min."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -14,13 +14,13 @@ def duration(seconds: float) -> str:
 
 
 def text_table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Aligned columns, the first to the left and the others to the right."""
+    """Return rows as aligned columns, the first to the left and the others to the right."""
     said = _aligned(heads, lines, _widths(heads, lines), "  ")
     return "\n".join([said[0], "-" * len(said[0]), *said[1:]])
 
 
 def markdown_table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """The same with bars."""
+    """Return rows as a Markdown table."""
     widths = [max(width, 3) for width in _widths(heads, lines)]
     rule = " | ".join(["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
     said = _aligned(heads, lines, widths, " | ")

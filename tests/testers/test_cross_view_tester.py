@@ -203,7 +203,7 @@ def test_a_batch_transform_a_role():
     data = splits()
     for part in data.values():
         part.images = (part.images * 20 + 128).clamp(0, 255).to(torch.uint8)
-    with pytest.raises(TypeError, match="query images are uint8"):
+    with pytest.raises(TypeError, match="uint8"):
         make_tester().test(data, 1, Towers())
     calls = []
 

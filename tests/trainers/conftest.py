@@ -9,7 +9,7 @@ import torch
 from pytorch_metric_learning.losses import TripletMarginLoss
 
 from geodtr_plugin.trainers import CrossViewTrainer
-from geodtr_plugin.trainers.schedules import warmup_cosine
+from geodtr_plugin.trainers.optim import build_schedule
 
 Embeddings = namedtuple("Embeddings", "query reference query_cf reference_cf")
 
@@ -73,7 +73,9 @@ def make_trainer():
             "batch_size": 6,
             "loss_funcs": {"metric_loss": TripletMarginLoss()},
             "dataset": Pairs(),
-            "lr_schedulers": {"trunk_scheduler_by_epoch": warmup_cosine(optimizer, epochs, 1)},
+            "lr_schedulers": build_schedule(
+                "cosine", optimizer, epochs=epochs, steps_per_epoch=1, by="epoch", warmup_epochs=1
+            ),
             "dataloader_num_workers": 0,
             "data_device": torch.device("cpu"),
             "progress": False,

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from geodtr_plugin.trainers.asam import ASAM
-from geodtr_plugin.trainers.schedules import warmup_cosine
+from geodtr_plugin.trainers.optim import build_schedule
 
 RHO = 0.5
 BASES = {
@@ -31,6 +31,11 @@ def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
 def losses_of(model: nn.Module, step: int) -> torch.Tensor:
     inputs, targets = batch(step)
     return (model(inputs) - targets).pow(2).mean()
+
+
+def cosine(optimizer, epochs: int, warmup_epochs: int):
+    length = dict(epochs=epochs, steps_per_epoch=1, by="epoch", warmup_epochs=warmup_epochs)
+    return build_schedule("cosine", optimizer, **length)["trunk_scheduler_by_epoch"]
 
 
 def train(model: nn.Module, optimizer: ASAM, steps: range, scheduler=None) -> list[float]:
@@ -138,7 +143,7 @@ def test_parameters_without_a_gradient_stay():
 def test_a_schedule_changes_the_rate_of_the_base(scheduled):
     model = network()
     optimizer = ASAM(torch.optim.SGD(model.parameters(), lr=0.1), RHO)
-    scheduler = warmup_cosine(optimizer if scheduled == "asam" else optimizer.base, epochs=4, warmup_epochs=2)
+    scheduler = cosine(optimizer if scheduled == "asam" else optimizer.base, epochs=4, warmup_epochs=2)
     rates = []
     for step in range(4):
         rates.append(optimizer.base.param_groups[0]["lr"])
@@ -151,12 +156,12 @@ def test_a_schedule_changes_the_rate_of_the_base(scheduled):
 def test_a_resumed_training_equals_one_without_a_break(base):
     whole = network()
     optimizer = ASAM(BASES[base](whole.parameters()), RHO)
-    scheduler = warmup_cosine(optimizer, epochs=6, warmup_epochs=0)
+    scheduler = cosine(optimizer, epochs=6, warmup_epochs=0)
     train(whole, optimizer, range(6), scheduler)
 
     first = network()
     optimizer = ASAM(BASES[base](first.parameters()), RHO)
-    scheduler = warmup_cosine(optimizer, epochs=6, warmup_epochs=0)
+    scheduler = cosine(optimizer, epochs=6, warmup_epochs=0)
     train(first, optimizer, range(3), scheduler)
     file = io.BytesIO()
     torch.save([part.state_dict() for part in (first, optimizer, scheduler)], file)
@@ -164,7 +169,7 @@ def test_a_resumed_training_equals_one_without_a_break(base):
 
     second = network()
     optimizer = ASAM(BASES[base](second.parameters()), RHO)
-    scheduler = warmup_cosine(optimizer, epochs=6, warmup_epochs=0)
+    scheduler = cosine(optimizer, epochs=6, warmup_epochs=0)
     for part, state in zip((second, optimizer, scheduler), torch.load(file, weights_only=True)):
         part.load_state_dict(state)
     assert optimizer.param_groups is optimizer.base.param_groups and optimizer.state is optimizer.base.state

@@ -273,7 +273,7 @@ def test_non_finite_step_is_named(make_trainer, at, in_gradient, quantity):
 def test_non_finite_last_step_is_seen_before_the_epoch_ends(make_trainer):
     trainer = make_trainer(loss_funcs={"metric_loss": Explodes(4)})
     trainer.end_of_epoch_hook = lambda t: pytest.fail("a broken epoch must not reach the hook that saves it")
-    with pytest.raises(NonFiniteLossError, match="No state was saved"):
+    with pytest.raises(NonFiniteLossError, match="no state was saved"):
         trainer.train()
 
 

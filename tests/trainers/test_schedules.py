@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from geodtr_plugin.trainers.schedules import warmup_constant, warmup_cosine, warmup_halving
+from geodtr_plugin.trainers.optim import build_schedule
 
 
-def rates(epochs, trained, base=1e-4, shape=warmup_cosine, **kwargs):
+def rates(epochs, trained, base=1e-4, name="cosine", warmup_epochs=5, **kwargs):
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=base)
-    scheduler = shape(optimizer, epochs, **kwargs)
+    length = dict(epochs=epochs, steps_per_epoch=7, by="epoch", warmup_epochs=warmup_epochs)
+    scheduler = build_schedule(name, optimizer, **length, **kwargs)["trunk_scheduler_by_epoch"]
     found = []
     for _ in range(trained):
         found.append(optimizer.param_groups[0]["lr"])
@@ -48,11 +49,11 @@ def test_impossible_lengths_are_refused(epochs, warmup):
 
 
 def test_a_constant_rate_after_the_warm_up():
-    assert rates(5, 5, base=1.0, shape=warmup_constant, warmup_epochs=2) == pytest.approx([0.5, 1, 1, 1, 1])
-    assert rates(5, 7, base=1.0, shape=warmup_constant) == [1.0] * 7
+    assert rates(5, 5, base=1.0, name="constant", warmup_epochs=2) == pytest.approx([0.5, 1, 1, 1, 1])
+    assert rates(5, 7, base=1.0, name="constant", warmup_epochs=0) == [1.0] * 7
 
 
 def test_a_rate_that_halves():
-    found = rates(12, 12, base=1.0, shape=warmup_halving)
+    found = rates(12, 12, base=1.0, name="halving", warmup_epochs=0)
     assert found == [1.0] * 5 + [0.5] * 5 + [0.25] * 2
-    assert rates(4, 8, base=1.0, shape=warmup_halving, warmup_epochs=2)[:2] == [0.5, 1.0]
+    assert rates(4, 8, base=1.0, name="halving", warmup_epochs=2)[:2] == [0.5, 1.0]
