@@ -44,6 +44,7 @@ def place(tmp_path_factory):
     return str(root / "own_data_set_of_a_test.py"), str(root)
 
 
+@pytest.mark.slow
 def test_a_run_trains_and_tests_on_it(place, tmp_path, capsys):
     module, root = place
     words = f"--import {module} --train my_set --test my_set --data-root {root} --data.skip 1 --epochs 1".split()

@@ -23,7 +23,7 @@ WORDS = (
     "--model.query_size [32,64]"
 ).split()
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="torchrun and signals as POSIX has them")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="torchrun and signals as POSIX has them")]
 
 
 def run(words: list[str], launcher: list[str], **options) -> subprocess.Popen:
