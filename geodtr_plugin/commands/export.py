@@ -91,8 +91,9 @@ def _write_model(folder: Path, model: TwoTower, config: dict[str, Any], options:
     import torch
 
     from ..methods.export import export_tower
+    from ..utils.roles import Role
 
-    roles = ["query", "reference"] if options.tower == "both" else [options.tower]
+    roles: list[Role] = ["query", "reference"] if options.tower == "both" else [options.tower]
     for role in roles:  # the file alone says how its images are prepared
         program = export_tower(model, role)
         torch.export.save(program, str(folder / f"{role}.pt2"), extra_files={"config.json": json.dumps(config)})
@@ -105,7 +106,7 @@ def _exported_config(run: RunFolder, views: dict[str, Any], model: TwoTower, wei
 
     settings = run.config()
     published = RunConfig(
-        train=_last_part(settings.train), test=tuple(map(_last_part, settings.test)),
+        train=_last_part(settings.train or "") or None, test=tuple(map(_last_part, settings.test)),
         imports=tuple(map(_last_part, settings.imports)), **{name: getattr(settings, name) for name in PUBLISHED},
     )  # fmt: skip
     return {
@@ -126,7 +127,7 @@ def _training(run: RunFolder, weights: str) -> dict[str, Any]:
     """Return what the run trained on, how long, and the results of these weights, if it has ended."""
     settings = run.config()
     training: dict[str, Any] = {
-        "train": _last_part(settings.train), "epochs": settings.recipe.optim.epochs, "seed": settings.seed,
+        "train": _last_part(settings.train or "") or None, "epochs": settings.recipe.optim.epochs, "seed": settings.seed,
         "init_weights": settings.init_weights and Path(settings.init_weights).name,
         "imagenet": bool(settings.recipe.model.get("pretrained", True)),
     }  # fmt: skip
@@ -150,6 +151,6 @@ def _scores(entry: dict[str, Any], weights: str) -> dict[str, Any]:
     return {"kind": entry["kind"], **(entry[weights] or entry["last"]), "published": entry["published"]}
 
 
-def _last_part(name: str | None) -> str | None:
+def _last_part(name: str) -> str:
     """Return the name of a data set or module; of one that is named by a path the last part, to publish no path."""
-    return name and name.rsplit("/", 1)[-1].rsplit("\\", 1)[-1]
+    return name.rsplit("/", 1)[-1].rsplit("\\", 1)[-1]

@@ -61,7 +61,7 @@ def describe(name: str) -> dict[str, Any]:
     return {
         "name": name, "title": paper.title, "venue": paper.venue, "url": paper.url, "code": paper.code,
         "licence": paper.licence, "weights": paper.weights,
-        "models": _sizes(name, recipe, {row["polar"] for row in published}),
+        "models": _sizes(name, recipe, {polar for _, _, polar in paper.published}),
         "published": published,
         "options": _options(cls),
         "recipes": {recipe_name: recipe.to_dict() for recipe_name, recipe in recipes.items()},

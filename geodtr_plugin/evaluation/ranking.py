@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isqrt
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -54,19 +55,21 @@ class Ranks:
     similarity: np.ndarray
     num_references: int
 
+    COLUMNS: ClassVar = ("plain", "without_ignored", "found", "similarity")
+
     def __len__(self) -> int:
         return len(self.plain)
 
     @classmethod
     def joined(cls, parts: Sequence[Ranks]) -> Ranks:
         """Return the ranks of consecutive parts of the queries."""
-        columns = zip(*((p.plain, p.without_ignored, p.found, p.similarity) for p in parts))
-        return cls(*map(np.concatenate, columns), parts[0].num_references)
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in cls.COLUMNS}
+        return cls(**columns, num_references=parts[0].num_references)
 
     def take(self, rows: np.ndarray) -> Ranks:
         """Return the ranks of some queries (indices `[n]` or a mask `[N]`)."""
-        columns = (self.plain, self.without_ignored, self.found, self.similarity)
-        return Ranks(*(column[rows] for column in columns), self.num_references)
+        columns = {name: getattr(self, name)[rows] for name in self.COLUMNS}
+        return Ranks(**columns, num_references=self.num_references)
 
 
 @torch.no_grad()
@@ -115,8 +118,8 @@ def rank_queries(
         ignored = torch.bincount(rows[reached], minlength=len(queries))
     found = similarity.isfinite()
     size = len(references) if groups is None else groups.count
-    ranks = (torch.where(found, counts, size).cpu().numpy() for counts in (competing + ignored, competing))
-    return Ranks(*ranks, found.cpu().numpy(), similarity.cpu().numpy(), size)
+    plain, without = (torch.where(found, counts, size).cpu().numpy() for counts in (competing + ignored, competing))
+    return Ranks(plain, without, found.cpu().numpy(), similarity.cpu().numpy(), size)
 
 
 class _LeftOut:
@@ -187,8 +190,8 @@ def tile_shape(buffer_bytes: int) -> tuple[int, int]:
 def _working_device(query: Tensor | np.ndarray, device: torch.device | str | None) -> torch.device:
     if device is None:
         device = query.device if isinstance(query, Tensor) else "cpu"
-    device = torch.device(device)
-    return torch.device("cpu") if device.type == "mps" else device  # Apple's GPUs have no float64
+    working = torch.device(device)
+    return torch.device("cpu") if working.type == "mps" else working  # Apple's GPUs have no float64
 
 
 def _check_sizes(query: Vectors, reference: Vectors, truth: Truth | None, ref_includes_query: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -66,8 +67,8 @@ def build_image_transforms(config: RunConfig, model: TwoTower) -> dict[str, Imag
     limited = config.recipe.view.fov < 360
     panorama_width = panorama_model(config).query_size[1] if limited else None
     return {
-        "query": ImageTransform(*model.query_size, panorama_width=panorama_width),
-        "reference": ImageTransform(*model.reference_size, model.polar),
+        "query": ImageTransform(model.query_size[0], model.query_size[1], panorama_width=panorama_width),
+        "reference": ImageTransform(model.reference_size[0], model.reference_size[1], model.polar),
     }
 
 
@@ -76,7 +77,7 @@ def build_role_transforms(model: TwoTower, transforms: dict[str, ImageTransform]
     return {role: RoleTransform(transforms[role], model.mean, model.std) for role in ROLES}
 
 
-def build_augmentation(augment: Augment, polar: bool, reference_size: tuple[int, int]) -> CHSG:
+def build_augmentation(augment: Augment, polar: bool, reference_size: Sequence[int]) -> CHSG:
     """Return CHSG with the layouts and colours of the recipe.
 
     Raises:
@@ -107,7 +108,7 @@ def build_exclusion(train: Split, samples_per_place: int) -> NearbyPlaces | None
         located, places = train.queries, train.query_places
     log.info(f"places within {train.exclusion_radius:g} m are no negatives of each other")
     return NearbyPlaces.from_coordinates(
-        places, located.coordinates, located.coordinate_kind, train.exclusion_radius, samples_per_place
+        places, located.coordinates, located.coordinate_kind or "latlon", train.exclusion_radius, samples_per_place
     )
 
 

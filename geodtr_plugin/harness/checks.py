@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -55,7 +55,7 @@ def check_polar(model: TwoTower, split: Split) -> None:
         )
 
 
-def check_square(chsg: CHSG, reference_size: tuple[int, int]) -> None:
+def check_square(chsg: CHSG, reference_size: Sequence[int]) -> None:
     """Raise UserError for layouts that turn aerial images (height, width) by quarters, where these are not square."""
     height, width = reference_size
     if chsg.turns and not chsg.polar and height != width:

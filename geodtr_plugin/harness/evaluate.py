@@ -92,17 +92,16 @@ class Evaluator:
             progress=is_main_process(),
         )
 
-    def __call__(self) -> dict[str, dict[str, Any]]:
-        """Return the numbers on every test set, in percent (ranks aside), by its name."""
-        return {name: self.measure(split)[0] for name, split in self.tests.items()}
-
-    def with_details(self) -> tuple[dict[str, dict[str, Any]], dict[str, Details]]:
-        """Return the numbers on every test set, and what became of its queries."""
-        both = {name: self.measure(split, details=True) for name, split in self.tests.items()}
-        return {name: scores for name, (scores, _) in both.items()}, {name: more for name, (_, more) in both.items()}
+    def __call__(self, details: bool = False) -> tuple[dict[str, dict[str, Any]], dict[str, Details]]:
+        """Return the numbers on every test set, in percent (ranks aside), and the details if they are wanted."""
+        measured = {name: self.measure(split, details) for name, split in self.tests.items()}
+        return (
+            {name: scores for name, (scores, _) in measured.items()},
+            {name: more for name, (_, more) in measured.items() if more is not None},
+        )
 
     def measure(self, split: Split, details: bool = False) -> tuple[dict[str, Any], Details | None]:
-        """Return the numbers on one test set, and the details if they are asked for."""
+        """Return the numbers on one test set, and what became of its queries if that is wanted."""
         embeddings = self.embed(split)
         query, reference = embeddings["query"], embeddings["reference"]
         ranks = self.rank(query, reference, split.truth)
@@ -125,7 +124,8 @@ class Evaluator:
         Where pairs are not simply the images in order, as VIGOR's, a copy of P * D * 4 bytes is made, see `take_rows`.
         """
         embeddings = self.embed(split)
-        return tuple(self._take(embeddings.pop(role), rows) for role, rows in zip(ROLES, split.pairs.T))
+        query, reference = (self._take(embeddings.pop(role), rows) for role, rows in zip(ROLES, split.pairs.T))
+        return query, reference
 
     def rank(self, query: Tensor, reference: Tensor, truth: Truth, rows: np.ndarray | None = None) -> Ranks:
         """Rank the queries `[N, D]`, or some `rows` of them, among references `[M, D]`; each process ranks a part."""
@@ -192,7 +192,7 @@ class Evaluator:
         return most_similar(self._take(query, rows), reference, count, left_out=left_out, device=self.device)
 
     def _take(self, embeddings: Tensor, rows: np.ndarray) -> Tensor:
-        return take_rows(embeddings, rows, self.folder and self.folder.path)
+        return take_rows(embeddings, rows, self.folder.path if self.folder else None)
 
 
 def write_ranks(file: Path, split: Split, details: Details) -> None:

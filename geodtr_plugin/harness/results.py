@@ -64,7 +64,7 @@ def collect_results(
 
 def published(config: RunConfig, test: str, polar: bool) -> dict[str, float]:
     """Return the paper's row for this training set, test set and kind of aerial image; empty if it has none."""
-    return dict(METHODS[config.method].paper.published.get((config.train, test, polar), {}))
+    return dict(METHODS[config.method].paper.published.get((config.train or "", test, polar), {}))
 
 
 def describe(split: Split) -> dict[str, Any]:

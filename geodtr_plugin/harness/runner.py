@@ -115,7 +115,7 @@ class Run:
         self.config, self.folder = config, folder
         self.begun = time.perf_counter()
         self.warned_of_waiting = False
-        self.details: dict[str, Details] | None = None  # of the evaluation after the last epoch
+        self.details: dict[str, Details] = {}  # of the evaluation after the last epoch
         start_log(folder.path / "log.txt" if distributed.is_main_process() else None)
         if config.threads:
             torch.set_num_threads(config.threads)
@@ -123,7 +123,9 @@ class Run:
         self.device = choose_device(config.device)
         keep_freed_memory()
         with distributed.main_process_first():  # a world is rendered once
-            self.train, self.tests = load_splits(config)
+            splits = load_splits(config)
+        self.train: Any = splits[0]  # a Split; None in a run that only evaluates, which has no trainer either
+        self.tests = splits[1]
         # channels last: a fifth less time for a step on the CPU, and the layout that tensor cores want
         self.model = build_model(config).to(self.device, memory_format=torch.channels_last)
         self.transforms = build_image_transforms(config, self.model)
@@ -131,7 +133,7 @@ class Run:
             with distributed.main_process_first():
                 self._cache_images()
         self.evaluate = Evaluator(config, self.model, self.transforms, self.tests, self.device, folder)
-        self.trainer = self._build_trainer() if config.recipe.optim.epochs else None
+        self.trainer: Any = self._build_trainer() if config.recipe.optim.epochs else None
         if distributed.is_main_process():
             transforms = {role: transform.to_config() for role, transform in self.transforms.items()}
             folder.write_config(config, self.model.config, transforms)
@@ -154,9 +156,9 @@ class Run:
     def end_of_epoch(self, trainer: CrossViewTrainer) -> None:
         """Record the epoch, evaluate if it is time, keep the best weights, save the state."""
         epochs, every = self.config.recipe.optim.epochs, self.config.recipe.evaluation.every
-        record = {"epoch": trainer.epoch, "losses": trainer.epoch_losses, **trainer.epoch_stats}
+        record: dict[str, Any] = {"epoch": trainer.epoch, "losses": trainer.epoch_losses, **trainer.epoch_stats}
         if trainer.epoch % every == 0 or trainer.epoch == epochs:
-            record["tests"], self.details = self._measure(details=trainer.epoch == epochs)
+            record["tests"], self.details = self.evaluate(details=trainer.epoch == epochs)
             self._keep_best(trainer, record["tests"])
             shown = ", ".join(f"{name} {scores['recall_at_1']:.2f}" for name, scores in record["tests"].items())
             log.info(
@@ -170,9 +172,6 @@ class Run:
         self._refresh_sampler(trainer)
         save_training_state(self.folder.state_file, trainer, trainer.epoch)
 
-    def _measure(self, details: bool) -> tuple[dict[str, dict[str, Any]], dict[str, Details] | None]:
-        return self.evaluate.with_details() if details else (self.evaluate(), None)
-
     def _warn_of_waiting(self, trainer: CrossViewTrainer) -> None:
         """Say once what helps, where much of an epoch was waiting for data; short ones wait for workers to start."""
         share, seconds = trainer.epoch_stats["data_wait_share"], trainer.epoch_stats["seconds"]
@@ -184,7 +183,7 @@ class Run:
         remedy = more if self.config.cache else f"--cache (decodes every image once), or {more}"
         log.warning(f"Training waited for data in {share:.0%} of the epoch. What helps: {remedy}.")
 
-    def _refresh_sampler(self, trainer: CrossViewTrainer) -> None:
+    def _refresh_sampler(self, trainer: Any) -> None:
         """Hand a sampler that follows the embeddings what the network makes of the training pairs now."""
         follows = getattr(trainer.sampler, "follows", None)
         if follows == "training":
@@ -250,8 +249,8 @@ class Run:
         distributed.wait_for_all()  # the first process has written its line
         metrics = self.folder.metrics() if self.trainer else []
         changed = self.trainer and self.model.after_training(self._training_images())
-        if self.details is None or changed:
-            last, self.details = self._measure(details=True)
+        if not self.details or changed:
+            last, self.details = self.evaluate(details=True)
         if self.trainer and not changed:
             last = metrics[-1]["tests"]
         best = self.trainer.best if self.trainer else None
@@ -274,9 +273,9 @@ class Run:
             title = f"{self.config.method} trained on {self.config.train}"
             learning_curve(metrics, chance, title, self.folder.path / "learning_curve.png")
         for name, details in self.details.items():
-            if len(details.examples[0]):
-                file = self.folder.picture(f"examples-{name}")
-                retrieval_examples(self.tests[name], *details.examples, name, file)
+            queries, top = details.examples
+            if len(queries):
+                retrieval_examples(self.tests[name], queries, top, name, self.folder.picture(f"examples-{name}"))
         log.info(f"\n{table(results)}\n\n{self._footer()}")
 
     def _footer(self) -> str:

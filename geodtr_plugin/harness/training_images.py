@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from ..augmentations import ImageTransform, RoleTransform
+from ..augmentations import ImageTransform
 from ..datasets import ImageDataset, Split
 from ..methods import TwoTower
-from ..testers.embedding import embed_images
+from ..testers.embedding import embed_images, modes_restored
 from ..utils.roles import ROLES
+from .build import build_role_transforms
 
 BATCH = 32
 
@@ -40,17 +41,13 @@ class TrainingImages:
             function: of normalised images `[B, 3, H, W]` on the model's device; the model is in evaluation mode.
             count: images, at most; the first batches are of both roles.
         """
-        device, modes = next(self.model.parameters()).device, [m.training for m in self.model.modules()]
-        self.model.eval()
-        normalised = {
-            role: RoleTransform(self.transforms[role], self.model.mean, self.model.std).to(device) for role in ROLES
-        }
+        device, transforms = next(self.model.parameters()).device, build_role_transforms(self.model, self.transforms)
         outputs = []
-        for batches in zip(*(self._loader(role, count // 2) for role in ROLES)):
-            for role, (batch, _) in zip(ROLES, batches):
-                outputs.append(embed_images(batch, function, normalised[role], device=device).cpu())
-        for module, training in zip(self.model.modules(), modes):
-            module.training = training
+        with modes_restored(self.model):
+            self.model.eval()
+            for batches in zip(*(self._loader(role, count // 2) for role in ROLES)):
+                for role, (batch, _) in zip(ROLES, batches):
+                    outputs.append(embed_images(batch, function, transforms[role].to(device), device=device).cpu())
         return torch.cat(outputs)
 
     def _loader(self, role: str, count: int) -> DataLoader:

@@ -101,11 +101,11 @@ def build_index(
     if not build.rows:
         shutil.rmtree(build.folder)
         raise _nothing_indexed(references, build.left_out(), images.notes)
-    kind, without_position = build.finish()
+    chosen, without_position = build.finish()
     if out.exists():
         shutil.rmtree(out)
     build.folder.rename(out)
-    return Summary(out, kind, build.rows, without_position, build.left_out(), images.notes, resumed_at)
+    return Summary(out, chosen, build.rows, without_position, build.left_out(), images.notes, resumed_at)
 
 
 def _refuse_taken(out: Path, overwrite: bool) -> None:

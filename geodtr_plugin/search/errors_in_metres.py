@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +68,8 @@ def read_truth(file: str | os.PathLike, queries: Sequence[str]) -> LocationError
     table = read_table(file)
     if not table.has_positions:
         raise DatasetCorruptError(f"{printable_name(file)} names pairs.", "A truth needs rows file,lat,lon.")
-    by_path, by_name = {}, {}
+    by_path: dict[str, Any] = {}
+    by_name: dict[str, list[Any]] = {}
     for row in table.rows:
         if any(row.cells[1:]):
             by_path[os.path.realpath(file.parent / row.cells[0])] = table.position(row)

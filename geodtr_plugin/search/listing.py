@@ -152,7 +152,9 @@ def _from_table(path: Path) -> ImageList:
         raise DatasetCorruptError(f"{printable_name(path)} names pairs.", "References need rows file,lat,lon.")
     own = _is_own_data(root)
     positions: dict[str, tuple[float, float] | None] = {}
-    left_out, notes, queries = [], [], 0
+    left_out: list[tuple[str, str]] = []
+    notes: list[str] = []
+    queries = 0
     for row in table.rows:
         name = _reference_name(root, row.cells[0]) if own else row.cells[0]
         if name is None:
@@ -167,7 +169,7 @@ def _from_table(path: Path) -> ImageList:
         table_name = printable_name(path)
         notes.append(f"{queries:,} rows of {table_name} name no references of this own data set, and are passed over.")
     kept, repeated = _without_repeats(root, list(positions))
-    known = {name: positions[name] for name in kept if positions[name] is not None}
+    known = {name: position for name in kept if (position := positions[name]) is not None}
     return ImageList(root, tuple(kept), known, (*left_out, *repeated), tuple(notes))
 
 

@@ -82,8 +82,9 @@ def _marks(number: int, answer: Answer, projection: Projection, errors: Location
     true = None if errors is None else errors.positions.get(answer.query)
     if true is not None:
         parts.append(_mark(projection, true, "true", "&#9733;", f"true place\n{true[0]:.6f}, {true[1]:.6f}", 0))
-    ranked = [(rank, match) for rank, match in enumerate(answer.matches, start=1) if match.lat is not None]
-    for rank, match in reversed(ranked):
+    for rank, match in reversed(list(enumerate(answer.matches, start=1))):
+        if match.lat is None or match.lon is None:
+            continue
         text = f"{rank}: {_name(match.path)}\n{_numbers(answer, match, errors)}\n{coordinates(match)}"
         kind = "first" if rank == 1 else "match"
         parts.append(_mark(projection, (match.lat, match.lon), kind, str(rank), text, rank))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from ..utils.loading import ReportingLoader
 from ..utils.npy_rows import new_rows, open_rows
 from ..utils.precision import check_precision
 from ..utils.roles import ROLES
-from .embedding import embed_images
+from .embedding import embed_images, modes_restored
 
 Splits = Sequence[tuple[str, Sequence[str]]]
 
@@ -48,15 +48,18 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
         ValueError: the batch transforms are of other roles, or there is a truth and a calculator that knows none.
     """
 
+    data_device: torch.device
+    accuracy_calculator: Any
+
     def __init__(
         self,
-        *args,
+        *args: Any,
         batch_transform: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
         precision: str = "fp32",
         truth: Truth | Mapping[str, Truth] | None = None,
         pin_memory: bool | None = None,
         progress: bool = True,
-        **kwargs,
+        **kwargs: Any,
     ):
         self.batch_transform = dict(batch_transform or {})
         if not set(self.batch_transform) <= set(ROLES):
@@ -100,7 +103,7 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
             splits_to_eval = [("query", ["reference"])]
         if splits_to_eval is not None:  # PML reorders the lists in place
             splits_to_eval = [(query, list(references)) for query, references in splits_to_eval]
-        with _modes_restored(trunk_model, embedder_model):
+        with modes_restored(trunk_model, embedder_model):
             return super().test(dataset_dict, epoch, trunk_model, embedder_model, splits_to_eval, collate_fn)
 
     def embed(
@@ -127,7 +130,7 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
         Raises:
             UserError: the disk has no room for the file.
         """
-        with _modes_restored(trunk_model, embedder_model):
+        with modes_restored(trunk_model, embedder_model):
             if not isinstance(out, (str, os.PathLike)):
                 return self.get_all_embeddings(dataset, trunk_model, embedder_model, collate_fn, role=role, out=out)[0]
             with atomic_path(out) as partial:
@@ -175,7 +178,7 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
 
     def get_splits_to_compute_embeddings(
         self, dataset_dict: Mapping[str, Dataset], splits_to_eval: Splits | None
-    ) -> tuple[list, list[str]]:
+    ) -> tuple[Splits, list[str]]:
         """Return the pairs of splits to evaluate and all their names (PML's seam), and note the role of every split."""
         splits_to_eval, names = super().get_splits_to_compute_embeddings(dataset_dict, splits_to_eval)
         queries = {query for query, _ in splits_to_eval}
@@ -236,7 +239,7 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
             return
         self.label_levels = [0]
         same = self.ref_includes_query(query_split_name, reference_split_names)
-        extra = {} if truth is None else {"truth": truth}
+        extra: dict[str, Any] = {} if truth is None else {"truth": truth}  # PML's own calculator takes none
         results = self.accuracy_calculator.get_accuracy(
             query, query_labels, reference, reference_labels[:, 0], same, **extra
         )
@@ -250,7 +253,9 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
             raise ValueError(f"there are no {role} images to embed")
         encode = _encoder(trunk_model, role) or trunk_model
         network = encode if self.use_trunk_output else lambda images: embedder_model(encode(images))
-        embeddings, labels, count, done = None, None, len(loader.dataset), 0
+        embeddings: Any = None
+        labels: Any = None
+        count, done = len(loader.dataset), 0
         with torch.no_grad():
             for batch in tqdm(loader, desc=f"embedding {role}", disable=not self.progress, leave=False):
                 images, label = self.data_and_label_getter(batch)
@@ -286,14 +291,3 @@ def _room(out: str | os.PathLike[str] | Tensor | np.ndarray | None, count: int, 
     if tuple(out.shape) != shape:
         raise ValueError(f"out is {list(out.shape)}, but the embeddings are {list(shape)}")
     return torch.as_tensor(out)
-
-
-@contextmanager
-def _modes_restored(*models: nn.Module | None) -> Iterator[None]:
-    """Leave every module in the mode in which it came, frozen batch norms included."""
-    before = {module: module.training for model in models if model is not None for module in model.modules()}
-    try:
-        yield
-    finally:
-        for module, training in before.items():
-            module.training = training

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..utils.precision import autocast
 
@@ -56,3 +57,14 @@ def _run(network: Callable[[Tensor], Tensor], images: Tensor, device: torch.devi
     with autocast(precision, device):
         output = network(images)
     return output.float()
+
+
+@contextmanager
+def modes_restored(*models: nn.Module | None) -> Iterator[None]:
+    """Leave every module in the mode, training or not, in which it came, frozen batch norms included."""
+    before = {module: module.training for model in models if model is not None for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, training in before.items():
+            module.training = training

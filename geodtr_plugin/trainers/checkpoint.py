@@ -187,10 +187,10 @@ def _plain(value: Any, where: str) -> Any:
     if isinstance(value, np.ndarray):
         return torch.from_numpy(value)
     if isinstance(value, Mapping):
-        kind = type(value) if type(value) in (OrderedDict, Counter) else dict  # the kinds that load again
-        copy = kind({_plain(key, where): _plain(item, f"{where}[{key!r}]") for key, item in value.items()})
+        kind: Any = type(value) if type(value) in (OrderedDict, Counter) else dict  # the kinds that load again
+        copy: Any = kind({_plain(key, where): _plain(item, f"{where}[{key!r}]") for key, item in value.items()})
         if hasattr(value, "_metadata"):  # the versions of the modules of a state dict
-            copy._metadata = value._metadata  # type: ignore[union-attr]
+            copy._metadata = value._metadata
         return copy
     if isinstance(value, (list, tuple)):
         items = [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]

@@ -56,6 +56,9 @@ class CrossViewTrainer(EpochLoop):
         UserError: `micro_batch` comes with an optimizer of two passes.
     """
 
+    loss_weights: dict[str, float]
+    mining_funcs: dict[str, Any]
+
     def __init__(
         self,
         *args: Any,
@@ -101,13 +104,13 @@ class CrossViewTrainer(EpochLoop):
         batch = self.load_batch()
         self.update_loss_weights()
         if self.micro_batch is None or len(batch.labels) <= self.micro_batch:
-            step = WholeBatch(self.prepare(batch.query, batch.reference, batch.labels), self.embed)
+            step: WholeBatch | MicroBatches = WholeBatch(self.prepare(batch.query, batch.reference, batch.labels), self.embed)
         else:
             trunk = unwrapped(self.models["trunk"])
             step = MicroBatches(batch[:3], self.micro_batch, self.prepare, self.embed, trunk, self.batch_transform)
         embeddings = self.loss_and_gradient(step)
         if self.bank is not None:
-            self.write_bank(batch, embeddings)
+            self.write_bank(self.bank, batch, embeddings)
         self.step_optimizers(lambda: self.second_pass(step))
         return batch
 
@@ -153,12 +156,12 @@ class CrossViewTrainer(EpochLoop):
             if name.removesuffix("_optimizer") not in self.freeze_these:
                 optimizer.step(*([second_pass] if getattr(optimizer, "needs_closure", False) else []))
 
-    def write_bank(self, batch: Batch, embeddings: BatchEmbeddings) -> None:
-        """Keep the embeddings of the batches of all processes."""
+    def write_bank(self, bank: EmbeddingBank, batch: Batch, embeddings: BatchEmbeddings) -> None:
+        """Keep the embeddings `[B, D]` of the batches of all processes."""
         own = slice(len(batch.rows))  # twins come after all first samples
         pair = (gather_rows(rows[own].detach()) for rows in embeddings[:2])
         rows = batch.rows if world_size() == 1 else sum(gather_objects(batch.rows), [])
-        self.bank.write(rows, *pair)
+        bank.write(rows, *pair)
 
     def prepare(self, query: Tensor, reference: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Send a batch on the device, images [B, 3, H, W] and labels [B], through the batch transform."""

@@ -50,6 +50,8 @@ class EpochLoop(TwoStreamMetricLoss):
         NonFiniteLossError: in `train`, at most `log_every` steps after the step that it names.
     """
 
+    iterations_per_epoch: Any  # int; None until `train` has made the loader
+
     def __init__(
         self,
         *args: Any,
@@ -70,7 +72,7 @@ class EpochLoop(TwoStreamMetricLoss):
         self.epoch = 0  # the last one that was begun
         self.best: Any = None  # for hooks: what the best epoch was; kept in training states
         self.last_checkpoint: Path | None = None
-        self.meter: StepMeter | None = None  # of the current epoch
+        self.meter: Any = None  # the StepMeter of the current epoch
         self.grad_norm: torch.Tensor | float = 0.0  # of the last step
         self.dataloader_iter: Any = None
         self.epoch_losses: dict[str, float] = {}
@@ -142,7 +144,8 @@ class EpochLoop(TwoStreamMetricLoss):
         """Return the next batch on the device; the time until it is loaded counts as waiting for data."""
         with contextlib.nullcontext() if self.meter is None else self.meter.waiting():  # None in steps without train()
             (query, reference), labels = self.get_batch()
-        return Batch(*self.to_device(query, reference, labels), self.dataloader.batch_sampler.issued.popleft())
+        query, reference, labels = self.to_device(query, reference, labels)
+        return Batch(query, reference, labels, self.dataloader.batch_sampler.issued.popleft())
 
     def to_device(self, *tensors: Tensor) -> list[Tensor]:
         """Return tensors `[...]` on the device of the training."""

@@ -65,24 +65,24 @@ def build_schedule(
     if name == "halving" and by == "step":
         raise UserError("The schedule 'halving' counts epochs.", "Choose --optim.schedule_step epoch.")
     per_epoch = 1 if by == "epoch" else steps_per_epoch
-    total, warmup = epochs * per_epoch, warmup_epochs if by == "epoch" else round(warmup_epochs * per_epoch)
+    warmup = warmup_epochs if by == "epoch" else round(warmup_epochs * per_epoch)
     first = 0 if zero_first_epoch else 1
-    after = SCHEDULES[name](max(1, total - warmup))  # a run shorter than its warm-up never gets there
+    after = SCHEDULES[name](max(1, epochs * per_epoch - warmup))  # a run shorter than its warm-up never gets there
     scheduler = LambdaLR(optimizer, lambda now: (now + first) / warmup if now < warmup else after(now - warmup))
     return {f"trunk_scheduler_by_{'epoch' if by == 'epoch' else 'iteration'}": scheduler}
 
 
-def _cosine(steps: int) -> Callable[[int], float]:
+def _cosine(steps: float) -> Callable[[float], float]:
     """Fall to zero along half a cosine (GeoDTR+, Zhang et al., TPAMI 2024, implementation details)."""
     return lambda done: 0.5 * (1.0 + math.cos(math.pi * min(1.0, done / steps)))  # further on it would rise again
 
 
-def _constant(steps: int) -> Callable[[int], float]:
+def _constant(steps: float) -> Callable[[float], float]:
     """Stay at the peak for good."""
     return lambda done: 1.0
 
 
-def _halving(steps: int) -> Callable[[int], float]:
+def _halving(steps: float) -> Callable[[float], float]:
     """Halve the rate after each HALVED_EVERY epochs (NetVLAD, Arandjelovic et al., CVPR 2016, section 5.1)."""
     return lambda done: 0.5 ** (done // HALVED_EVERY)
 

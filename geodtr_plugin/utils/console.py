@@ -92,7 +92,7 @@ def make_parser(prog: str, description: str, defaults: bool = True) -> ArgumentP
     from jsonargparse import DefaultHelpFormatter
 
     class Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
-        def _get_help_string(self, action: Action) -> str:
+        def _get_help_string(self, action: Action) -> str | None:
             if defaults or ("." not in action.dest and action.dest != "model"):
                 return super()._get_help_string(action)
             default, action.default = action.default, SUPPRESS

@@ -35,8 +35,8 @@ def lazy_imports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[
 
 def _homes(package: str) -> dict[str, tuple[str, str]]:
     """Map each name under TYPE_CHECKING to its module (relative, as `.module`) and its name there."""
-    source = sys.modules[package].__spec__.loader.get_source(package)
-    tree = ast.parse(source)
+    spec: Any = sys.modules[package].__spec__
+    tree = ast.parse(spec.loader.get_source(package))
     guards = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
     imports = [node for guard in guards for node in guard.body if isinstance(node, ast.ImportFrom)]
     return {

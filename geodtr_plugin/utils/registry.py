@@ -117,6 +117,7 @@ def _import_file(path: Path) -> None:
     if known is not None:
         raise UserError(f"--import {path}: a module {path.stem!r} is imported already.", "Rename the file.")
     spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None  # the name ends in .py
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     try:

@@ -8,7 +8,7 @@ from importlib import metadata
 
 def package_versions(names: Iterable[str]) -> dict[str, str | None]:
     """Return the version of each package by its name on PyPI; None where it is not installed, as a plain checkout."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for name in names:
         try:
             versions[name] = metadata.version(name)

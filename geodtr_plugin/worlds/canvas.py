@@ -77,10 +77,11 @@ class Canvas:
     def window(self, x: float, y: float, radius: float) -> tuple[slice, slice]:
         """Return the rows and columns that hold a disc; its centre and radius are in metres."""
         half = self.size / 2
-        return tuple(
+        rows, columns = (
             slice(max(0, math.floor((at + half - radius) / self.cell)), math.ceil((at + half + radius) / self.cell) + 1)
             for at in (y, x)
         )
+        return rows, columns
 
     def patch(self, x: float, y: float, radius: float, axis: tuple[float, float]) -> tuple:
         """Return rows and columns that hold a disc, and how far their cells are from its centre along two directions.

@@ -80,6 +80,7 @@ def _start(folder: Path, first: int, step: int) -> subprocess.Popen:
 
 def _follow(process: subprocess.Popen, bar: tqdm) -> str:
     """Move the bar with a worker's reports; return what the worker complained about if it failed."""
+    assert process.stdout is not None and process.stderr is not None  # both are pipes
     for line in process.stdout:
         bar.update(int(line))
     error = process.stderr.read()

@@ -118,12 +118,13 @@ def plan_streets(canvas: Canvas, style: StreetStyle, rng: np.random.Generator) -
     lines = [_draw_lines(style, spacing, reach, rng) for spacing in style.spacing]
     coordinates = frame.coordinates(canvas)
     halves = [_half_blocks(coordinate, centres) for coordinate, (centres, _) in zip(coordinates, lines)]
-    shape = tuple(2 * (len(centres) - 1) for centres, _ in lines)
+    rows, columns = (2 * (len(centres) - 1) for centres, _ in lines)
+    shape = rows, columns
     quadrant = halves[0] * shape[1] + halves[1]
-    families = tuple(
+    along, across = (
         _measure(family, lines, coordinates[family], halves[family], quadrant, shape, style, rng) for family in (0, 1)
     )
-    return Streets(frame, families, quadrant, shape, np.minimum(families[0].edge, families[1].edge))
+    return Streets(frame, (along, across), quadrant, shape, np.minimum(along.edge, across.edge))
 
 
 def _draw_frame(canvas: Canvas, style: StreetStyle, rng: np.random.Generator) -> Frame:

@@ -75,12 +75,12 @@ def test_a_smaller_gallery_is_ranked_anew():
 
 def test_examples_show_the_most_similar_references(parts):
     embeddings = evaluator(parts).embed(parts.tests["synth-suburb"])
-    _, details = evaluator(parts, words="--evaluation.examples 3").with_details()
+    _, details = evaluator(parts, words="--evaluation.examples 3")(details=True)
     rows, top = details["synth-suburb"].examples
     assert rows.tolist() == [0, 15, 31] and top.shape == (3, 5)
     order = (embeddings["query"][rows] @ embeddings["reference"].T).argsort(dim=1, descending=True)
     assert top.tolist() == order[:, :5].tolist()
-    _, details = evaluator(parts, words="--evaluation.examples 0").with_details()
+    _, details = evaluator(parts, words="--evaluation.examples 0")(details=True)
     assert len(details["synth-suburb"].examples[0]) == 0
 
 
@@ -115,10 +115,10 @@ def test_a_query_without_a_right_or_a_wrong_reference_has_empty_cells(parts, tmp
 
 def test_files_give_the_numbers_of_memory(parts, tmp_path):
     memory, file = evaluator(parts), evaluator(parts, tmp_path)
-    numbers = memory()
-    assert file() == numbers and set(numbers["synth-suburb"]["subsets"]) == {"some", "fewer"}
-    for name, details in memory.with_details()[1].items():
-        other = file.with_details()[1][name]
+    numbers = memory()[0]
+    assert file()[0] == numbers and set(numbers["synth-suburb"]["subsets"]) == {"some", "fewer"}
+    for name, details in memory(details=True)[1].items():
+        other = file(details=True)[1][name]
         assert (details.wrong == other.wrong).all() and (details.examples[1] == other.examples[1]).all()
     assert sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")) == [
         "embeddings", "embeddings/synth-suburb-query.npy", "embeddings/synth-suburb-reference.npy"

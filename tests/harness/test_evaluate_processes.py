@@ -42,7 +42,7 @@ def measured(folder: Path, kind: str) -> SimpleNamespace:
     transforms = build_image_transforms(config, model)
     measure = Evaluator(config, model, transforms, {NAME: split}, torch.device("cpu"), folder)
     first = measure.embed(split.keep(np.arange(1), np.arange(1)))["query"]  # there are fewer images than processes
-    return SimpleNamespace(first=first.clone(), numbers=measure(), **measure.embed(split))
+    return SimpleNamespace(first=first.clone(), numbers=measure()[0], **measure.embed(split))
 
 
 def work(number: int, folder: str) -> None:
