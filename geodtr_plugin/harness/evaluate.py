@@ -181,9 +181,9 @@ class Evaluator:
         found = self._most_similar(query, own, reference, 1, right.take(own)) if part else None
         parts = [both for both in gather_objects(found) if both is not None]
         similarity, wrong = (np.concatenate(column)[:, 0] for column in zip(*parts))
-        shown = np.linspace(0, count - 1, min(self.config.recipe.evaluation.examples, count)).astype(np.int64)
-        top = self._most_similar(query, shown, reference, SHOWN)[1] if len(shown) else np.empty((0, 0), np.int64)
-        return Details(ranks, wrong, similarity, (shown, top))
+        examples = np.linspace(0, count - 1, min(self.config.recipe.evaluation.examples, count)).astype(np.int64)
+        top = self._most_similar(query, examples, reference, SHOWN)[1] if len(examples) else np.empty((0, 0), np.int64)
+        return Details(ranks, wrong, similarity, (examples, top))
 
     def _most_similar(
         self, query: Tensor, rows: np.ndarray, reference: Tensor, count: int, left_out: Ragged | None = None

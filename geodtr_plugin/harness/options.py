@@ -73,8 +73,8 @@ def recipe_for(train: str | None) -> str:
 def _spelled_out(word: str, following: Sequence[str]) -> str:
     """Return an option with the whole name of the setting that it stands for."""
     option, equals, value = word.partition("=")
-    given = value or "".join(following)
-    if option == "--loss" and not given.startswith("{"):  # by itself, --loss takes a whole group of settings
+    argument = value or "".join(following)
+    if option == "--loss" and not argument.startswith("{"):  # by itself, --loss takes a whole group of settings
         return f"--loss.name{equals}{value}"
     return f"{SHORT.get(option, option)}{equals}{value}"
 
@@ -142,13 +142,13 @@ def _base_recipe(known: argparse.Namespace, name: str | None = None) -> Recipe:
         recipe = recipes[name]
     for setting, args in (("loss.name", "args"), ("loss.miner", "miner_args"), ("sampling.name", "args")):
         part, name = setting.split(".")
-        asked = _asked(known, setting)
-        if asked is not None and asked != getattr(getattr(recipe, part), name):
-            recipe = recipe.replace(**{part: {name: asked, args: {}}})
+        named = _named(known, setting)
+        if named is not None and named != getattr(getattr(recipe, part), name):
+            recipe = recipe.replace(**{part: {name: named, args: {}}})
     return recipe
 
 
-def _asked(known: argparse.Namespace, setting: str) -> Any:
+def _named(known: argparse.Namespace, setting: str) -> Any:
     """Return what the command line gives for a setting: by name, by alias, or in a group `--loss {"name": ...}`."""
     part, name = setting.split(".")
     aliases = [option for option, meant in ALIASES.items() if meant == setting]
@@ -267,11 +267,11 @@ def _to_recipe(options: Namespace, base: Recipe) -> Recipe:
     """Return the recipe's parts as given, then the aliases."""
     parts = {name: part(**options[name]) for name, part in PARTS.items()}
     recipe = replace(base, model=options.model, **parts)
-    given = {setting: options[option] for option, setting in ALIASES.items() if options[option] is not None}
-    if "model.polar" in given and recipe.model.get("reference_size") == base.model.get("reference_size"):
+    named = {setting: options[option] for option, setting in ALIASES.items() if options[option] is not None}
+    if "model.polar" in named and recipe.model.get("reference_size") == base.model.get("reference_size"):
         # the base recipe's size belongs to its own kind of aerial image; the method has one for the other kind
         recipe = replace(recipe, model={k: v for k, v in recipe.model.items() if k != "reference_size"})
-    for setting, value in given.items():
+    for setting, value in named.items():
         part, name = setting.split(".")
         recipe = recipe.replace(**{part: {name: value}})
     return recipe

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from ..datasets.base import Split
 
-RIGHT, WRONG, NEUTRAL = "tab:green", "tab:red", "tab:orange"
+RIGHT, WRONG, IGNORED = "tab:green", "tab:red", "tab:orange"
 
 
 def learning_curve(metrics: list[dict[str, Any]], chance: dict[str, float], title: str, file: Path) -> None:
@@ -44,25 +44,25 @@ def learning_curve(metrics: list[dict[str, Any]], chance: dict[str, float], titl
     figure.savefig(file, dpi=120)
 
 
-def retrieval_examples(index: Split, queries: np.ndarray, top: np.ndarray, title: str, file: Path) -> None:
+def retrieval_examples(split: Split, queries: np.ndarray, top: np.ndarray, title: str, file: Path) -> None:
     """Draw some queries with their most similar references, framed by right, wrong and semi-positive, as a PNG.
 
     Args:
-        index: the test set.
+        split: the test set.
         queries: rows of the queries, [E].
         top: their most similar references, best first, [E, K].
-        title: what is shown.
+        title: of the picture.
         file: where to write.
     """
     figure = new_figure(1.6 * top.shape[1] + 4.4, 1.65 * len(queries) + 0.4)
     widths = [2.75, *[1] * top.shape[1]]
     rows = figure.subplots(len(queries), 1 + top.shape[1], squeeze=False, gridspec_kw={"width_ratios": widths})
     for axes, query, found in zip(rows, queries, top):
-        axes[0].imshow(_picture(index.queries, query), aspect="auto")
+        axes[0].imshow(_picture(split.queries, query), aspect="auto")
         for ax, reference in zip(axes[1:], found):
-            ax.imshow(_picture(index.references, reference))
+            ax.imshow(_picture(split.references, reference))
             for spine in ax.spines.values():
-                spine.set(color=_verdict(index, query, reference), linewidth=4)
+                spine.set(color=_verdict(split, query, reference), linewidth=4)
         for ax in axes:
             ax.set(xticks=[], yticks=[])
     for place, ax in enumerate(rows[0]):
@@ -71,11 +71,11 @@ def retrieval_examples(index: Split, queries: np.ndarray, top: np.ndarray, title
     figure.savefig(file, dpi=100)
 
 
-def _verdict(index: Split, query: int, reference: int) -> str:
-    if reference in index.truth.positives[query]:
+def _verdict(split: Split, query: int, reference: int) -> str:
+    if reference in split.truth.positives[query]:
         return RIGHT
-    neutral = index.truth.ignored is not None and reference in index.truth.ignored[query]
-    return NEUTRAL if neutral else WRONG
+    ignored = split.truth.ignored is not None and reference in split.truth.ignored[query]
+    return IGNORED if ignored else WRONG
 
 
 def _picture(images, row: int):

@@ -112,18 +112,18 @@ class RunFolder:
         write_json(self.stages_file, config.to_dict())
 
     def stages(self) -> list[tuple[RunFolder, RunConfig]]:
-        """Folder and settings of every stage; each starts from the last weights of the one before."""
+        """Return folder and settings of every stage; each starts from the last weights of the one before."""
         whole = RunConfig.from_dict(json.loads(self.stages_file.read_text(encoding="utf-8")))
         recipes = [(whole.recipe_name, whole.recipe), *whole.later_stages]
         folders = [RunFolder(self.path / f"stage-{i}") for i in range(1, len(recipes))] + [self]
-        found, weights = [], whole.init_weights
+        stages, weights = [], whole.init_weights
         for folder, (name, recipe) in zip(folders, recipes):
             config = replace(
                 whole, recipe=recipe, recipe_name=name, later_stages=(), init_weights=weights, out=str(folder.path)
             )
-            found.append((folder, config))
+            stages.append((folder, config))
             weights = str(folder.last_weights)
-        return found
+        return stages
 
     def write_config(self, config: RunConfig, model: dict[str, Any], transforms: dict[str, Any]) -> None:
         """Write everything that building the model, its image transforms and the run again takes."""

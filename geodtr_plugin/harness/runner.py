@@ -68,14 +68,14 @@ def resume(path: str | Path, **changed: Any) -> dict[str, Any]:
     Raises:
         UserError: there is no run in the folder, or nothing to go on from.
     """
-    given = {name: value for name, value in changed.items() if value is not None}
+    changes = {name: value for name, value in changed.items() if value is not None}
     distributed.init_process_group(choose_device(changed.get("device") or "auto"))
     if RunFolder(path).stages_file.is_file():
-        return run_stages(RunFolder(path), **given)
+        return run_stages(RunFolder(path), **changes)
     folder = RunFolder.existing(path)
     if folder.config().recipe.optim.epochs and not folder.state_file.is_file():
         raise UserError(f"{path} holds no training state ({folder.state_file.name}) to go on from.", "Start a new run.")
-    return Run(replace(folder.config(), **given), folder).finish(resumed=True)
+    return Run(replace(folder.config(), **changes), folder).finish(resumed=True)
 
 
 def run_stages(whole: RunFolder, **changed: Any) -> dict[str, Any]:
@@ -160,9 +160,9 @@ class Run:
         if trainer.epoch % every == 0 or trainer.epoch == epochs:
             record["tests"], self.details = self.evaluate(details=trainer.epoch == epochs)
             self._keep_best(trainer, record["tests"])
-            shown = ", ".join(f"{name} {scores['recall_at_1']:.2f}" for name, scores in record["tests"].items())
+            recalls = ", ".join(f"{name} {scores['recall_at_1']:.2f}" for name, scores in record["tests"].items())
             log.info(
-                f"epoch {trainer.epoch}/{epochs}: loss {trainer.epoch_losses['total_loss']:.4f}, R@1 {shown}, "
+                f"epoch {trainer.epoch}/{epochs}: loss {trainer.epoch_losses['total_loss']:.4f}, R@1 {recalls}, "
                 f"data wait {trainer.epoch_stats['data_wait_share']:.0%}"
             )
         self._warn_of_waiting(trainer)

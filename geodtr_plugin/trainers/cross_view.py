@@ -143,11 +143,11 @@ class CrossViewTrainer(EpochLoop):
 
     def second_pass(self, step: WholeBatch | MicroBatches) -> Tensor:
         """Return the loss [] at the parameters as they are now, and compute its gradient; `losses` stay."""
-        shown = dict(self.losses)
+        first = dict(self.losses)
         with torch.enable_grad():
             self.loss_and_gradient(step)
         loss = self.losses["total_loss"].detach()
-        self.losses.update(shown)
+        self.losses.update(first)
         return loss
 
     def step_optimizers(self, second_pass: Callable[[], Tensor] | None = None) -> None:

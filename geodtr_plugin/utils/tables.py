@@ -15,16 +15,16 @@ def duration(seconds: float) -> str:
 
 def text_table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """Return rows as aligned columns, the first to the left and the others to the right."""
-    said = _aligned(heads, lines, _widths(heads, lines), "  ")
-    return "\n".join([said[0], "-" * len(said[0]), *said[1:]])
+    aligned = _aligned(heads, lines, _widths(heads, lines), "  ")
+    return "\n".join([aligned[0], "-" * len(aligned[0]), *aligned[1:]])
 
 
 def markdown_table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """Return rows as a Markdown table."""
     widths = [max(width, 3) for width in _widths(heads, lines)]
     rule = " | ".join(["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
-    said = _aligned(heads, lines, widths, " | ")
-    return "\n".join(f"| {line} |" for line in [said[0], rule, *said[1:]])
+    aligned = _aligned(heads, lines, widths, " | ")
+    return "\n".join(f"| {line} |" for line in [aligned[0], rule, *aligned[1:]])
 
 
 def _widths(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> list[int]:
