@@ -8,7 +8,7 @@ down to 0.5 in cosine, where random ones of 512 numbers hardly reach 0.2. So an 
 planted, and the recall of the approximate ones is what they lose. Cells that are learned from random directions are the
 worst case: embeddings of real places cluster. Vectors are written block by block to a memory-mapped file.
 
-What 10^7 to 10^9 vectors would cost: benchmarks/gallery.py.
+What 10^7 to 10^9 vectors would cost: docs/benchmarks/search.md.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from geodtr_plugin.search import VectorIndex  # noqa: E402
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measures and prints."""
+    """Measure, print a table, and return 0."""
     options = parse(arguments)
     if options.threads:
         import faiss
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options of the command line."""
+    """Return the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--count", type=int, default=20_000, help="vectors")
@@ -79,7 +79,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def measure(
     vectors: np.ndarray, kind: str, folder: Path, queries: np.ndarray, truth: np.ndarray, options: argparse.Namespace
 ) -> Iterator[str]:
-    """Builds, saves, loads and searches one kind of index; a line for each nprobe."""
+    """Build, save, load and search one kind of index; yield a line for each nprobe."""
     start = time.perf_counter()
     built = VectorIndex.build(vectors, kind)
     seconds = time.perf_counter() - start
@@ -102,7 +102,7 @@ HEAD = f"{'kind':8s}" + "".join(name.rjust(width) for name, width in COLUMNS.ite
 def row(
     kind: str, nprobe: int, seconds: float, disk: int, one: float, many: float, share: float, cells: int = 0
 ) -> str:  # fmt: skip
-    """A line of the table; MB are those of the vectors for flat, and those besides the vectors for the others."""
+    """Return a line of the table; MB are those of the vectors for flat, and those besides the vectors for the others."""
     numbers = f"{seconds:10.1f}{disk / 1e6:10.1f}{1000 * one:10.2f}{1000 * many:10.3f}{share:9.3f}"
     return f"{kind:8s}{cells:8d}{nprobe:8d}{numbers}"
 

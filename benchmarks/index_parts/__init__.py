@@ -1,1 +1,1 @@
-"""Parts of `benchmarks/index.py` and `benchmarks/gallery.py`."""
+"""Parts of `benchmarks/index.py`."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +24,7 @@ _ASKED_ALONE = 4  # queries a round
 def make_vectors(
     file: Path, count: int, size: int, queries: int, dtype: str = "float32"
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Writes the vectors, block by block; the queries `[Q, D]` and the rows of their neighbours, nearest first
-    `[Q, 10]`."""
+    """Write vectors block by block; return queries `[Q, D]` and the rows of their neighbours `[Q, 10]`, nearest first."""
     draw = np.random.default_rng(0)
     vectors = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=(count, size))
     for start in range(0, count, _BLOCK):
@@ -43,26 +41,25 @@ def make_vectors(
 
 
 def unit(draw: np.random.Generator, count: int, size: int) -> np.ndarray:
-    """Random directions, float32 `[count, size]`."""
+    """Return random directions, float32 `[count, size]`."""
     rows = draw.standard_normal((count, size), np.float32)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def recall(found: np.ndarray, wanted: np.ndarray) -> float:
-    """Share of the wanted rows that are among the found ones."""
+    """Return the share of the wanted rows `[Q, K]` that are among those that a search returned `[Q, k]`."""
     return float(np.mean([np.isin(right, some).mean() for right, some in zip(wanted, found)]))
 
 
 def latencies(
-    index: VectorIndex, queries: np.ndarray, k: int, rounds: int, nprobe: int | None = None,
-    now: Callable[[], float] = time.perf_counter,
-) -> tuple[float, float]:  # fmt: skip
-    """Seconds a query, asked one by one (others every round) and all at once; medians of the rounds."""
+    index: VectorIndex, queries: np.ndarray, k: int, rounds: int, nprobe: int | None = None
+) -> tuple[float, float]:
+    """Return seconds a query `[Q, D]`, searched one by one and all at once; medians of the rounds."""
 
     def timed(some: np.ndarray) -> float:
-        start = now()
+        start = time.perf_counter()
         index.search(some, k, nprobe=nprobe)
-        return now() - start
+        return time.perf_counter() - start
 
     one = [timed(queries[i % len(queries)][None]) for i in range(_ASKED_ALONE * rounds)]
     many = [timed(queries) for _ in range(rounds)]

@@ -13,58 +13,49 @@ from torch.nn.functional import normalize
 
 from geodtr_plugin.losses import SoftMarginTripletLoss
 
-from .measure import Bench
-from .rows import Row
+from .bench import Bench
+from .table import Row
 
 ALPHA = 10.0
-FLOORS = {64: 1, 256: 10, 1024: 40, 2048: 3}  # times as fast; at 2,048 pairs PML goes over to a loop
 DIMENSION = 384  # entries of an embedding: few, so that the terms are measured, and not the product of the embeddings
-ROUNDING = 1e-5  # relative; two orders of summation of millions of float32 terms
 
 
 def measure(bench: Bench) -> Iterator[Row]:
-    """Time, equality and memory."""
-    for pairs in bench.choose(miniature=(8, 16), small=(64, 256), real=tuple(FLOORS)):
-        yield from compare(bench, pairs)
+    """Yield time and difference for several numbers of pairs, and memory for the largest."""
+    for pairs in bench.choose(miniature=(8, 16), small=(64, 256), real=(64, 256, 1024, 2048)):
+        size = f"{pairs:,} pairs of {DIMENSION}"
+        batch = embeddings(pairs, bench.device)
+        works = {name: lambda loss=loss: step(loss, *batch) for name, loss in LOSSES.items()}
+        times = bench.seconds(works, rounds=max(5, min(51, 5000 // pairs)))
+        yield Row("loss: forward and backward, both directions", size, **times)
+        ours, peer = (step(loss, *batch) for loss in LOSSES.values())
+        difference = max(float((a - b).norm() / b.norm()) for a, b in zip(ours, peer))
+        yield Row("loss: value and gradient, relative difference", size, difference, unit="")
     largest = bench.choose(miniature=64, small=1024, real=2048)
-    ours, peer = (bench.peak("loss", "one_step", pairs=largest, whose=whose) for whose in ("ours", "peer"))
-    matrix = 4 * largest**2
-    size = f"{largest:,} pairs"
-    yield Row("loss: peak memory, in N^2 floats", size, ours / matrix, peer / matrix, unit="N^2", rule="within")
-
-
-def compare(bench: Bench, pairs: int) -> Iterator[Row]:
-    """Both losses for one number of pairs."""
-    size = f"{pairs:,} pairs of {DIMENSION}"
-    batch = embeddings(pairs, bench.device)
-    works = {name: lambda loss=loss: step(loss, *batch) for name, loss in LOSSES.items()}
-    times = bench.seconds(works, rounds=max(5, min(51, 5000 // pairs)))
-    yield Row("loss: forward and backward, both directions", size, **times, floor=FLOORS.get(pairs))
-    ours, peer = (step(loss, *batch) for loss in LOSSES.values())
-    apart = max(float((a - b).norm() / b.norm()) for a, b in zip(ours, peer))
-    yield Row("loss: value and gradient, relative difference", size, apart, unit="", floor=ROUNDING, rule="below")
+    ours, peer = (bench.peak("loss", "one_step", pairs=largest, whose=whose) for whose in LOSSES)
+    yield Row("loss: peak of memory", f"{largest:,} pairs", ours, peer, "B")
 
 
 def embeddings(pairs: int, device: torch.device | str) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries and references that resemble each other, and places."""
+    """Return queries and references that resemble each other, `[pairs, D]` each, and places `[pairs]`."""
     query = normalize(torch.randn(pairs, DIMENSION, device=device))
     reference = normalize(query + 2 / DIMENSION**0.5 * torch.randn_like(query))
     return query.requires_grad_(), reference.requires_grad_(), torch.arange(pairs, device=device)
 
 
 def step(loss: Callable[[Tensor, Tensor, Tensor], Tensor], query: Tensor, reference: Tensor, labels: Tensor):
-    """The loss and its two gradients."""
+    """Return the loss of `[B, D]` and `[B, D]`, and its two gradients."""
     value = loss(query, reference, labels)
     return value.detach(), *torch.autograd.grad(value, (query, reference))
 
 
 def our_loss(query: Tensor, reference: Tensor, labels: Tensor) -> Tensor:
-    """One similarity matrix, both directions."""
+    """Return the loss of `[B, D]` and `[B, D]` from one similarity matrix, in both directions."""
     return SoftMarginTripletLoss(ALPHA)(query, labels, ref_emb=reference, ref_labels=labels)
 
 
 def pml_loss(query: Tensor, reference: Tensor, labels: Tensor) -> Tensor:
-    """The same formula in PML's parts: one call a direction, which lists its triplets from the labels.
+    """Return the loss of `[B, D]` and `[B, D]` in PML's parts: one call a direction, which lists its triplets.
 
     A distance of 2 - 2 cos times alpha is the product of unit vectors, one of which is 2 alpha long.
     """
@@ -81,7 +72,7 @@ LOSSES = {"ours": our_loss, "peer": pml_loss}
 
 
 def one_step(device: str, pairs: int, whose: str) -> Callable[[], object]:
-    """A step, for its memory; libraries have made their own buffers before it."""
+    """Return a step whose memory is to be measured; libraries have made their own buffers before it."""
     step(LOSSES[whose], *embeddings(16, device))
     batch = embeddings(pairs, device)
     return lambda: step(LOSSES[whose], *batch)
