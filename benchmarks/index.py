@@ -102,7 +102,7 @@ HEAD = f"{'kind':8s}" + "".join(name.rjust(width) for name, width in COLUMNS.ite
 def row(
     kind: str, nprobe: int, seconds: float, disk: int, one: float, many: float, share: float, cells: int = 0
 ) -> str:  # fmt: skip
-    """Return a line of the table; MB are those of the vectors for flat, and those besides the vectors for the others."""
+    """Return a line of the table; MB: of the vectors for flat, of what comes beside the vectors for the others."""
     numbers = f"{seconds:10.1f}{disk / 1e6:10.1f}{1000 * one:10.2f}{1000 * many:10.3f}{share:9.3f}"
     return f"{kind:8s}{cells:8d}{nprobe:8d}{numbers}"
 

@@ -24,7 +24,7 @@ _ASKED_ALONE = 4  # queries a round
 def make_vectors(
     file: Path, count: int, size: int, queries: int, dtype: str = "float32"
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Write vectors block by block; return queries `[Q, D]` and the rows of their neighbours `[Q, 10]`, nearest first."""
+    """Write vectors block by block; return queries `[Q, D]` and rows of their neighbours `[Q, 10]`, nearest first."""
     draw = np.random.default_rng(0)
     vectors = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=(count, size))
     for start in range(0, count, _BLOCK):

@@ -37,5 +37,6 @@ def measure(bench: Bench) -> Iterator[Row]:
     yield Row("augmentation: CHSG of a batch, two samples a pair", size, **times)
     step = make_step(bench)
     times = bench.seconds({"augmentation": step.augment, "step": step.run}, rounds=3)
-    yield Row("augmentation: share of the training step", model_sizes(bench).name, times["augmentation"] / times["step"],
+    share = times["augmentation"] / times["step"]
+    yield Row("augmentation: share of the training step", model_sizes(bench).name, share,
               unit="")  # fmt: skip

@@ -37,7 +37,6 @@ def measure(bench: Bench) -> Iterator[Row]:
     yield Row("evaluation: memory, against PML's", size, ours, peer, "B")
     difference = abs(calculator(query, reference) - recall(query, reference)["recall_at_1"])
     yield Row("evaluation: R@1, difference to PML's", size, difference, unit="")
-    del query, reference
     yield large(bench)
 
 

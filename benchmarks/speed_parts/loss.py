@@ -25,7 +25,7 @@ def measure(bench: Bench) -> Iterator[Row]:
     for pairs in bench.choose(miniature=(8, 16), small=(64, 256), real=(64, 256, 1024, 2048)):
         size = f"{pairs:,} pairs of {DIMENSION}"
         batch = embeddings(pairs, bench.device)
-        works = {name: lambda loss=loss: step(loss, *batch) for name, loss in LOSSES.items()}
+        works = {name: lambda loss=loss, batch=batch: step(loss, *batch) for name, loss in LOSSES.items()}
         times = bench.seconds(works, rounds=max(5, min(51, 5000 // pairs)))
         yield Row("loss: forward and backward, both directions", size, **times)
         ours, peer = (step(loss, *batch) for loss in LOSSES.values())

@@ -49,7 +49,8 @@ class Row:
     def line(self) -> str:
         """Return the row as it is printed."""
         ratio = "-" if self.ratio is None else f"{self.ratio:.3g}x"
-        cells = _joined([self.component, self.size, _figure(self.ours, self.unit), _figure(self.peer, self.unit), ratio])
+        ours, peer = (_figure(value, self.unit) for value in (self.ours, self.peer))
+        cells = _joined([self.component, self.size, ours, peer, ratio])
         return f"{cells}\n    {self.note}" if self.note else cells
 
 

@@ -127,8 +127,8 @@ def _training(run: RunFolder, weights: str) -> dict[str, Any]:
     """Return what the run trained on, how long, and the results of these weights, if it has ended."""
     settings = run.config()
     training: dict[str, Any] = {
-        "train": _last_part(settings.train or "") or None, "epochs": settings.recipe.optim.epochs, "seed": settings.seed,
-        "init_weights": settings.init_weights and Path(settings.init_weights).name,
+        "train": _last_part(settings.train or "") or None, "epochs": settings.recipe.optim.epochs,
+        "seed": settings.seed, "init_weights": settings.init_weights and Path(settings.init_weights).name,
         "imagenet": bool(settings.recipe.model.get("pretrained", True)),
     }  # fmt: skip
     if not run.results_file.is_file():

@@ -170,7 +170,7 @@ class CrossViewAccuracyCalculator(AccuracyCalculator):
 
 
 def _integers(query_labels: Tensor, reference_labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels as int64: queries `[N]` or `[N, 1 + S]`, references `[M]`; rows of equal width > 1 are one label."""
+    """Return labels as int64: queries `[N]` or `[N, 1 + S]`, references `[M]`; a row of width > 1 is one label."""
     queries, references = _integer(query_labels), _integer(reference_labels)
     if references.ndim == 2 and references.shape[1] == 1:
         references = references[:, 0]

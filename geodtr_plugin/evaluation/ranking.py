@@ -1,6 +1,6 @@
 """Exact ranks: at which place of the gallery does the first right reference of a query stand?
 
-References are ordered by cosine similarity to the query. The *best positive* is the most similar of the right ones. Then
+References are ordered by cosine similarity to the query. The *best positive* is the most similar right one. Then
 
     rank = number of references that are not right and at least as similar as the best positive     (0 is the top)
 
@@ -9,8 +9,8 @@ References are ordered by cosine similarity to the query. The *best positive* is
 * Ignored references (VIGOR's semi-positives) compete in `plain`, and are taken out of the gallery in `without_ignored`.
 * Where the truth has groups, groups compete in place of references; see `groups`.
 
-The ranks are those of float64 arithmetic, counted tile by tile; see `tiles` for how that is fast. Memory is bounded by the
-tiles, whose size changes nothing.
+The ranks are those of float64 arithmetic, counted tile by tile; see `tiles` for how that is fast. Memory is bounded by
+the tiles, whose size changes nothing.
 """
 
 from __future__ import annotations
@@ -138,8 +138,9 @@ class _LeftOut:
         parts = [pairs(truth.positives), pairs(truth.ignored), themselves]
         rows, columns = (np.concatenate(part) for part in zip(*parts))
         order = np.argsort(rows, kind="stable")
+        parts[2] = (rows[order], columns[order])
         self.positives, self.ignored, self.all = (
-            tuple(torch.from_numpy(part).to(device) for part in both) for both in (*parts[:2], (rows[order], columns[order]))
+            tuple(torch.from_numpy(part).to(device) for part in both) for both in parts
         )
 
     def within(self, rows: slice) -> tuple[Tensor, Tensor]:

@@ -110,7 +110,7 @@ def _faster_in_bfloat16(threads: int) -> bool:
 
 
 def pair_similarities(query: Vectors, rows: Tensor, reference: Vectors, columns: Tensor) -> Tensor:
-    """Return the float64 cosines `[T]` of listed pairs, query `rows[t]` with reference `columns[t]`, int64 `[T]` each."""
+    """Return the float64 cosines `[T]` of query `rows[t]` with reference `columns[t]`, int64 `[T]` each."""
     parts = [
         torch.linalg.vecdot(query.rows(some, torch.float64), reference.rows(others, torch.float64))
         for some, others in zip(rows.split(query.block), columns.split(query.block))

@@ -1,4 +1,4 @@
-"""Which references reach a query's threshold, tile by tile: quickly where that decides, in float64 where it does not."""
+"""Which references reach a query's threshold, tile by tile: fast where that decides, in float64 where it does not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class QueryBlock:
         query, reference: all of them.
         rows: the queries of the block, n of them.
         threshold: of every query, float64 `[N]`: what is at least as similar reaches it.
-        left_out: pairs that do not compete: query, counted from the first of the block, and reference, int64 `[T]` each.
+        left_out: pairs that do not compete: query (counted from the block's first) and reference, int64 `[T]`.
     """
 
     def __init__(

@@ -104,7 +104,8 @@ class CrossViewTrainer(EpochLoop):
         batch = self.load_batch()
         self.update_loss_weights()
         if self.micro_batch is None or len(batch.labels) <= self.micro_batch:
-            step: WholeBatch | MicroBatches = WholeBatch(self.prepare(batch.query, batch.reference, batch.labels), self.embed)
+            prepared = self.prepare(batch.query, batch.reference, batch.labels)
+            step: WholeBatch | MicroBatches = WholeBatch(prepared, self.embed)
         else:
             trunk = unwrapped(self.models["trunk"])
             step = MicroBatches(batch[:3], self.micro_batch, self.prepare, self.embed, trunk, self.batch_transform)
