@@ -26,9 +26,8 @@ def colours() -> transforms.Compose:
 def two_samples(panorama: Image.Image, tile: Image.Image, of_panorama, of_tile) -> list[tuple[Tensor, Tensor]]:
     """Return a pair twice, under two of the eight layouts, each with colours of its own: input `[3, H, W]` of both."""
     first = random.randrange(8)
-    return [
-        _turned(of_panorama(panorama), of_tile(tile), layout) for layout in (first, (first + random.randrange(1, 8)) % 8)
-    ]
+    second = (first + random.randrange(1, 8)) % 8
+    return [_turned(of_panorama(panorama), of_tile(tile), layout) for layout in (first, second)]
 
 
 def _turned(panorama: Tensor, tile: Tensor, layout: int) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..methods.base import count_parameters
+from ..testers.embedding import modes_restored
 from ..utils.roles import ROLES
 
 
@@ -23,14 +24,12 @@ class Cost(NamedTuple):
 
     Args:
         parameters: numbers in its parameters; buffers such as running means are not counted.
-        macs: multiply-accumulates of convolutions and matrix products; activations and sums are not counted.
-        attention_macs: how many of `macs` are the two products inside `scaled_dot_product_attention`. Most profilers
-            do not see them, so that many published figures are `macs - attention_macs`.
+        macs: multiply-accumulates of convolutions and matrix products, those of attention included, which most
+            profilers do not see; activations and sums are not counted.
     """
 
     parameters: int
     macs: int
-    attention_macs: int
 
 
 class Complexity(NamedTuple):
@@ -43,11 +42,10 @@ class Complexity(NamedTuple):
 
 
 def complexity(model: nn.Module) -> Complexity:
-    """Cost of embedding one query and one reference of the model's sizes; no number of the network is computed.
+    """Count what it costs to embed one query and one reference; no number of the network is computed.
 
-    Weights that both towers share are counted once, as parameters; the work is that of both towers.
-
-    Papers differ in what they count: GeoDTR+'s 24.7 M parameters and 11.25 G are those of its trunks alone.
+    Weights that both towers share are counted once, as parameters; the work is that of both towers. Papers differ in
+    what they count: GeoDTR+'s 24.7 M parameters and 11.25 G are those of its trunks alone.
 
     Args:
         model: a `TwoTower`; each tower keeps its backbone as `trunk`.
@@ -56,12 +54,12 @@ def complexity(model: nn.Module) -> Complexity:
         ValueError: a tower calls neither its trunk nor any part of it, so that nobody can say what it costs.
     """
     trunks = [getattr(model, f"{role}_tower").trunk for role in ROLES]
-    (query, query_trunk), (reference, reference_trunk) = (_work(model, *each) for each in zip(ROLES, trunks))
+    (query, query_trunk), (reference, reference_trunk) = (_macs(model, *each) for each in zip(ROLES, trunks))
     return Complexity(
-        Cost(count_parameters(model), *_sum(query, reference)),
-        Cost(count_parameters(*trunks), *_sum(query_trunk, reference_trunk)),
-        Cost(count_parameters(trunks[0]), *query_trunk),
-        Cost(count_parameters(trunks[1]), *reference_trunk),
+        Cost(count_parameters(model), query + reference),
+        Cost(count_parameters(*trunks), query_trunk + reference_trunk),
+        Cost(count_parameters(trunks[0]), query_trunk),
+        Cost(count_parameters(trunks[1]), reference_trunk),
     )
 
 
@@ -69,7 +67,7 @@ def complexity(model: nn.Module) -> Complexity:
 def inference_time(
     model: nn.Module, device: torch.device | str, batch: int = 1, *, repeats: int = 20, precision: str = "fp32"
 ) -> float:
-    """Seconds in which a model embeds a batch of queries and the references that go with them.
+    """Measure the seconds in which a model embeds a batch of queries and the references that go with them.
 
     Args:
         model: a `TwoTower`; it is moved to `device` and stays there.
@@ -81,7 +79,8 @@ def inference_time(
     device = torch.device(device)
     model.to(device)
     images = {role: torch.rand(batch, 3, *getattr(model, f"{role}_size"), device=device) for role in ROLES}
-    with _evaluation(model), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+    with modes_restored(model), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        model.eval()
         for _ in range(3):
             model(**images)
         return statistics.median(_seconds(model, images, device) for _ in range(repeats))
@@ -96,56 +95,47 @@ def _seconds(model: nn.Module, images: dict[str, Tensor], device: torch.device) 
     return time.perf_counter() - start
 
 
-Work = tuple[int, int]  # multiply-accumulates, and those of attention among them
-
-
-def _sum(*parts: Work) -> Work:
-    return sum(macs for macs, _ in parts), sum(attention for _, attention in parts)
-
-
 @torch.no_grad()
-def _work(model: nn.Module, role: str, trunk: nn.Module) -> tuple[Work, Work]:
-    """Work of one tower and of its trunk on one image.
+def _macs(model: nn.Module, role: str, trunk: nn.Module) -> tuple[int, int]:
+    """Return the multiply-accumulates of one tower and of its trunk on one image.
 
-    The trunk's is that of its calls, or, where a tower calls its parts one by one, that of the parts.
+    The trunk's are those of its calls, or, where a tower calls its parts one by one, those of the parts.
     """
-    starts: dict[nn.Module, list[Work]] = {part: [] for part in (trunk, *trunk.children())}
-    ends: dict[nn.Module, list[Work]] = {part: [] for part in starts}
-    with _evaluation(model), _no_fast_path(), FakeTensorMode(), _Counter(display=False) as counter:
-        hooks = [
-            hook
-            for part in starts
-            for hook in (
-                part.register_forward_pre_hook(lambda module, *_: starts[module].append(counter.work())),
-                part.register_forward_hook(lambda module, *_: ends[module].append(counter.work())),
-            )
-        ]
-        try:
-            image = torch.empty(1, 3, *getattr(model, f"{role}_size"))
-            torch.func.functional_call(model, _shapes(model), kwargs={role: image})
-        finally:
-            for hook in hooks:
-                hook.remove()
-    called = [trunk] if ends[trunk] else [part for part in trunk.children() if ends[part]]
+    parts = (trunk, *trunk.children())
+    spent = dict.fromkeys(parts, 0)
+    called = set()
+    with modes_restored(model), _no_fast_path(), FakeTensorMode(), _Counter(display=False) as counter, \
+            contextlib.ExitStack() as hooks:  # fmt: skip
+
+        def before(part: nn.Module, *_) -> None:
+            spent[part] -= counter.macs()
+
+        def after(part: nn.Module, *_) -> None:
+            spent[part] += counter.macs()
+            called.add(part)
+
+        for part in parts:
+            hooks.callback(part.register_forward_pre_hook(before).remove)
+            hooks.callback(part.register_forward_hook(after).remove)
+        model.eval()
+        image = torch.empty(1, 3, *getattr(model, f"{role}_size"))
+        torch.func.functional_call(model, _shapes(model), kwargs={role: image})
+        total = counter.macs()
     if not called:
         raise ValueError(f"The {role} tower of {type(model).__name__} calls neither its `trunk` nor any part of it.")
-    macs, attention = _sum(*(work for part in called for work in ends[part]))
-    macs_before, attention_before = _sum(*(work for part in called for work in starts[part]))
-    return counter.work(), (macs - macs_before, attention - attention_before)
+    return total, spent[trunk] if trunk in called else sum(spent.values())
 
 
 class _Counter(FlopCounterMode):
     """torch's counter, which knows the attention of every device but the CPU."""
 
-    CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-
     def __init__(self, **options):
-        super().__init__(custom_mapping={self.CPU_ATTENTION: _attention_flops}, **options)
+        on_cpu = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+        super().__init__(custom_mapping={on_cpu: _attention_flops}, **options)
 
-    def work(self) -> Work:
-        """What was done until now; torch counts a multiplication and an addition as two."""
-        attention = self.get_flop_counts().get("Global", {}).get(self.CPU_ATTENTION, 0)
-        return self.get_total_flops() // 2, attention // 2
+    def macs(self) -> int:
+        """Return what was done until now; torch counts a multiplication and an addition as two."""
+        return self.get_total_flops() // 2
 
 
 def _attention_flops(query, key, value, *_, out_shape=None, **__) -> int:
@@ -154,29 +144,17 @@ def _attention_flops(query, key, value, *_, out_shape=None, **__) -> int:
 
 
 def _shapes(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers of the fake mode that is on; as if on the CPU, for autocast knows no device "meta"."""
+    """Return parameters and buffers of the fake mode that is on; as if on the CPU: autocast knows no device "meta"."""
     tensors = (*model.named_parameters(), *model.named_buffers())
     return {name: torch.empty(tensor.shape, dtype=tensor.dtype) for name, tensor in tensors}
 
 
 @contextlib.contextmanager
 def _no_fast_path() -> Iterator[None]:
-    """Without the fused encoder layer of torch's Transformer, in which the counter sees nothing."""
+    """Leave out the fused encoder layer of torch's Transformer, in which the counter sees nothing."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-
-
-@contextlib.contextmanager
-def _evaluation(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode; afterwards every module is in the mode in which it was."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
