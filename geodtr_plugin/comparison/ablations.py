@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 
-from ..datasets.registry import same_area
+from ..datasets import same_area
 from ..harness.config import RunConfig
 from ..harness.options import parse_run
 from ..utils.console import guarded
@@ -72,7 +72,7 @@ TABLES = {"table4": TABLE_4, "table5": TABLE_5, "table6": TABLE_6, "table8": TAB
 
 
 def ablations_command(argv: Sequence[str] | None = None) -> int:
-    """`benchmarks/ablations.py`: exit code 0, or 1 when a run failed or after a sentence that says what was wrong."""
+    """Run `benchmarks/ablations.py`; return 0, or 1 when a run failed or after a message of what was wrong."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
         print(f"usage: ablations.py TABLE [--seeds N] [--out FOLDER] [options of run.py]\n\n{DESCRIPTION}")
@@ -98,7 +98,7 @@ def _ablate(name: str, argv: Sequence[str]) -> int:
 
 
 def entries_for(table: Numbers, base: RunConfig, one_trunk: bool = False) -> Numbers:
-    """A table's entries as they make sense with a run's settings.
+    """Return a table's entries that make sense with a run's settings.
 
     Args:
         table: the paper's.
@@ -106,19 +106,19 @@ def entries_for(table: Numbers, base: RunConfig, one_trunk: bool = False) -> Num
         one_trunk: all entries have the trunk that was given.
     """
     of_paper = base.recipe_name == "paper" and base.recipe.optim.batch_size == 32
-    found: Numbers = {}
+    entries: Numbers = {}
     for options, paper in table.items():
         words = [word.replace(TWICE, f"batch-size={2 * base.recipe.optim.batch_size}") for word in options.split(":")]
         if one_trunk or not base.recipe_name.startswith("paper"):
             words = [word for word in words if not word.startswith("backbone=")]
         # the first of those that differ in the trunk alone stays
-        found.setdefault(":".join([METHOD, *words]), paper if of_paper and not one_trunk else {})
-    return found
+        entries.setdefault(":".join([METHOD, *words]), paper if of_paper and not one_trunk else {})
+    return entries
 
 
 def published_on(paper: Mapping[str, tuple[float, float]], base: RunConfig) -> dict[str, dict[str, float]]:
-    """The paper's R@1 by test set; empty where it did not measure what this run measures."""
-    if base.train not in paper or not base.recipe.model.get("polar", True):
+    """Return the paper's R@1 by test set; empty where it did not measure what this run measures."""
+    if base.train is None or base.train not in paper or not base.recipe.model.get("polar", True):
         return {}
     same, cross = paper[base.train]
     tests = [test for test in base.test if test in ("cvusa", "cvact", "cvact-val")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -35,7 +34,7 @@ REFUSED = {
 
 
 def compare_command(argv: Sequence[str] | None = None) -> int:
-    """`benchmarks/compare.py`: exit code 0, or 1 when a run failed or after a sentence that says what was wrong."""
+    """Run `benchmarks/compare.py`; return 0, or 1 when a run failed or after a message of what was wrong."""
     argv = list(sys.argv[1:] if argv is None else argv)
     return guarded(lambda: _compare(argv), argv)
 
@@ -43,21 +42,21 @@ def compare_command(argv: Sequence[str] | None = None) -> int:
 def _compare(argv: Sequence[str]) -> int:
     options, shared = parse_compare(compare_parser(), argv)
     if not options.methods:
-        raise UserError(f"Name what to compare with --methods. There are: {', '.join(list_methods())}.")
+        raise UserError("There is nothing to compare.", f"Name some with --methods, of {', '.join(list_methods())}.")
     return compare(parse_entries(options.methods), parse_seeds(options.seeds), shared, options.out)
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises a sentence instead of ending the process."""
+    """A parser that raises `UserError` instead of ending the process."""
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message[0].upper()}{message[1:]}. --help lists the options.")
+        raise UserError(f"{message[0].upper()}{message[1:]}.", "--help lists the options.")
 
 
 def compare_parser(
     prog: str = "compare.py", description: str = DESCRIPTION, methods: bool = True
 ) -> argparse.ArgumentParser:
-    """The options that are not run.py's."""
+    """Make a parser of the options that are not run.py's."""
     parser = Parser(prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter,
                     allow_abbrev=False)  # fmt: skip
     if methods:
@@ -69,28 +68,36 @@ def compare_parser(
 
 
 def parse_compare(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The comparison's own options, and the words that are left for run.py."""
+    """Return the comparison's own options, and the words that are left for run.py.
+
+    Raises:
+        UserError: an option of run.py means nothing to a comparison.
+    """
     options, shared = parser.parse_known_args(argv)
-    for word in shared:
-        if word.split("=")[0] in REFUSED:
-            raise UserError(f"{word.split('=')[0]} is an option of run.py alone. {REFUSED[word.split('=')[0]]}")
+    for option in (word.split("=")[0] for word in shared):
+        if option in REFUSED:
+            raise UserError(f"{option} is an option of run.py alone.", REFUSED[option])
     return options, shared
 
 
 def parse_entries(words: Sequence[str]) -> list[Variant]:
-    """Entries, separated by words or by commas; commas within brackets belong to a value."""
+    """Parse entries, separated by words or by commas; commas within brackets belong to a value."""
     texts = [text for word in words for text in re.split(r",(?![^\[]*\])", word) if text]
     return [Variant.parse(text) for text in dict.fromkeys(texts)]
 
 
 def parse_seeds(text: str) -> list[int]:
-    """How many seeds, or which ones."""
+    """Return the seeds: `3` is 0, 1 and 2; `4,7` and `4,` are these.
+
+    Raises:
+        UserError: the text names none.
+    """
     try:
         numbers = [int(part) for part in text.split(",") if part.strip()]
     except ValueError:
         numbers = []
     if not numbers or ("," not in text and numbers[0] < 1):
-        raise UserError(f"--seeds is {text!r}. Give how many there are to be, as 3, or which, as 0,1,2.")
+        raise UserError(f"--seeds is {text!r}.", "Give how many there are to be, as 3, or which, as 0,1,2.")
     return list(dict.fromkeys(numbers)) if "," in text else list(range(numbers[0]))
 
 
@@ -98,7 +105,7 @@ def compare(
     entries: Sequence[Variant], seeds: Sequence[int], shared: Sequence[str], out: str | None = None,
     published: Mapping[str, Mapping[str, Mapping[str, float]]] | None = None, stem: str = "compare",
 ) -> int:  # fmt: skip
-    """Do what is left of the matrix and report on all of it; the exit code.
+    """Do what is left of the matrix, report on all of it, and return the exit code.
 
     Args:
         entries: what to compare.
@@ -108,8 +115,6 @@ def compare(
         published: percent by label and test set, instead of the methods' own numbers.
         stem: what the folder's name begins with.
     """
-    # as in run_command: threads that wait by spinning slow each other down on a busy machine
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     root = Path(out) if out else _default_folder(entries[0], shared, stem)
     jobs = [plan(entry, seed, shared, root) for seed in seeds for entry in entries]
     for job in jobs:
@@ -144,7 +149,7 @@ def _work(jobs: Sequence[Job], root: Path, published: Mapping | None) -> int:
 
 
 def _remove_if_empty(folder: Path) -> None:
-    """A run that cannot start leaves no folder, and an entry without runs should not either."""
+    """Remove the folder of an entry whose runs could not start."""
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 

@@ -6,8 +6,8 @@ import contextlib
 import math
 import statistics
 import time
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -86,7 +86,7 @@ def inference_time(
         return statistics.median(_seconds(model, images, device) for _ in range(repeats))
 
 
-def _seconds(model: nn.Module, images: dict[str, Tensor], device: torch.device) -> float:
+def _seconds(model: nn.Module, images: Mapping[Any, Tensor], device: torch.device) -> float:
     wait = getattr(torch, device.type).synchronize  # kernels still run when the call that asked for them returns
     wait()
     start = time.perf_counter()

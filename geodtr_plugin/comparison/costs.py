@@ -35,7 +35,7 @@ ON_CPU, ON_GPU = (1, 3), (32, 20)  # pairs at once and measured passes
 
 
 def cost_command(argv: Sequence[str]) -> int:
-    """`benchmarks/ablations.py table7`."""
+    """Run `benchmarks/ablations.py table7`."""
     options = _parser().parse_args(list(argv))
     methods = [name for word in options.methods for name in word.split(",") if name] or list_methods()
     from ..utils.devices import choose_device
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def cost_line(method: str, device: torch.device | None, batch: int, repeats: int) -> list[str]:
-    """One method's cells."""
+    """Return one method's line of the table."""
     import torch
 
     with torch.device("meta"):
@@ -72,7 +72,7 @@ def cost_line(method: str, device: torch.device | None, batch: int, repeats: int
 
 
 def _counts(method: str, model: TwoTower) -> list[str]:
-    """Parameters and MACs of the whole and of the trunks; only parameters where the trunks cannot be told apart."""
+    """Return parameters and MACs of the whole and of the trunks; only parameters where no trunk is called."""
     from ..methods.base import count_parameters
     from .complexity import complexity
 
@@ -85,7 +85,7 @@ def _counts(method: str, model: TwoTower) -> list[str]:
 
 
 def paper_model(method: str) -> TwoTower:
-    """A method's model at the sizes of its recipe for the real data sets, without ImageNet weights."""
+    """Make a method's model at the sizes of its recipe for the real data sets, without ImageNet weights."""
     recipes = METHODS[method].recipes
     recipe = recipes.get("paper", Recipe())
     while recipe.next_stage:

@@ -38,10 +38,14 @@ class Variant:
 
     @classmethod
     def parse(cls, text: str) -> Variant:
-        """`method`, or `method:option=value:switch`."""
+        """Parse `method`, or `method:option=value:switch`.
+
+        Raises:
+            UserError: an option is empty.
+        """
         method, *options = text.split(":")
         if not all(options):
-            raise UserError(f"The entry {text!r} has an empty option. Write method:option=value:option=value.")
+            raise UserError(f"The entry {text!r} has an empty option.", "Write method:option=value:option=value.")
         return cls(text, method, tuple(f"--{option}" for option in options))
 
     @property
@@ -70,7 +74,11 @@ class Job(NamedTuple):
 
 
 def plan(entry: Variant, seed: int, shared: Sequence[str], root: Path) -> Job:
-    """The run of an entry with a seed; an option that means nothing is told before anything is trained."""
+    """Return the run of an entry with a seed.
+
+    Raises:
+        UserError: an option means nothing.
+    """
     from ..harness.run_folder import RunFolder
 
     folder = RunFolder(root / entry.folder / f"seed-{seed}")
@@ -78,7 +86,7 @@ def plan(entry: Variant, seed: int, shared: Sequence[str], root: Path) -> Job:
     try:
         config, settings = parse_run(words)
     except UserError as error:
-        raise UserError(f"{entry.label}: {error}") from error
+        raise UserError(f"{entry.label}: {error.message}", error.remedy) from error
     return Job(entry, seed, config, settings, words, folder)
 
 
@@ -92,7 +100,7 @@ def check_settings(job: Job) -> None:
     try:
         stored = stored_config(job.folder)
     except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise UserError(f"{job.folder.path} holds a run of another version of geodtr_plugin. {remedy}") from error
+        raise UserError(f"{job.folder.path} holds a run of another version of geodtr_plugin.", remedy) from error
     if stored is None:
         return
     there, here = settings_of(stored), settings_of(job.config)
@@ -102,19 +110,19 @@ def check_settings(job: Job) -> None:
         if there.get(name) != here.get(name)
     ]
     if differing:
-        said = ", ".join(differing[:SHOWN]) + (", ..." if len(differing) > SHOWN else "")
-        raise UserError(f"{job.folder.path} holds a run with other settings: {said}. {remedy}")
+        shown = ", ".join(differing[:SHOWN]) + (", ..." if len(differing) > SHOWN else "")
+        raise UserError(f"{job.folder.path} holds a run with other settings: {shown}.", remedy)
 
 
 def stored_config(folder: RunFolder) -> RunConfig | None:
-    """What the run in a folder was asked to do; None where there is no run."""
+    """Read the settings of the run in a folder; None where there is no run."""
     if folder.stages_file.is_file():
-        return RunConfig.from_dict(json.loads(folder.stages_file.read_text()))
+        return RunConfig.from_dict(json.loads(folder.stages_file.read_text(encoding="utf-8")))
     return folder.config() if folder.config_file.is_file() else None
 
 
 def settings_of(config: RunConfig) -> dict[str, Any]:
-    """What decides the results of a run, flat: `optim.lr`, `train`, ..."""
+    """Return what decides the results of a run, flat: `optim.lr`, `train`, ..."""
     plain = json.loads(json.dumps(config.to_dict()))
     kept = {name: value for name, value in plain.items() if name not in (*ELSEWHERE, "recipe")}
     kept["later_stages"] = dict(plain["later_stages"])  # the stages that follow, by name
@@ -122,7 +130,7 @@ def settings_of(config: RunConfig) -> dict[str, Any]:
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by names with dots."""
+    """Return nested settings by names with dots."""
     flat: dict[str, Any] = {}
     for name, value in settings.items():
         flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
@@ -130,9 +138,9 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def run_job(job: Job) -> None:
-    """One run, from where it stands to its results.
+    """Do one run, from where it stands to its results.
 
-    In this process, as the start of another one (torch, data sets) takes longer than a run on miniature data.
+    It runs in this process, as the start of another one (torch, data sets) takes longer than a run on miniature data.
     """
     from ..harness import runner
 

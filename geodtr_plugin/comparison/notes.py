@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from .statistics import Row, differing_settings, unequal_data, variant_pairs
 
-Failure = tuple[str, int, str]  # label, seed, sentence
+Failure = tuple[str, int, str]  # label, seed, message
 
 
 def notes_on(rows: Sequence[Row], failures: Sequence[Failure]) -> list[str]:
-    """What a reader must know to trust the numbers, most of all what went wrong."""
+    """Return what a reader must know to trust the numbers, beginning with what went wrong."""
     seeds = sorted({seed for row in rows for seed in row.results})
     rules = next(iter(rows[0].any["tests"].values()))["rules"]
     numbers = ", ".join(map(str, seeds))
@@ -32,13 +32,13 @@ def notes_on(rows: Sequence[Row], failures: Sequence[Failure]) -> list[str]:
 
 
 def _failures_notes(failures: Sequence[Failure]) -> list[str]:
-    """One note for what went wrong in the same way with every seed."""
+    """Return the failures, one note for what went wrong in the same way with every seed."""
     seeds: dict[tuple[str, str], list[str]] = {}
-    for label, seed, sentence in failures:
-        seeds.setdefault((label, sentence), []).append(str(seed))
+    for label, seed, message in failures:
+        seeds.setdefault((label, message), []).append(str(seed))
     return [
-        f"Failed: {label}, seed{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}: {sentence}"
-        for (label, sentence), numbers in seeds.items()
+        f"Failed: {label}, seed{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}: {message}"
+        for (label, message), numbers in seeds.items()
     ]
 
 
@@ -53,8 +53,8 @@ def _how_large(seeds: int) -> str:
 
 def _settings_notes(rows: Sequence[Row]) -> list[str]:
     differing = differing_settings(rows)
-    said = [
+    lines = [
         f"{name}: " + "; ".join(f"{value} ({', '.join(labels)})" for value, labels in by_value.items())
         for name, by_value in differing.items()
     ]
-    return [f"Settings that differ: {line}." for line in said] or ["All entries were trained with the same settings."]
+    return [f"Settings that differ: {line}." for line in lines] or ["All entries were trained with the same settings."]

@@ -14,38 +14,38 @@ if TYPE_CHECKING:
 
 KINDS = ("same area", "cross area")
 MARKERS = "os^DvP*X<>hp"  # by variant of a method
-MARKER = {"markersize": 9, "linestyle": "none", "markeredgecolor": "white"}
-BARS = {"elinewidth": 1.2, "capsize": 2.5, "fmt": "none"}
-CHANCE = {"color": "0.55", "linestyle": ":", "linewidth": 1.2, "zorder": 0}
+MARKER: dict[str, Any] = {"markersize": 9, "linestyle": "none", "markeredgecolor": "white"}
+BARS: dict[str, Any] = {"elinewidth": 1.2, "capsize": 2.5, "fmt": "none"}
+CHANCE: dict[str, Any] = {"color": "0.55", "linestyle": ":", "linewidth": 1.2, "zorder": 0}
 
 
 def comparison_plot(rows: Sequence[Row], file: Path) -> None:
-    """R@1 in the same area against R@1 across areas, an entry a point with its deviation over seeds, as a PNG.
+    """Draw R@1 in the same area against R@1 across areas, an entry a point with its deviation over seeds, as a PNG.
 
     Several test sets of a kind are averaged. Where all test sets are of one kind, entries stand below each other.
     """
     tests = {kind: [test for test in tests_of(rows) if kind in kind_of(rows, test)] for kind in KINDS}
-    given = [kind for kind in KINDS if tests[kind]]
+    measured = [kind for kind in KINDS if tests[kind]]
     longest = 0.075 * max(len(row.label) for row in rows)  # inches
-    figure = new_figure(6.8 + longest, 5.8 if len(given) > 1 else 1.3 + 0.4 * len(rows))
+    figure = new_figure(6.8 + longest, 5.8 if len(measured) > 1 else 1.3 + 0.4 * len(rows))
     axes = figure.subplots()
-    if len(given) > 1:
+    if len(measured) > 1:
         _against(axes, rows, tests)
     else:
-        _below(axes, rows, given[0], tests[given[0]])
+        _below(axes, rows, measured[0], tests[measured[0]])
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, dpi=130)
 
 
 def mean_recall(row: Row, tests: Sequence[str]) -> Summary | None:
-    """R@1 over seeds of the mean of some test sets; None where one of them was not measured."""
+    """Average R@1 over seeds of the mean of some test sets; None where one of them was not measured."""
     by_test = [row.values(test, "recall_at_1") for test in tests]
     seeds = [seed for seed in by_test[0] if all(seed in values for values in by_test)]
     return summarise(sum(values[seed] for values in by_test) / len(tests) for seed in seeds) if seeds else None
 
 
 def looks(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Colour and marker of every entry: a method keeps its colour, its variants differ by marker."""
+    """Choose colour and marker of every entry: a method keeps its colour, its variants differ by marker."""
     methods = list(dict.fromkeys(row.method for row in rows))
     before = [[other.method for other in rows[:place]].count(row.method) for place, row in enumerate(rows)]
     return [
@@ -55,8 +55,8 @@ def looks(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _against(axes: Axes, rows: Sequence[Row], tests: dict[str, list[str]]) -> None:
-    """One kind of test set against the other; the names stand beside, in the order of the heights."""
-    drawn = []
+    """Draw one kind of test set against the other; the names stand beside, in the order of the heights."""
+    drawn: list[tuple[float, Any]] = []
     for row, look in zip(rows, looks(rows)):
         across, up = (mean_recall(row, tests[kind]) for kind in KINDS)
         if across and up:
@@ -74,7 +74,7 @@ def _against(axes: Axes, rows: Sequence[Row], tests: dict[str, list[str]]) -> No
 
 
 def _below(axes: Axes, rows: Sequence[Row], kind: str, tests: Sequence[str]) -> None:
-    """Entries below each other, for a comparison with one kind of test set."""
+    """Draw entries below each other, for a comparison with one kind of test set."""
     for height, (row, look) in enumerate(zip(rows, looks(rows))):
         if recall := mean_recall(row, tests):
             axes.errorbar(recall.mean, height, xerr=recall.sd, ecolor=look["color"], **BARS)

@@ -35,7 +35,7 @@ class TableColumns(NamedTuple):
 
 
 class Report:
-    """What is known of a matrix of runs; it may be written as often as there is something new.
+    """The tables and the plot of a matrix of runs, written as often as there is something new.
 
     Args:
         root: folder of the comparison.
@@ -51,19 +51,19 @@ class Report:
         self.failures: list[Failure] = []
 
     def rows(self) -> list[Row]:
-        """The entries that have at least one finished run."""
+        """Read the entries that have at least one finished run."""
         own = self.published
-        found = [read_row(e, seeds, None if own is None else own.get(e.label, {})) for e, seeds in self.runs.items()]
-        return [row for row in found if row is not None]
+        rows = [read_row(e, seeds, None if own is None else own.get(e.label, {})) for e, seeds in self.runs.items()]
+        return [row for row in rows if row is not None]
 
     def write_tables(self) -> None:
-        """table.md and table.csv of all runs that are finished by now."""
+        """Write table.md and table.csv of all runs that are finished by now."""
         if rows := self.rows():
             write_text(self.root / "table.md", as_markdown(rows, self.failures))
             write_text(self.root / "table.csv", as_csv(rows))
 
     def finish(self) -> str:
-        """Write all files; the tables as text."""
+        """Write all files; return the tables as text."""
         rows = self.rows()
         if not rows:
             return "No run has finished: there is nothing to compare."
@@ -76,7 +76,7 @@ class Report:
 
 
 def as_markdown(rows: Sequence[Row], failures: Sequence[Failure] = ()) -> str:
-    """One wide table as in the papers, the table of differences, and the notes."""
+    """Write one wide table as in the papers, the table of differences, and the notes."""
     tests = [test_block(rows, test, "**{}**".format) for test in tests_of(rows)]
     blocks = [labels_block(rows), *tests, facts_block(rows)]
     heads = [cell for block in blocks for cell in [block.title, *[""] * (len(block.heads) - 1)]]
@@ -90,7 +90,7 @@ def as_markdown(rows: Sequence[Row], failures: Sequence[Failure] = ()) -> str:
 
 
 def as_text(rows: Sequence[Row], failures: Sequence[Failure] = ()) -> str:
-    """The same for a terminal: a table a test set, as all beside each other are too wide."""
+    """Write the same for a terminal: a table a test set, as all beside each other are too wide."""
     labels, facts = labels_block(rows), facts_block(rows)
     tables = [_beside(labels, test_block(rows, test, "*{}".format)) for test in tests_of(rows)]
     tables.append(_beside(labels, facts, len(rows)))
@@ -101,7 +101,7 @@ def as_text(rows: Sequence[Row], failures: Sequence[Failure] = ()) -> str:
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """Long form: a line for each entry, test set, metric, and epoch: the last, and the best on the first set."""
+    """Write the long form: a line for each entry, test set, metric, and epoch (last, and best on the first set)."""
     file = io.StringIO()
     writer = csv.DictWriter(file, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -112,10 +112,10 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 
 def _csv_lines(row: Row, test: str) -> list[dict[str, Any]]:
-    found = row.any["tests"][test]
+    scores = row.any["tests"][test]
     shared = {
-        "label": row.label, "method": row.method, "train": row.any["train"], "test": test, "kind": found["kind"],
-        "chance": found["chance_recall_at_1"], "parameters": row.any["parameters"],
+        "label": row.label, "method": row.method, "train": row.any["train"], "test": test, "kind": scores["kind"],
+        "chance": scores["chance_recall_at_1"], "parameters": row.any["parameters"],
         "embedding_size": row.any["embedding_size"], "train_seconds": _mean(row.train_seconds.values()),
     }  # fmt: skip
     lines = []
@@ -134,19 +134,19 @@ def _numbers(summary: Summary) -> dict[str, Any]:
 
 
 def labels_block(rows: Sequence[Row]) -> TableColumns:
-    """The first column."""
+    """Return the first column."""
     return TableColumns("entry", [""], [*([row.label] for row in rows), ["chance"]])
 
 
 def test_block(rows: Sequence[Row], test: str, emphasise: Callable[[str], str]) -> TableColumns:
-    """Measured and published numbers on one test set; the best mean of a column is emphasised."""
+    """Return measured and published numbers on one test set; the best mean of a column is emphasised."""
     columns = columns_of(rows, test)
     summaries = [[row.summary(test, metric) for metric in columns.values()] for row in rows]
     best = [max((s.mean for s in column if s), default=None) for column in zip(*summaries)]
     lines = []
-    for row, found in zip(rows, summaries):
+    for row, measured in zip(rows, summaries):
         cells = [_cell(summary, len(rows) > 1 and summary.mean == top, emphasise) if summary else NONE
-                 for summary, top in zip(found, best)]  # fmt: skip
+                 for summary, top in zip(measured, best)]  # fmt: skip
         lines.append([*cells, _published(row.published.get(test, {}), columns)])
     chance = [f"{chance_at(rows, test):.2f}", *[NONE] * (len(columns) - 1), NONE]
     return TableColumns(f"{test}, {kind_of(rows, test)}", [*columns, "published"], [*lines, chance])
@@ -157,7 +157,7 @@ def _cell(summary: Summary, is_best: bool, emphasise: Callable[[str], str]) -> s
 
 
 def _published(paper: Mapping[str, float], columns: Mapping[str, str]) -> str:
-    """The paper's numbers in the order of the columns."""
+    """Return the paper's numbers in the order of the columns."""
     numbers = [f"{paper[metric]:.2f}" if metric in paper else NONE for metric in columns.values()]
     while numbers and numbers[-1] == NONE:
         numbers.pop()
@@ -165,7 +165,7 @@ def _published(paper: Mapping[str, float], columns: Mapping[str, str]) -> str:
 
 
 def facts_block(rows: Sequence[Row]) -> TableColumns:
-    """Seeds, size and cost of each entry."""
+    """Return seeds, size and cost of each entry."""
     lines = [
         [str(len(row.results)), f"{row.any['parameters']:,}", f"{row.any['embedding_size']:,}",
          duration(_mean(row.train_seconds.values()))]
@@ -175,21 +175,22 @@ def facts_block(rows: Sequence[Row]) -> TableColumns:
 
 
 def differences_block(rows: Sequence[Row]) -> TableColumns | None:
-    """R@1 of every two variants of a method, compared seed by seed; None without variants."""
+    """Return R@1 of every two variants of a method, compared seed by seed; None without variants."""
     tests, lines = tests_of(rows), []
     for later, earlier in report_numbers.variant_pairs(rows):
         cells = [_difference(later.values(test, "recall_at_1"), earlier.values(test, "recall_at_1")) for test in tests]
-        lines.append([f"{later.label} minus {earlier.label}", *(cell for found in cells for cell in found)])
+        lines.append([f"{later.label} minus {earlier.label}", *(cell for pair in cells for cell in pair)])
     heads = ["entries", *(head for test in tests for head in (f"{test} R@1", "x standard errors"))]
     return TableColumns("Differences between variants of a method", heads, lines) if lines else None
 
 
 def _difference(later: Mapping[int, float], earlier: Mapping[int, float]) -> tuple[str, str]:
-    found = paired_difference(later, earlier)
-    if found is None:
+    difference = paired_difference(later, earlier)
+    if difference is None:
         return NONE, NONE
-    error = NONE if found.error is None else f"{found.error:.2f}"
-    return f"{found.mean:+.2f} (error {error})", NONE if found.times is None else f"{found.times:+.1f}"
+    error = NONE if difference.error is None else f"{difference.error:.2f}"
+    times = NONE if difference.times is None else f"{difference.times:+.1f}"
+    return f"{difference.mean:+.2f} (error {error})", times
 
 
 def _mean(values) -> float:
@@ -198,6 +199,6 @@ def _mean(values) -> float:
 
 
 def _beside(labels: TableColumns, block: TableColumns, lines: int | None = None) -> str:
-    """Entries and one block, with the block's title above."""
+    """Put entries and one block beside each other, with the block's title above."""
     cells = [[*label, *line] for label, line in zip(labels.lines, block.lines)]
     return f"{block.title}\n{text_table(['entry', *block.heads], cells[:lines])}"

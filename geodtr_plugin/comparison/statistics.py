@@ -1,4 +1,4 @@
-"""What a comparison is made of: each entry's results over its seeds, their statistics, and what was set differently."""
+"""The numbers of a comparison: each entry's results over its seeds, their statistics, and what was set differently."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Summary(NamedTuple):
 
 
 def summarise(values: Iterable[float]) -> Summary:
-    """Mean, sample standard deviation (n - 1) and number."""
+    """Return mean, sample standard deviation (n - 1) and number."""
     values = list(values)
     return Summary(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
 
@@ -51,7 +51,7 @@ class Difference(NamedTuple):
 
 
 def paired_difference(later: Mapping[int, float], earlier: Mapping[int, float]) -> Difference | None:
-    """`later` minus `earlier` over the seeds that both have; None where they share none."""
+    """Compute `later` minus `earlier` over the seeds that both have; None where they share none."""
     differences = [later[seed] - earlier[seed] for seed in later if seed in earlier]
     if not differences:
         return None
@@ -61,7 +61,7 @@ def paired_difference(later: Mapping[int, float], earlier: Mapping[int, float]) 
 
 @dataclass(frozen=True)
 class Row:
-    """One entry with what its runs found.
+    """One entry with the results of its runs.
 
     Args:
         label, method: of the entry.
@@ -82,12 +82,12 @@ class Row:
         return next(iter(self.results.values()))
 
     def values(self, test: str, metric: str, epoch: str = "last") -> dict[int, float]:
-        """Percent by seed, after the last epoch or at the best one; empty where it was not measured."""
-        entries = {seed: found["tests"].get(test, {}).get(epoch) for seed, found in self.results.items()}
+        """Return percent by seed, after the last epoch or at the best one; empty where it was not measured."""
+        entries = {seed: result["tests"].get(test, {}).get(epoch) for seed, result in self.results.items()}
         return {seed: scores[metric] for seed, scores in entries.items() if scores and metric in scores}
 
     def summary(self, test: str, metric: str, epoch: str = "last") -> Summary | None:
-        """The same over all seeds."""
+        """Summarise the same over all seeds; None where it was not measured."""
         values = self.values(test, metric, epoch)
         return summarise(values.values()) if values else None
 
@@ -95,7 +95,7 @@ class Row:
 def read_row(
     entry: Variant, runs: Mapping[int, RunFolder], published: Mapping[str, Mapping[str, float]] | None = None
 ) -> Row | None:
-    """An entry's finished runs; None where there are none.
+    """Read an entry's finished runs; None where there are none.
 
     Args:
         entry: of the comparison.
@@ -105,7 +105,7 @@ def read_row(
     done = {seed: folder for seed, folder in runs.items() if folder.results_file.is_file()}
     if not done:
         return None
-    results = {seed: json.loads(folder.results_file.read_text()) for seed, folder in done.items()}
+    results = {seed: json.loads(folder.results_file.read_text(encoding="utf-8")) for seed, folder in done.items()}
     if published is None:
         # an option makes it something else than what the paper measured
         plain = all(word in OWN_NUMBERS for word in entry.words)
@@ -116,58 +116,58 @@ def read_row(
 
 
 def train_seconds(folder: RunFolder, results: Mapping[str, Any]) -> float:
-    """Time in training steps, of all stages and of every session of a run that was interrupted."""
+    """Return the time in training steps, of all stages and of every session of a run that was interrupted."""
     files = [folder.metrics_file, *folder.path.glob("stage-*/metrics.jsonl")]
-    lines = [line for file in files if file.is_file() for line in file.read_text().splitlines()]
+    lines = [line for file in files if file.is_file() for line in file.read_text(encoding="utf-8").splitlines()]
     batch = results["recipe"]["optim"]["batch_size"]
     pairs = results.get("train_data", {}).get("pairs", 0) // batch * batch
     return sum(pairs / json.loads(line)["pairs_per_second"] for line in lines)
 
 
 def tests_of(rows: Sequence[Row]) -> list[str]:
-    """Names of all test sets, those of the same area first."""
+    """List the names of all test sets, those of the same area first."""
     kinds = {name: test["kind"] for row in rows for name, test in row.any["tests"].items()}
     return sorted(kinds, key=lambda name: kinds[name] != "same area")
 
 
 def kind_of(rows: Sequence[Row], test: str) -> str:
-    """"same area" or "cross area"; both where the entries were trained on different sets."""
+    """Return "same area" or "cross area"; both where the entries were trained on different sets."""
     return " or ".join(sorted({row.any["tests"][test]["kind"] for row in rows if test in row.any["tests"]}))
 
 
 def columns_of(rows: Sequence[Row], test: str) -> dict[str, str]:
-    """Headings and metrics of a test set; the hit rate where it is not R@1 again, that is, with semi-positives."""
+    """Return headings and metrics of a test set; the hit rate only where it differs from R@1."""
     hits = any(row.values(test, "hit_rate") != row.values(test, "recall_at_1") for row in rows)
     known = results.columns_of(row.any["tests"][test]["last"] for row in rows if test in row.any["tests"])
     return {head: metric for head, metric in known.items() if metric != "hit_rate" or hits}
 
 
 def chance_at(rows: Sequence[Row], test: str) -> float:
-    """R@1 of a random ranking in percent."""
+    """Return R@1 of a random ranking in percent."""
     return next(row.any["tests"][test]["chance_recall_at_1"] for row in rows if test in row.any["tests"])
 
 
 def variant_pairs(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
-    """(later, earlier) for all entries that are the same method under different options."""
+    """Return (later, earlier) for all entries that are the same method under different options."""
     return [(later, earlier) for earlier, later in combinations(rows, 2) if later.method == earlier.method]
 
 
 def differing_settings(rows: Sequence[Row]) -> dict[str, dict[str, list[str]]]:
-    """Settings of the recipes that are not the same for all entries that have them: labels by value by setting."""
-    found: dict[str, dict[str, list[str]]] = {}
+    """Return the settings that are not the same for all entries that have them: labels by value by setting."""
+    labels: dict[str, dict[str, list[str]]] = {}
     for row in rows:
         settings = {"train": row.any["train"], "polar": row.any["polar"], **flatten(row.any["recipe"])}
         for name, value in settings.items():
-            found.setdefault(name, {}).setdefault(_plain(value), []).append(row.label)
-    return {name: by_value for name, by_value in found.items() if len(by_value) > 1 and name != "model.polar"}
+            labels.setdefault(name, {}).setdefault(_plain(value), []).append(row.label)
+    return {name: by_value for name, by_value in labels.items() if len(by_value) > 1 and name != "model.polar"}
 
 
 def unequal_data(rows: Sequence[Row]) -> list[str]:
-    """Test sets that were not the same images in all runs."""
-    runs = [found for row in rows for found in row.results.values()]
+    """List the test sets that were not the same images in all runs."""
+    runs = [result for row in rows for result in row.results.values()]
     prints = {name: {r["tests"][name]["data"]["fingerprint"] for r in runs if name in r["tests"]}
               for name in tests_of(rows)}  # fmt: skip
-    return [name for name, found in prints.items() if len(found) > 1]
+    return [name for name, different in prints.items() if len(different) > 1]
 
 
 def _plain(value: Any) -> str:

@@ -196,7 +196,8 @@ def test_help_comes_without_torch():
 
 def test_settings_of_later_stages_count_too():
     config = settings("--train synth-suburb")
-    staged = replace(config, later=(("second", config.recipe.replace(optim={"lr": 0.5})),), out="elsewhere", threads=7)
+    second = config.recipe.replace(optim={"lr": 0.5})
+    staged = replace(config, later_stages=(("second", second),), out="elsewhere", threads=7)
     alone, both = settings_of(config), settings_of(staged)
-    assert both["later.second.optim.lr"] == 0.5 and alone.items() <= both.items()
-    assert all(name.startswith("later.second.") for name in both if name not in alone)
+    assert both["later_stages.second.optim.lr"] == 0.5 and alone.items() <= both.items()
+    assert all(name.startswith("later_stages.second.") for name in both if name not in alone)
