@@ -61,7 +61,8 @@ def _against(axes: Axes, rows: Sequence[Row], tests: dict[str, list[str]]) -> No
         across, up = (mean_recall(row, tests[kind]) for kind in KINDS)
         if across and up:
             axes.errorbar(across.mean, up.mean, xerr=across.sd, yerr=up.sd, ecolor=look["color"], **BARS)
-            drawn.append((up.mean, *axes.plot(across.mean, up.mean, label=row.label, **look, **MARKER)))
+            (point,) = axes.plot(across.mean, up.mean, label=row.label, **look, **MARKER)
+            drawn.append((up.mean, point))
     axes.set(xlabel=_name(KINDS[0], tests[KINDS[0]]), ylabel=_name(KINDS[1], tests[KINDS[1]]))
     chances = [_chance(rows, tests[kind]) for kind in KINDS]
     axes.axvline(chances[0], **CHANCE)
