@@ -34,7 +34,8 @@ class NonFiniteLossError(UserError):
         self.places, self.checkpoint = list(places), checkpoint
         shown = ", ".join(map(str, self.places[:PLACES_SHOWN]))
         more = f" and {len(self.places) - PLACES_SHOWN} more" if len(self.places) > PLACES_SHOWN else ""
-        start = f"Go on from {checkpoint}, the last state before it" if checkpoint else "Start again (no state saved)"
+        saved = f"Go on from {checkpoint}, the last state before it"
+        start = saved if checkpoint else "Start again (no state was saved)"
         super().__init__(
             f"{quantity} became {value} in epoch {epoch}, step {step} (places {shown}{more}).",
             f"{start} with a lower learning rate, gradient clipping or fp32, or without these places.",

@@ -59,6 +59,7 @@ def test_small_worlds_have_no_column_of_trunks():
     assert list(given) == extractors and not any(given.values())
 
 
+@pytest.mark.slow
 def test_an_ablation_runs(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(Figure, "savefig", lambda *_, **__: None)  # other tests look at the pictures, which take long
     two = {options: TABLES["table6"][options] for options in ("chsg=ls", "chsg=ls:batch-size=64")}

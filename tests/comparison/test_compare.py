@@ -60,6 +60,7 @@ def results_of(root: Path, label: str, seed: int) -> dict:
     return json.loads((root / Variant.parse(label).folder / f"seed-{seed}" / "results.json").read_text())
 
 
+@pytest.mark.slow
 def test_every_entry_is_trained_with_its_own_options_and_every_seed(matrix):
     root = matrix[0]
     assert sorted(path.name for path in root.iterdir()) == [
@@ -75,6 +76,7 @@ def test_every_entry_is_trained_with_its_own_options_and_every_seed(matrix):
     assert "seed: 1" in (folder / "recipe.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_an_entry_that_fails_is_reported_and_the_others_go_on(matrix):
     root, code, out, error = matrix
     assert code == 1 and error.count("Error: There is no option of geodtr_plus 'descriptrs'") == 2
@@ -82,6 +84,7 @@ def test_an_entry_that_fails_is_reported_and_the_others_go_on(matrix):
         assert f"Failed: {BROKEN}, seeds 0, 1: There is no option" in text
 
 
+@pytest.mark.slow
 def test_the_tables_say_what_the_results_files_say(matrix):
     root, _, out, _ = matrix
     lines = list(csv.DictReader((root / "table.csv").open()))
@@ -101,6 +104,7 @@ def test_the_tables_say_what_the_results_files_say(matrix):
     assert "augment.chsg: l+s (geodtr_plus); raw" in markdown
 
 
+@pytest.mark.slow
 def test_the_same_command_again_trains_nothing(matrix, tmp_path):
     root = shutil.copytree(matrix[0], tmp_path / "again")
     before = {path: path.stat().st_mtime_ns for path in root.glob("*/seed-*/*")}
@@ -112,6 +116,7 @@ def test_the_same_command_again_trains_nothing(matrix, tmp_path):
     assert (root / "table.csv").read_text() == (matrix[0] / "table.csv").read_text()
 
 
+@pytest.mark.slow
 def test_what_was_interrupted_goes_on_to_the_same_result(matrix, tmp_path, monkeypatch, capsys):
     save = runner.save_training_state
 
@@ -132,6 +137,7 @@ def test_what_was_interrupted_goes_on_to_the_same_result(matrix, tmp_path, monke
     assert results_of(tmp_path, ENTRIES[0], 1)["tests"] == results_of(matrix[0], ENTRIES[0], 1)["tests"]
 
 
+@pytest.mark.slow
 def test_runs_under_other_settings_are_not_mixed_in(matrix, capsys):
     root = matrix[0]
     assert compare_command(words(root, *ENTRIES, more=["--optim.lr", "0.5"])) == 1
