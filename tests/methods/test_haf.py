@@ -130,7 +130,7 @@ def test_attention_is_on_peaks_and_its_weights_start_equal():
 
 def test_clusters_start_from_images():
     model = create_model("haf", **TINY)
-    model.initialise([torch.randn(3, 3, 48, 64)])
+    model.before_training(lambda describe, count: describe(torch.randn(3, 3, 48, 64)))
     lengths = model.tower.vlad.assign.weight.flatten(1).norm(dim=1)
     torch.testing.assert_close(lengths, lengths[:1].expand(4))
 

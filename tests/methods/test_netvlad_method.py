@@ -108,41 +108,32 @@ def test_one_tower_sees_both_views():
     assert torch.equal(model.encode_reference(query), model.encode_query(query))
 
 
+def described(*batches: torch.Tensor):
+    """Training images as methods get them: a function of a batch, and how many images are wanted, to its results."""
+    return lambda function, count: torch.cat([function(batch).detach() for batch in batches])
+
+
 def test_clusters_start_from_images():
     model = create_model("netvlad", **TINY)
     before = model.tower.vlad.centroids.clone()
-    model.initialise(iter([torch.randn(3, 3, 48, 64), torch.randn(2, 3, 48, 64)]))
+    model.before_training(described(torch.randn(3, 3, 48, 64), torch.randn(2, 3, 48, 64)))
     lengths = model.tower.vlad.assign.weight.flatten(1).norm(dim=1)
     assert not torch.equal(model.tower.vlad.centroids, before)
     torch.testing.assert_close(lengths, lengths[:1].expand(4))
-
-
-def test_no_more_images_are_taken_than_are_wanted():
-    model, taken = create_model("netvlad", **TINY), []
-
-    def endless():
-        while True:
-            taken.append(250)
-            yield torch.randn(250, 3, 16, 16)
-
-    model.initialise(endless())
-    assert len(taken) == 2
 
 
 def test_whitening_shortens_the_embedding_once_it_is_fitted():
     model = create_model("netvlad", **TINY, pca=5)
     assert model.embedding_size == 4 * 96
     images = torch.randn(12, 3, 48, 64)
-    model.fit_pca(iter(images.split(4)))
-    assert model.training and model.embedding_size == 5
+    assert model.after_training(described(*images.split(4))) and model.embedding_size == 5
     out = model.eval().encode_query(images)
     assert out.shape == (12, 5)
     torch.testing.assert_close(out.norm(dim=1), torch.ones(12))
     other = create_model("netvlad", **TINY, pca=5).eval()
     other.load_state_dict(model.state_dict())
     assert torch.equal(other.encode_query(images), out)
-    with pytest.raises(UserError, match="--model.pca"):
-        create_model("netvlad", **TINY).fit_pca([images])
+    assert not create_model("netvlad", **TINY).after_training(described(images)), "nothing to learn"
 
 
 @torch.no_grad()

@@ -362,9 +362,9 @@ def test_every_recipe_builds_and_goes_on_to_one_that_ends(name):
     recipes = METHODS["transgeo"].recipes
     with torch.device("meta"):
         model = create_model("transgeo", **{**recipes[name].model, "pretrained": False})
-    after = recipes[name].then
+    after = recipes[name].next_stage
     if after is not None:
-        assert recipes[after].then is None and recipes[after].model["stage"] == 2
+        assert recipes[after].next_stage is None and recipes[after].model["stage"] == 2
         with torch.device("meta"):
             second = create_model("transgeo", **{**recipes[after].model, "pretrained": False})
         assert second.guide_size == model.reference_size and second.query_size == model.query_size
