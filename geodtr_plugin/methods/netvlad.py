@@ -105,7 +105,7 @@ class VladMethod(TwoTower):
             features, _ = self.tower.local(batch)
             return sample_locations(features.float(), seed=SEED + next(batches))
 
-        log.info(f"{self.method_name} starts its clusters from {START_IMAGES} training images")
+        log.info(f"{self.method_name} starts its clusters from up to {START_IMAGES} training images")
         self.tower.vlad.init_kmeans(images(descriptors, START_IMAGES), SEED)
 
     def after_training(self, images: TrainingImages) -> bool:

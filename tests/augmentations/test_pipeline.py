@@ -5,15 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from geodtr_plugin.augmentations import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    BatchTransform,
-    ImageTransform,
-    LayoutSimulation,
-    RoleTransform,
-    SemanticAugmentation,
-)
+from geodtr_plugin.augmentations import IMAGENET_MEAN, IMAGENET_STD, BatchTransform, ImageTransform, RoleTransform
 from geodtr_plugin.miners import CHSG
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -56,27 +48,6 @@ def test_without_augmentation_both_roles_are_as_in_evaluation():
     assert torch.equal(labels, LABELS)
 
 
-@pytest.mark.parametrize("view", [SQUARE_VIEW, POLAR_VIEW])
-def test_a_pair_of_augmentations_makes_no_twins(view):
-    augment = (LayoutSimulation(view.polar), SemanticAugmentation())
-    transform = BatchTransform(QUERY_VIEW, view, augment)
-    torch.manual_seed(1)
-    query, reference, labels = transform(QUERY, REFERENCE, LABELS)
-    assert transform.multiplier == 1 and torch.equal(labels, LABELS)
-
-    torch.manual_seed(1)
-    expected_query = augment[1](QUERY_VIEW.on_device(QUERY))
-    expected_reference = augment[1](view.on_device(REFERENCE))
-    expected_query, expected_reference, _ = augment[0](expected_query, expected_reference)
-    torch.testing.assert_close(query, normalised(expected_query))
-    torch.testing.assert_close(reference, normalised(expected_reference))
-
-
-def test_a_pair_may_leave_the_colours():
-    transform = BatchTransform(QUERY_VIEW, SQUARE_VIEW, (LayoutSimulation(strength="none"), None))
-    assert torch.equal(transform(QUERY, REFERENCE, LABELS)[0], RoleTransform(QUERY_VIEW)(QUERY))
-
-
 def test_chsg_doubles_the_batch_before_normalisation():
     chsg = CHSG.variant("l+s")
     transform = BatchTransform(QUERY_VIEW, SQUARE_VIEW, chsg)
@@ -90,10 +61,9 @@ def test_chsg_doubles_the_batch_before_normalisation():
 
 
 @pytest.mark.parametrize("view, polar", [(SQUARE_VIEW, True), (POLAR_VIEW, False)])
-@pytest.mark.parametrize("build", [lambda polar: CHSG.variant("l", polar), lambda polar: (LayoutSimulation(polar),)])
-def test_refuses_an_augmentation_for_the_other_kind_of_aerial_image(view, polar, build):
+def test_refuses_an_augmentation_for_the_other_kind_of_aerial_image(view, polar):
     with pytest.raises(ValueError, match=f"LayoutSimulation with polar={view.polar}"):
-        BatchTransform(QUERY_VIEW, view, build(polar))
+        BatchTransform(QUERY_VIEW, view, CHSG.variant("l", polar))
 
 
 def test_nothing_of_it_is_saved_with_a_model_or_needs_a_gradient():

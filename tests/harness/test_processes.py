@@ -90,12 +90,11 @@ def test_a_process_that_dies_ends_the_others(tmp_path):
         workers = [pid for pid in children(process.pid) if "run.py" in command_of(pid)]
         assert len(workers) == 2, workers
         os.kill(workers[1], signal.SIGKILL)
-        killed = time.monotonic()
         _, error = process.communicate(timeout=60)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode != 0 and time.monotonic() - killed < 60
+    assert process.returncode != 0
     assert "SIGKILL" in error or "Signal 9" in error, error[-2000:]
     assert not any(Path(f"/proc/{pid}").exists() and "run.py" in command_of(pid) for pid in workers)
 

@@ -22,7 +22,7 @@ def test_clusters_start_from_images_and_the_whitening_is_learned_at_the_end(tmp_
     folder = tmp_path / "run"
     assert run_command([*WORDS, "--model.pca", "8", "--out", str(folder)]) == 0
     log = (folder / "log.txt").read_text()
-    assert "starts its clusters from 500 training images" in log and "learns its whitening to 8 dimensions" in log
+    assert "starts its clusters from up to 500 training images" in log and "learns its whitening to 8 dimensions" in log
     model = load_model(folder, "last.safetensors")
     assert model.embedding_size == 8
     assert model.encode_query(torch.randn(2, 3, *model.query_size)).shape == (2, 8)

@@ -272,14 +272,12 @@ def test_neutral_pairs_can_be_kept_out_by_a_subclass():
 def test_rows_that_are_known_to_pair_up_are_not_looked_at(exclusion, monkeypatch):
     query, reference = pair()
     labels = torch.tensor([7, 3, 9, 4, 11, 8])
-    loss = SoftMarginTripletLoss(exclusion=exclusion)
-    looked = loss(query, labels, ref_emb=reference, ref_labels=labels.clone())
+    asking, trusting = (SoftMarginTripletLoss(exclusion=exclusion, paired_rows=known) for known in (False, True))
+    expected = asking(query, labels, ref_emb=reference, ref_labels=labels.clone())
     monkeypatch.setattr(soft_margin_triplet, "_one_each", lambda positives: pytest.fail("labels were looked at"))
-    with loss.paired_by_row():
-        known = loss(query, labels, ref_emb=reference, ref_labels=labels.clone())
-        assert torch.equal(known, looked)
-    with pytest.raises(pytest.fail.Exception, match="looked at"):  # the promise ends with the block
-        loss(query, labels, ref_emb=reference, ref_labels=labels.clone())
+    assert torch.equal(trusting(query, labels, ref_emb=reference, ref_labels=labels.clone()), expected)
+    with pytest.raises(pytest.fail.Exception, match="looked at"):
+        asking(query, labels, ref_emb=reference, ref_labels=labels.clone())
 
 
 def test_a_subclass_with_pairs_of_its_own_is_asked_whatever_was_promised():
@@ -291,10 +289,8 @@ def test_a_subclass_with_pairs_of_its_own_is_asked_whatever_was_promised():
             return positives, negatives
 
     query, reference = pair()
-    loss = WithoutTheFirst()
-    expected = loss(query, ref_emb=reference)
-    with loss.paired_by_row():
-        assert torch.equal(loss(query, ref_emb=reference), expected)
+    expected = WithoutTheFirst()(query, ref_emb=reference)
+    assert torch.equal(WithoutTheFirst(paired_rows=True)(query, ref_emb=reference), expected)
 
 
 def test_it_can_be_copied_saved_and_recorded():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import time
 from itertools import combinations
 
 import numpy as np
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
 from geodtr_plugin.datasets import ImageArray, Split
-from geodtr_plugin.evaluation.nearest import most_similar
 from geodtr_plugin.evaluation.truth import Truth
 from geodtr_plugin.samplers import (
     DisjointTilesBatchSampler,
@@ -22,7 +20,7 @@ from geodtr_plugin.samplers import (
     HardBatchSampler,
     PlaceBatchSampler,
     SimilarBatchSampler,
-    choose_sampler,
+    build_sampler,
 )
 from geodtr_plugin.samplers.filling import Conflicts
 from geodtr_plugin.utils.errors import UserError
@@ -62,25 +60,6 @@ def slow_table(places, query, reference, count, left_out):
             best = [allowed[i] for i in scores.argsort(descending=True)[:count]]
             table[row, : len(best)] = best
     return table
-
-
-@pytest.mark.parametrize("tile", [(1024, 16_384), (7, 5), (64, 3)])
-def test_the_search_finds_the_most_similar_whatever_the_tiles(monkeypatch, tile):
-    monkeypatch.setattr("geodtr_plugin.evaluation.nearest.ROWS", tile[0])
-    monkeypatch.setattr("geodtr_plugin.evaluation.nearest.COLUMNS", tile[1])
-    query, reference = embeddings(50)
-    query, reference = 3 * query, reference * torch.rand(50, 1)  # cosine: lengths do not count
-    query[4], query[30, 2], reference[11], reference[12, 0] = torch.nan, torch.inf, torch.nan, torch.nan
-    left_out = [[row, (row * 7 + 1) % 50] for row in range(50)]
-    found = most_similar(query, reference, 9, left_out=Ragged.from_lists(left_out))
-    query[30] = torch.nan
-    assert found.dtype == np.int32 and (found == slow_table(range(50), query, reference, 9, left_out)).all()
-    assert (found[[4, 30]] == -1).all() and not np.isin(found, [11, 12]).any()
-    few = most_similar(query.numpy(), reference.numpy(), 9, candidates=np.array([3, 40, 12, 8]))
-    assert {*few[0, :3]} == {3, 8, 40} and (few[0, 3:] == -1).all()
-    assert (most_similar(torch.full((2, 3), torch.nan), torch.rand(4, 3), 2) == -1).all()
-    with pytest.raises(ValueError, match="one space"):
-        most_similar(torch.rand(2, 3), torch.rand(4, 5), 1)
 
 
 def test_the_table_is_that_of_the_similarities_without_ones_own_place():
@@ -226,16 +205,14 @@ def test_the_first_epochs_are_a_plain_shuffle():
     assert [epoch_of(hard, epoch) for epoch in (1, 2)] == [epoch_of(plain, epoch) for epoch in (1, 2)]
 
 
-def test_real_numbers_of_pairs_are_drawn_quickly():
+def test_real_numbers_of_pairs_leave_few_over():
     generator = np.random.default_rng(0)
     places, tiles = town(230, 52_609)
     overlapping = Ragged.from_counts(tiles.ravel(), np.full(len(tiles), 4))
     for labels, overlap, size in ((np.arange(35_532), None, 32), (places, overlapping, 16)):
         sampler = HardBatchSampler(labels, size, tiles=overlap)
         sampler.table = generator.integers(0, len(sampler.apart.pairs), (len(labels), 100)).astype(np.int32)
-        begun = time.process_time()
         batches = sampler.draw(generator)
-        assert time.process_time() - begun < 4  # measured: 0.3 s, 0.7 s with tiles
         assert len(batches) >= 0.995 * (len(labels) // size)
 
 
@@ -255,23 +232,23 @@ def make_index(places, ignored=None, coordinates=None, of="references"):
 
 def test_samplers_go_by_their_names():
     index = make_index(np.arange(20), coordinates=np.random.default_rng(0).random((20, 2)) * 100)
-    assert choose_sampler(index, "shuffle", 4) is None and choose_sampler(index, "auto", 4) is None
-    assert isinstance(choose_sampler(make_index(np.arange(20) // 2), "auto", 4), PlaceBatchSampler)
+    assert build_sampler("shuffle", index, 4) is None and build_sampler("auto", index, 4) is None
+    assert isinstance(build_sampler("auto", make_index(np.arange(20) // 2), 4), PlaceBatchSampler)
     kinds = {"geo": GeoNeighbourBatchSampler, "hard": HardBatchSampler, "similar": SimilarBatchSampler}
     for name, kind in kinds.items():
-        sampler = choose_sampler(index, name, 4, 7)
+        sampler = build_sampler(name, index, 4, 7)
         assert type(sampler) is kind and (sampler.seed, sampler.batch_size) == (7, 4)
         assert hasattr(sampler, "update") == (name != "geo")
-    hard = choose_sampler(index, "hard", 4, pool=9, top=5)
+    hard = build_sampler("hard", index, 4, args=dict(pool=9, top=5))
     assert (hard.pool, hard.table_length) == (9, 5)
-    both, geo = choose_sampler(index, "geo+similar", 4, 7), choose_sampler(index, "geo", 4, 7)
-    assert epoch_of(both, 1) == epoch_of(geo, 1) != epoch_of(choose_sampler(index, "similar", 4, 7), 1)
+    both, geo = build_sampler("geo+similar", index, 4, 7), build_sampler("geo", index, 4, 7)
+    assert epoch_of(both, 1) == epoch_of(geo, 1) != epoch_of(build_sampler("similar", index, 4, 7), 1)
     both.update(*embeddings(20))
     assert epoch_of(both, 1) != epoch_of(geo, 1)
-    chosen = choose_sampler(index, "geo", 4, neighbours=1, neighbour_range=3)
+    chosen = build_sampler("geo", index, 4, args=dict(neighbours=1, neighbour_range=3))
     assert chosen.table.shape == (20, 3)
     by_query = make_index(np.arange(20), coordinates=index.references.coordinates, of="queries")
-    assert epoch_of(choose_sampler(by_query, "geo", 4, 7), 1) == epoch_of(geo, 1)
+    assert epoch_of(build_sampler("geo", by_query, 4, 7), 1) == epoch_of(geo, 1)
 
 
 @pytest.mark.parametrize("name", ["auto", "geo", "hard", "similar", "geo+similar"])
@@ -280,7 +257,7 @@ def test_tiles_that_overlap_are_kept_apart_by_all_of_them(name):
     ignored = [[tile for tile in row if tile != place] for row, place in zip(tiles.tolist(), places)]
     at = np.stack(np.divmod(np.arange(81), 9), axis=1).astype(float)
     index = make_index(places, ignored, at[: 1 + max(max(places), *(max(row) for row in ignored))])
-    sampler = choose_sampler(index, name, 4)
+    sampler = build_sampler(name, index, 4)
     assert isinstance(sampler, DisjointTilesBatchSampler) == (name == "auto")
     for epoch in (1, 2):
         for batch in epoch_of(sampler, epoch):
@@ -292,24 +269,24 @@ def test_tiles_that_overlap_are_kept_apart_by_all_of_them(name):
 def test_impossible_requests_are_sentences():
     index = make_index(np.arange(20))
     with pytest.raises(UserError, match="no sampler 'simlar'. Did you mean 'similar'"):
-        choose_sampler(index, "simlar", 4)
+        build_sampler("simlar", index, 4)
     for name in ("geo", "geo+similar"):
         with pytest.raises(UserError, match="synth-suburb has no coordinates here. Choose --sampler similar"):
-            choose_sampler(index, name, 4)
+            build_sampler(name, index, 4)
     at = np.zeros((20, 2))
     at[3:5] = np.nan
     with pytest.raises(UserError, match="2 of the 20 training pairs .* have no coordinates"):
-        choose_sampler(make_index(np.arange(20), coordinates=at), "geo", 4)
+        build_sampler("geo", make_index(np.arange(20), coordinates=at), 4)
     with pytest.raises(UserError, match=r"bring 5 neighbours \(--sampling.neighbours\) out of the 3 .* to 5"):
-        choose_sampler(index, "similar", 4, neighbours=5, neighbour_range=3)
+        build_sampler("similar", index, 4, args=dict(neighbours=5, neighbour_range=3))
     with pytest.raises(UserError, match=r"bring 8 neighbours \(half a batch\) out of the 3"):
-        choose_sampler(index, "similar", 16, neighbour_range=3)
+        build_sampler("similar", index, 16, args=dict(neighbour_range=3))
     with pytest.raises(UserError, match="sampling.neighbours is -1"):
-        choose_sampler(index, "similar", 4, neighbours=-1)
+        build_sampler("similar", index, 4, args=dict(neighbours=-1))
     with pytest.raises(UserError, match="sampling.top is 0"):
-        choose_sampler(index, "hard", 4, top=0)
+        build_sampler("hard", index, 4, args=dict(top=0))
     with pytest.raises(UserError, match="20 places, too few for a batch of 21 .* at most 20"):
-        choose_sampler(index, "hard", 21)
+        build_sampler("hard", index, 21)
     with pytest.raises(UserError, match="no 2 were found .* share an aerial tile"):
         HardBatchSampler(np.arange(3), 2, tiles=Ragged.from_lists([[7], [7], [7]]))
     with pytest.raises(ValueError, match="one row a pair is needed, 20, but there are 19"):

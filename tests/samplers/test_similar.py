@@ -1,4 +1,4 @@
-"""Dynamic similarity sampling: anchors with the places that look most like them, by the same drawing as on the ground."""
+"""Dynamic similarity sampling: anchors with the places that look most like them, drawn as on the ground."""
 
 from __future__ import annotations
 
