@@ -1,5 +1,6 @@
 """Batched augmentations on the device: polar transform, layout simulation, semantic augmentation."""
 
+from collections.abc import Callable
 from functools import partial
 
 from .cutout import CutoutAugmentation
@@ -10,7 +11,7 @@ from .polar import PolarTransform
 from .semantic import SemanticAugmentation
 
 # by the names that recipes give them
-SEMANTIC = {
+SEMANTIC: dict[str, Callable[..., SemanticAugmentation]] = {
     **{strength: partial(SemanticAugmentation, strength) for strength in ("strong", "weak", "none")},
     "cutout": CutoutAugmentation,
 }

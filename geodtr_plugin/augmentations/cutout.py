@@ -53,6 +53,9 @@ class CutoutAugmentation(SemanticAugmentation):
     Args:
         generator: source of the draws; None: torch's global CPU generator, whatever device the images are on.
         grid_ratio: side of a grid's holes, as a share of its cells.
+
+    Raises:
+        ValueError: `grid_ratio` is not between 0 and 1.
     """
 
     def __init__(self, generator: torch.Generator | None = None, grid_ratio: float = 0.5):
@@ -61,8 +64,8 @@ class CutoutAugmentation(SemanticAugmentation):
             raise ValueError(f"grid_ratio must be between 0 and 1, not {grid_ratio}")
         self.grid_ratio = grid_ratio
 
-    def draw(self, n: int) -> Draws:
-        """The random numbers of n images."""
+    def draw(self, n: int) -> Draws:  # type: ignore[override]  # numbers of its own operations
+        """Draw the random numbers of n images."""
         where = self.generator.device if self.generator else None
 
         def uniform(*shape: int) -> Tensor:
@@ -84,7 +87,7 @@ class CutoutAugmentation(SemanticAugmentation):
 
     @torch.no_grad()
     def apply_draws(self, images: Tensor, draws: Draws) -> Tensor:
-        """Image i modulo B under draw i. Args: images [B, 3, H, W], draws of n. Returns: float32 [n, 3, H, W]."""
+        """Return image i modulo B of images `[B, 3, H, W]` under draw i of n, float32 `[n, 3, H, W]`."""
         n = len(draws.quality)
         with torch.autocast(images.device.type, enabled=False):
             result = images.float().repeat(n // len(images), 1, 1, 1) if n else images.float()
@@ -98,7 +101,7 @@ class CutoutAugmentation(SemanticAugmentation):
             return result
 
     def _cut_grid(self, images: Tensor) -> Tensor:
-        """Images [n, 3, H, W] with black squares at the top left of every cell of a grid."""
+        """Return images `[n, 3, H, W]` with black squares at the top left of every cell of a grid."""
         height, width = images.shape[-2:]
         cell = max(2, width // GRID_UNITS)
         rows, columns = _in_hole(height, min(cell, height), self.grid_ratio), _in_hole(width, cell, self.grid_ratio)
@@ -109,14 +112,14 @@ class CutoutAugmentation(SemanticAugmentation):
 
 
 def compress(images: Tensor, quality: Tensor) -> Tensor:
-    """Images [n, 3, H, W] as JPEG files of a quality [n] show them."""
+    """Return images `[n, 3, H, W]` as JPEG files of a quality `[n]` show them."""
     from kornia.enhance import jpeg_codec_differentiable
 
     return jpeg_codec_differentiable(images, quality).clamp(0, 1)
 
 
 def shift_hue(images: Tensor, factors: Tensor) -> Tensor:
-    """Hue of images [n, 3, H, W] turned by the last of factors [n, 4], in radians."""
+    """Turn the hue of images `[n, 3, H, W]` by the last of factors `[n, 4]`, in radians."""
     from kornia.enhance import adjust_hue
 
     return adjust_hue(images, factors[:, 3])
@@ -131,7 +134,7 @@ _ADJUST = (
 
 
 def blur_kernels(uniform: Tensor, noise: Tensor) -> Tensor:
-    """Numbers in [0, 1), [n, 6] and [n, 7, 7] -> [n, 7, 7] kernels exp(-(x' S^-1 x)^beta / 2), noisy, of sum 1.
+    """Make noisy kernels exp(-(x' S^-1 x)^beta / 2) of sum 1, `[n, 7, 7]`, of draws `[n, 6]`, `[n, 7, 7]` in [0, 1).
 
     Albumentations' AdvancedBlur: a Gaussian of two widths, rotated, whose exponent is drawn too.
     """
@@ -151,7 +154,7 @@ def blur_kernels(uniform: Tensor, noise: Tensor) -> Tensor:
 
 
 def sharpen_kernels(uniform: Tensor) -> Tensor:
-    """Numbers in [0, 1), [n, 2] -> [n, 7, 7] kernels: the image and its edges, mixed (Albumentations' Sharpen)."""
+    """Make kernels `[n, 7, 7]` that mix an image and its edges (Albumentations' Sharpen), of draws `[n, 2]`."""
     alpha, lightness = _between(uniform[:, 0], *SHARPEN_ALPHA), _between(uniform[:, 1], *SHARPEN_LIGHTNESS)
     kernels = torch.zeros(len(uniform), *KERNEL)
     kernels[:, REACH - 1 : REACH + 2, REACH - 1 : REACH + 2] = -alpha[:, None, None]
@@ -160,7 +163,7 @@ def sharpen_kernels(uniform: Tensor) -> Tensor:
 
 
 def convolve(images: Tensor, kernels: Tensor) -> Tensor:
-    """Images [n, 3, H, W], each under its own kernel [n, 7, 7]; beyond the edge the image is mirrored."""
+    """Filter images `[n, 3, H, W]`, each by its own kernel `[n, 7, 7]`; beyond the edge the image is mirrored."""
     n, channels = images.shape[:2]
     padded = F.pad(images, (REACH,) * 4, mode="reflect").flatten(0, 1)[None]
     weights = kernels.repeat_interleave(channels, 0)[:, None]
@@ -168,7 +171,7 @@ def convolve(images: Tensor, kernels: Tensor) -> Tensor:
 
 
 def cut_holes(images: Tensor, holes: Tensor, number: Tensor) -> Tensor:
-    """Images [n, 3, H, W] with the first `number` [n] of holes [n, 25, 4] black; see `Draws`."""
+    """Return images `[n, 3, H, W]` with the first `number` `[n]` of holes `[n, 25, 4]` black; see `Draws`."""
     height, width = images.shape[-2:]
     least, most = (max(1, int(share * height)) for share in HOLE_SIDE)
     tall = (least + holes[..., 0] * (most - least + 1)).long().clamp(max=height)
@@ -183,26 +186,26 @@ def cut_holes(images: Tensor, holes: Tensor, number: Tensor) -> Tensor:
 
 
 def _whole(uniform: Tensor, low: int, high: int) -> Tensor:
-    """Numbers in [0, 1) -> whole numbers from low to high, both included."""
+    """Make whole numbers from low to high, both included, of numbers in [0, 1)."""
     return low + ((high - low + 1) * uniform).long()
 
 
 def _between(uniform: Tensor, low: float, high: float) -> Tensor:
-    """Numbers in [0, 1) -> numbers from low to high."""
+    """Make numbers from low to high of numbers in [0, 1)."""
     return low + (high - low) * uniform
 
 
 def _in_hole(size: int, cell: int, ratio: float) -> Tensor:
-    """Which of `size` rows or columns lie in a hole; a hole leaves at least one of each cell."""
+    """Tell which of `size` rows or columns lie in a hole; a hole leaves at least one of each cell."""
     hole = min(max(1, int(cell * ratio)), cell - 1)
     return torch.arange(size) % cell < hole
 
 
 def _change(images: Tensor, chosen: Tensor, operation, *numbers: Tensor) -> None:
-    """Applies `operation` to the chosen images, with their rows of the numbers, in place."""
+    """Apply `operation` to the chosen images, with their rows of the numbers, in place."""
     if not chosen.any():
         return
     rows = chosen.nonzero()[:, 0]
-    numbers = [own[rows].to(images.device, non_blocking=True) for own in numbers]
+    own = [values[rows].to(images.device, non_blocking=True) for values in numbers]
     rows = rows.to(images.device, non_blocking=True)
-    images[rows] = operation(images[rows], *numbers)
+    images[rows] = operation(images[rows], *own)

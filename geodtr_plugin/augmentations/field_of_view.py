@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def narrow_width(width: int, fov: float) -> int:
-    """Columns that `fov` degrees take of a panorama of `width` columns: rounded down, as TransGeo does it."""
+    """Return how many of a panorama's `width` columns `fov` degrees take, rounded down as in TransGeo."""
     return max(1, int(fov / 360 * width))
 
 
@@ -15,12 +15,12 @@ def crop_columns(panoramas: Tensor, width: int, first: Tensor | None = None) -> 
     """Cut windows out of panoramas, across the seam where they reach over it.
 
     Args:
-        panoramas: [B, C, H, W] over the full turn.
+        panoramas: `[B, C, H, W]` over the full turn.
         width: columns of a window, at most W.
-        first: the window's first column of each panorama, int64 [B]; None: the window around the centre, north.
+        first: the window's first column of each panorama, int64 `[B]`; None: the window around the centre, north.
 
     Returns:
-        [B, C, H, width], contiguous.
+        `[B, C, H, width]`, contiguous.
     """
     full = panoramas.shape[-1]
     if first is None:
@@ -31,6 +31,6 @@ def crop_columns(panoramas: Tensor, width: int, first: Tensor | None = None) -> 
 
 
 def random_columns(panoramas: Tensor, width: int) -> Tensor:
-    """Windows at random headings: [B, C, H, W] -> [B, C, H, width]; draws from torch's global CPU generator."""
+    """Cut windows `[B, C, H, width]` at random headings out of panoramas `[B, C, H, W]`, by torch's CPU generator."""
     first = torch.randint(panoramas.shape[-1], (len(panoramas),))
     return crop_columns(panoramas, width, first.to(panoramas.device, non_blocking=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from .polar import PolarTransform
 
 @dataclass(frozen=True)
 class ImageTransform:
-    """Resizes, or unrolls, the images of one role to a fixed size. Belongs to the recipe and is saved with the weights.
+    """Resize, or unroll, the images of one role to a fixed size; saved with the weights.
 
     Attributes:
         height: rows of the network's input.
@@ -28,15 +29,15 @@ class ImageTransform:
     panorama_width: int | None = None
 
     def on_load(self, image: Tensor) -> Tensor:
-        """In the loader's worker: the antialiased resize, in uint8 so that little has to travel to the device.
+        """Resize an image in the loader's worker, antialiased, in uint8 so that little has to travel to the device.
 
         A tile for the polar transform is kept as it is, since that samples the full resolution.
 
         Args:
-            image: uint8 [3, H, W] as stored.
+            image: uint8 `[3, H, W]` as stored.
 
         Returns:
-            uint8 [3, height, width] or [3, height, panorama_width], or the stored [3, S, S] with polar.
+            uint8 `[3, height, width]` or `[3, height, panorama_width]`, or the stored `[3, S, S]` with polar.
 
         Raises:
             ValueError: a tile for the polar transform is not square.
@@ -51,13 +52,13 @@ class ImageTransform:
         return image
 
     def on_device(self, images: Tensor) -> Tensor:
-        """On the batch's device: the polar transform where asked, and the scale of the network.
+        """Apply the polar transform, if any, and the scale of the network, on the batch's device.
 
         Args:
-            images: [B, 3, *, *], uint8, or float in [0, 1]; of another size than the view's they are resized.
+            images: `[B, 3, *, *]`, uint8, or float in [0, 1]; those of another size are resized.
 
         Returns:
-            float32 [B, 3, height, width] in [0, 1], or of `panorama_width`, which `crop` makes narrow.
+            float32 `[B, 3, height, width]` in [0, 1], or of `panorama_width`, which `crop` makes narrow.
         """
         sized = PolarTransform(self.height, self.width)(images) if self.polar else self._resized(images)
         scaled = sized.float() if images.is_floating_point() else sized / 255
@@ -65,10 +66,10 @@ class ImageTransform:
         return scaled.clamp_(max=1) if self.polar else scaled
 
     def crop(self, images: Tensor, random_heading: bool = False) -> Tensor:
-        """The network's part of panoramas [B, 3, height, panorama_width]; all of them without a limited field of view.
+        """Cut the network's part out of panoramas `[B, 3, height, panorama_width]`; without a limit, return them.
 
         Args:
-            images: what `on_device` gave, augmented or not.
+            images: from `on_device`, augmented or not.
             random_heading: look anywhere instead of at the centre.
         """
         if self.panorama_width is None:
@@ -83,11 +84,11 @@ class ImageTransform:
 
         return functional.resize(images, size, antialias=True)
 
-    def to_config(self) -> dict[str, int | bool | None]:
-        """A plain dictionary for config.json."""
+    def to_config(self) -> dict[str, Any]:
+        """Return a plain dictionary for config.json."""
         return asdict(self)
 
     @classmethod
-    def from_config(cls, config: dict[str, int | bool | None]) -> ImageTransform:
-        """The view that `to_config` described."""
+    def from_config(cls, config: dict[str, Any]) -> ImageTransform:
+        """Return the transform that `to_config` described."""
         return cls(**config)

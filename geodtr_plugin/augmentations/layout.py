@@ -15,12 +15,12 @@ STRENGTHS = {"strong": (0, 1, 2, 3, 4, 5, 6, 7), "weak": (0, 4), "none": (0,)}
 
 
 def inverse_layout(layout: Tensor) -> Tensor:
-    """The layout that undoes `layout` (element-wise): quarter turns turn back, the four reflections undo themselves."""
+    """Return the layouts that undo `layout`, int64 `[B]`: quarter turns turn back, reflections undo themselves."""
     return torch.where(layout < 4, -layout % 4, layout)
 
 
 def compose_layouts(first: Tensor, second: Tensor) -> Tensor:
-    """The layout that equals `first` followed by `second` (element-wise). A mirror reverses the turns before it."""
+    """Return the layouts that equal `first` then `second`, int64 `[B]`; a mirror reverses the turns before it."""
     turns = second % 4 + torch.where(second < 4, first, -first) % 4
     return 4 * (first // 4 ^ second // 4) + turns % 4
 
@@ -28,7 +28,7 @@ def compose_layouts(first: Tensor, second: Tensor) -> Tensor:
 @lru_cache(maxsize=16)
 @torch.inference_mode(False)  # else a table made during evaluation could not be used in training
 def _source_columns(width: int, device: torch.device) -> Tensor:
-    """Where each column of a turned panorama comes from, [8, width]: made by the flip and roll that it stands for."""
+    """Return where each column of a turned panorama comes from, `[8, width]`, by the flip and roll of each layout."""
     columns = torch.arange(width)
     starts = (columns, columns.flip(0))
     return torch.stack([start.roll(round(turns * width / 4)) for start in starts for turns in range(4)]).to(device)
@@ -37,28 +37,28 @@ def _source_columns(width: int, device: torch.device) -> Tensor:
 @lru_cache(maxsize=16)
 @torch.inference_mode(False)
 def _source_pixels(size: int, device: torch.device) -> Tensor:
-    """Where each pixel of a turned tile comes from, [8, size * size]: made by the flip and rot90 that it stands for."""
+    """Return where each pixel of a turned tile comes from, `[8, size * size]`, by the flip and rot90 of each layout."""
     pixels = torch.arange(size * size).view(size, size)
     starts = (pixels, pixels.flip(1))
     return torch.stack([start.rot90(-turns) for start in starts for turns in range(4)]).flatten(1).to(device)
 
 
 def turn_panoramas(images: Tensor, layout: Tensor, undo: bool = False) -> Tensor:
-    """Mirrors and rolls panoramas or polar tiles [B, C, H, W] of any dtype by `layout` [B]; `undo` reverts exactly."""
+    """Mirror and roll panoramas or polar tiles `[B, C, H, W]`, of any dtype, by `layout` `[B]`; `undo` reverts it."""
     if images.device.type == "cpu":
         return _one_by_one(_turn_panorama, images, layout, undo)
     return _gathered_panoramas(images, layout, undo)
 
 
 def _gathered_panoramas(images: Tensor, layout: Tensor, undo: bool) -> Tensor:
-    """All panoramas in one gather, for GPUs."""
+    """Turn all panoramas in one gather, for GPUs."""
     columns = _source_columns(images.shape[-1], images.device)[layout.to(images.device, non_blocking=True)]
     columns = columns.argsort(-1) if undo else columns
     return images.gather(-1, columns[:, None, None].expand_as(images))
 
 
 def turn_tiles(images: Tensor, layout: Tensor, undo: bool = False) -> Tensor:
-    """Mirrors and turns square tiles [B, C, S, S] of any dtype by `layout` [B]; `undo` reverts exactly."""
+    """Mirror and turn square tiles `[B, C, S, S]` of any dtype by `layout` `[B]`; `undo` reverts exactly."""
     layout = inverse_layout(layout) if undo else layout
     if images.device.type == "cpu":
         return _one_by_one(_turn_tile, images, layout)
@@ -66,14 +66,14 @@ def turn_tiles(images: Tensor, layout: Tensor, undo: bool = False) -> Tensor:
 
 
 def _gathered_tiles(images: Tensor, layout: Tensor) -> Tensor:
-    """All tiles in one gather, for GPUs."""
+    """Turn all tiles in one gather, for GPUs."""
     pixels = _source_pixels(images.shape[-1], images.device)[layout.to(images.device, non_blocking=True)]
     flat = images.flatten(2)
     return flat.gather(2, pixels[:, None].expand_as(flat)).view(images.shape)
 
 
 def _one_by_one(turn: Callable[..., Tensor], images: Tensor, layout: Tensor, *arguments: bool) -> Tensor:
-    """Images turned each for itself: on a CPU copies of whole rows take half as long as gathered pixels."""
+    """Turn each image for itself: on a CPU copies of whole rows take half as long as gathered pixels."""
     result = torch.empty_like(images, memory_format=torch.contiguous_format)
     for image, number, out in zip(images, layout.tolist(), result):
         out.copy_(turn(image, number, *arguments))
@@ -95,7 +95,7 @@ def _turn_tile(image: Tensor, layout: int) -> Tensor:
 
 
 class LayoutSimulation(nn.Module):
-    """Turns and mirrors ground panorama and aerial tile together (layout simulation, LS, of GeoDTR and GeoDTR+).
+    """The turns and mirrorings of a panorama and its aerial tile together (layout simulation, LS).
 
     A layout is a number 0..7, `4 * flip + turns`: first an east-west mirror of both images if flip, then `turns`
     quarter turns clockwise of the tile, while the panorama's content moves right by `round(turns * W / 4)` columns.
@@ -105,6 +105,11 @@ class LayoutSimulation(nn.Module):
         polar: the aerial images are polar-transformed (mirrored and rolled as panoramas are), not square tiles.
         strength: "strong" draws uniformly from all eight layouts, "weak" mirrors half of the places, "none" nothing.
         generator: source of the draws; None: torch's global CPU generator.
+
+    Raises:
+        UnknownNameError: there is no such strength.
+
+    Source: Zhang et al., AAAI 2023 (GeoDTR), and TPAMI 2024 (GeoDTR+).
     """
 
     def __init__(self, polar: bool = False, strength: str = "strong", generator: torch.Generator | None = None):
@@ -116,15 +121,15 @@ class LayoutSimulation(nn.Module):
     def forward(
         self, ground: Tensor, aerial: Tensor, layout: Tensor | Sequence[int] | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Applies `layout`, or a fresh draw.
+        """Apply `layout`, or a fresh draw.
 
         Args:
-            ground: panoramas [B, C, H, W], column 0 south, W/2 north.
-            aerial: tiles [B, C, S, S], north up, or polar tiles [B, C, H', W'].
-            layout: integers 0..7, [B]; None: drawn.
+            ground: panoramas `[B, C, H, W]`, column 0 south, W/2 north.
+            aerial: tiles `[B, C, S, S]`, north up, or polar tiles `[B, C, H', W']`.
+            layout: integers 0..7, `[B]`; None: drawn.
 
         Returns:
-            ground, aerial (dtype kept) and the layout, int64 [B], on the images' device.
+            Ground, aerial (dtype kept) and the layout, int64 `[B]`, on the images' device.
 
         Raises:
             ValueError: batch sizes differ, tiles are not square, or the layout is no list of B numbers 0..7.
@@ -134,7 +139,7 @@ class LayoutSimulation(nn.Module):
         return self._laid_out(ground, aerial, layout, undo=False)
 
     def undo(self, ground: Tensor, aerial: Tensor, layout: Tensor | Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Reverts `forward(..., layout)` exactly, at every width. Same arguments, returns and errors as `forward`."""
+        """Revert `forward(..., layout)` exactly, at every width; arguments, results, errors are as in `forward`."""
         return self._laid_out(ground, aerial, layout, undo=True)
 
     def _laid_out(self, ground: Tensor, aerial: Tensor, layout, undo: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -158,7 +163,7 @@ class LayoutSimulation(nn.Module):
 
     @staticmethod
     def inverse(layout: Tensor) -> Tensor:
-        """The layout that undoes `layout`. Exact for tiles and even panorama widths.
+        """Return the layouts that undo `layout`, int64 `[B]`; exact for tiles and even panorama widths.
 
         At an odd width a half turn rolls by (W +- 1)/2, so that two of them are one column off: no layout is its exact
         inverse. `undo` reverts it exactly.
@@ -167,7 +172,7 @@ class LayoutSimulation(nn.Module):
 
     @staticmethod
     def compose(first: Tensor, second: Tensor) -> Tensor:
-        """The layout that equals `first` followed by `second`; panoramas agree to a column (see `inverse`)."""
+        """Return the layouts that equal `first` then `second`, `[B]`; panoramas agree to a column (see `inverse`)."""
         return compose_layouts(first, second)
 
     def sample(
@@ -177,7 +182,7 @@ class LayoutSimulation(nn.Module):
         generator: torch.Generator | None = None,
         exclude: Tensor | int | None = None,
     ) -> Tensor:
-        """Draws layouts uniformly from those of this strength.
+        """Draw layouts uniformly from those of this strength.
 
         Args:
             n: how many.
@@ -186,7 +191,7 @@ class LayoutSimulation(nn.Module):
             exclude: a layout that must not be drawn, one for all or one for each.
 
         Returns:
-            int64 [n].
+            int64 `[n]`.
 
         Raises:
             ValueError: `exclude` leaves nothing to draw from.

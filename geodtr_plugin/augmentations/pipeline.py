@@ -33,16 +33,16 @@ class RoleTransform(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Return float32 [B, 3, h, w], normalised, of images [B, 3, *, *] on this device, uint8 or float in [0, 1]."""
+        """Return float32 `[B, 3, h, w]`, normalised, of images `[B, 3, *, *]`, uint8 or float in [0, 1]."""
         return self.normalise_(self.image.crop(self.resized(images)))
 
     def resized(self, images: Tensor) -> Tensor:
-        """Return a new tensor: the images [B, 3, *, *] as float32 in [0, 1] and of the network's size."""
+        """Return a new tensor: the images `[B, 3, *, *]` as float32 in [0, 1] and of the network's size."""
         resized = self.image.on_device(images)
         return resized.clone() if resized is images else resized
 
     def normalise_(self, images: Tensor) -> Tensor:
-        """Subtract the mean from images [B, 3, h, w] in [0, 1] and divide by the standard deviation, in place."""
+        """Subtract the mean from images `[B, 3, h, w]` in [0, 1] and divide by the standard deviation, in place."""
         return images.sub_(self.mean).div_(self.std)
 
     def extra_repr(self) -> str:
@@ -57,7 +57,7 @@ class BatchTransform(nn.Module):
         query: how the ground images get the network's size.
         reference: how the aerial images do.
         augment: a `CHSG`, or another function of (ground, aerial, labels) that gives the same, with attributes
-            `polar` and `multiplier` (rows that come out for each pair) where they differ from the plain case; None: none.
+            `polar` and `multiplier` (rows that come out for each pair) where they are not False and 1; None: none.
         mean: channel means, of images in [0, 1].
         std: channel standard deviations.
         random_heading: queries with a limited field of view look anywhere; False: at the panorama's centre. The cut
@@ -97,12 +97,12 @@ class BatchTransform(nn.Module):
         """Transform one batch, which is on this transform's device.
 
         Args:
-            query: ground images [B, 3, *, *], uint8, or float in [0, 1].
-            reference: aerial images [B, 3, *, *], likewise.
-            labels: int64 [B].
+            query: ground images `[B, 3, *, *]`, uint8, or float in [0, 1].
+            reference: aerial images `[B, 3, *, *]`, likewise.
+            labels: int64 `[B]`.
 
         Returns:
-            query float32 [multiplier * B, 3, h, w], reference likewise, labels int64 [multiplier * B].
+            query float32 `[multiplier * B, 3, h, w]`, reference likewise, labels int64 `[multiplier * B]`.
         """
         query, reference = self.query.resized(query), self.reference.resized(reference)
         if self.augment is not None:

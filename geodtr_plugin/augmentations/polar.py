@@ -11,10 +11,10 @@ from torch import Tensor, nn
 @lru_cache(maxsize=16)
 @torch.inference_mode(False)  # else a table made during evaluation could not be used in training
 def _corners(size: int, height: int, width: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The four source pixels of every output pixel, as flat indices into a tile of side `size`, and their weights.
+    """Return the four source pixels of every output pixel, as flat indices into a tile, and their weights.
 
     Returns:
-        index int64 [4 * height * width] and weight [4, height * width]; a source pixel outside the tile weighs 0.
+        Index int64 `[4 * height * width]` and weight `[4, height * width]`; a source pixel outside the tile weighs 0.
     """
     rho = size / 2 * (height - 1 - torch.arange(height, dtype=torch.float64)[:, None]) / height
     theta = 2 * torch.pi * torch.arange(width, dtype=torch.float64) / width
@@ -31,7 +31,7 @@ def _corners(size: int, height: int, width: int, device: torch.device, dtype: to
 
 
 class PolarTransform(nn.Module):
-    """Unrolls square aerial tiles around their centre (the formula of SAFA, NeurIPS 2019; GeoDTR+ uses it too).
+    """The unrolling of square aerial tiles around their centre, so that they resemble panoramas.
 
     Output row i, column j shows the point at radius `S/2 * (H-1-i)/H` and azimuth `2 pi j / W`, counted from the south
     over the west: column 0 looks south, W/4 west, W/2 north, 3W/4 east. The bottom row is the camera, the top row the
@@ -40,6 +40,8 @@ class PolarTransform(nn.Module):
     Args:
         height: rows H of the output.
         width: columns W of the output.
+
+    Source: Shi et al., NeurIPS 2019 (SAFA), section 3.1; GeoDTR+ uses it too.
     """
 
     def __init__(self, height: int, width: int):
@@ -47,7 +49,7 @@ class PolarTransform(nn.Module):
         self.height, self.width = height, width
 
     def forward(self, aerial: Tensor) -> Tensor:
-        """Args: aerial [B, C, S, S], uint8 or float. Returns: [B, C, H, W], float, in the scale of the input.
+        """Unroll aerial tiles `[B, C, S, S]`, uint8 or float, to `[B, C, H, W]`, float, in the scale of the input.
 
         Raises:
             ValueError: the tiles are not square.

@@ -53,6 +53,9 @@ class SemanticAugmentation(nn.Module):
     Args:
         strength: "strong"; "weak" (jitter 0.1, grayscale 0.1, nothing else); "none" returns its input.
         generator: source of the draws; None: torch's global CPU generator, whatever device the images are on.
+
+    Raises:
+        UnknownNameError: there is no such strength.
     """
 
     def __init__(self, strength: str = "strong", generator: torch.Generator | None = None):
@@ -63,14 +66,18 @@ class SemanticAugmentation(nn.Module):
         self._range_seen = False
 
     def forward(self, images: Tensor, copies: int = 1) -> Tensor:
-        """Args: images [B, 3, H, W], float in [0, 1]; copies: how many differently coloured ones to make of each.
+        """Change the colours of images.
+
+        Args:
+            images: `[B, 3, H, W]`, float in [0, 1].
+            copies: how many differently coloured ones to make of each.
 
         Returns:
-            [copies * B, 3, H, W], float32 in [0, 1]: all first copies, then all second ones.
+            `[copies * B, 3, H, W]`, float32 in [0, 1]: all first copies, then all second ones.
 
         Raises:
             TypeError: the images are not floating point.
-            ValueError: they are not [B, 3, H, W], or leave [0, 1] (on a GPU only the first batch is looked at).
+            ValueError: they are not `[B, 3, H, W]`, or leave [0, 1] (on a GPU only the first batch is checked).
         """
         self._check(images)
         if self.strength == "none":
@@ -78,7 +85,7 @@ class SemanticAugmentation(nn.Module):
         return self.apply_draws(images, self.draw(copies * len(images)))
 
     def draw(self, n: int) -> Draws:
-        """The random numbers of n images."""
+        """Draw the random numbers of n images."""
         where = self.generator.device if self.generator else None
         uniform = torch.rand(n, 7, generator=self.generator, device=where).cpu()
         setting = STRENGTHS[self.strength]
@@ -93,7 +100,7 @@ class SemanticAugmentation(nn.Module):
 
     @torch.no_grad()
     def apply_draws(self, images: Tensor, draws: Draws) -> Tensor:
-        """Image i modulo B under draw i. Args: images [B, 3, H, W], draws of n. Returns: float32 [n, 3, H, W]."""
+        """Return image i modulo B of images `[B, 3, H, W]` under draw i of n, float32 `[n, 3, H, W]`."""
         n = len(draws.order)
         result = images.new_empty((n, *images.shape[1:]), dtype=torch.float32)
         # autocast would blur in bfloat16
@@ -103,14 +110,14 @@ class SemanticAugmentation(nn.Module):
         return result
 
     def _by_order(self, images: Tensor, draws: Draws, result: Tensor) -> None:
-        """Fills `result`, all images with one order of the jitter at a time."""
+        """Fill `result`, all images with one order of the jitter at a time."""
         for rows in _same_order(draws.order):
             own = Draws(*(numbers[rows] for numbers in draws))
             on_device = rows.to(images.device, non_blocking=True)
             result[on_device] = self._chain(images[on_device % len(images)].float(), own)
 
     def _one_by_one(self, images: Tensor, draws: Draws, result: Tensor) -> None:
-        """Fills `result` on a CPU; see semantic_cpu."""
+        """Fill `result` on a CPU; see `semantic_cpu`."""
         setting, image = STRENGTHS[self.strength], result.new_empty(images.shape[1:])
         for row, (order, factors, gray, posterized, sigma) in enumerate(zip(*(part.tolist() for part in draws))):
             changed = image if setting.blur else result[row]
@@ -148,7 +155,7 @@ class SemanticAugmentation(nn.Module):
 
 
 def jitter(images: Tensor, factors: Tensor, order: tuple[int, ...] = ORDERS[0]) -> Tensor:
-    """Brightness, contrast and saturation of images [B, 3, H, W] times factors [B, 3], in this or another order."""
+    """Multiply brightness, contrast and saturation of images `[B, 3, H, W]` by factors `[B, 3]`, in any order."""
     from kornia import enhance
 
     # PIL's definitions; Kornia's plain adjust_brightness adds, and its adjust_saturation works in HSV
@@ -163,14 +170,14 @@ def jitter(images: Tensor, factors: Tensor, order: tuple[int, ...] = ORDERS[0]) 
 
 
 def to_gray(images: Tensor) -> Tensor:
-    """Images [B, 3, H, W] with three equal channels (ITU-R 601 luma)."""
+    """Make the three channels of images `[B, 3, H, W]` equal (ITU-R 601 luma)."""
     from kornia.color import rgb_to_grayscale
 
     return rgb_to_grayscale(images).expand(-1, 3, -1, -1)
 
 
 def posterize(images: Tensor) -> Tensor:
-    """Images [B, 3, H, W] with the upper 4 bits of their 8."""
+    """Keep the upper 4 bits of the 8 of images `[B, 3, H, W]` in [0, 1]."""
     from kornia.enhance import posterize as reduce_bits
 
     # filled on the device: Kornia copies a plain number there, for which the host would wait
@@ -178,14 +185,14 @@ def posterize(images: Tensor) -> Tensor:
 
 
 def blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """Images [B, 3, H, W] blurred along their columns with standard deviations sigma [B], in pixels."""
+    """Blur images `[B, 3, H, W]` along their columns with standard deviations sigma `[B]`, in pixels."""
     from kornia.filters import gaussian_blur2d
 
     return gaussian_blur2d(images, BLUR_KERNEL, sigma[:, None].expand(-1, 2))
 
 
 def _replace(images: Tensor, chosen: Tensor, operation) -> Tensor:
-    """Applies `operation` to the chosen rows alone; `images` may be overwritten."""
+    """Apply `operation` to the chosen rows alone; `images` may be overwritten."""
     if not chosen.any():
         return images
     rows = chosen.nonzero()[:, 0].to(images.device, non_blocking=True)
@@ -194,6 +201,6 @@ def _replace(images: Tensor, chosen: Tensor, operation) -> Tensor:
 
 
 def _same_order(order: Tensor) -> Iterator[Tensor]:
-    """The rows of each jitter order that occurs."""
+    """Yield the rows of each jitter order that occurs."""
     for number in order.unique().tolist():
         yield (order == number).nonzero()[:, 0]

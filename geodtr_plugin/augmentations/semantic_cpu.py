@@ -15,7 +15,7 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 
 
 def colour_(image: Tensor, order: tuple[int, ...], factors: list[float]) -> Tensor:
-    """Brightness (0), contrast (1) and saturation (2) of an image [3, H, W] in [0, 1], in this order and in place."""
+    """Change brightness (0), contrast (1), saturation (2) of an image `[3, H, W]` in [0, 1], in `order`, in place."""
     for operation in order:
         factor = factors[operation]
         if operation == 0:
@@ -30,20 +30,20 @@ def colour_(image: Tensor, order: tuple[int, ...], factors: list[float]) -> Tens
 
 
 def luma(image: Tensor) -> Tensor:
-    """The brightness of every pixel. Args: image [3, H, W]. Returns: [H, W]."""
+    """Return the brightness `[H, W]` of an image `[3, H, W]`."""
     red, green, blue = LUMA
     return (image[0] * red).add_(image[1], alpha=green).add_(image[2], alpha=blue)
 
 
 def posterize_(image: Tensor, bits: int) -> Tensor:
-    """Keeps the upper bits of the image's 8, in place."""
+    """Keep the upper bits of the 8 of an image `[3, H, W]` in [0, 1], in place."""
     step = 2 ** (8 - bits)
     # the hair keeps a level that division by 255 has rounded down
     return image.mul_(255 / step).add_(1e-4).floor_().mul_(step / 255)
 
 
 def blur_rows(image: Tensor, rows: int, sigma: float, out: Tensor) -> Tensor:
-    """Writes an image [3, H, W], blurred along its columns by a Gaussian of so many rows, to `out`."""
+    """Write an image `[3, H, W]`, blurred along its columns by a Gaussian of so many rows, to `out`, and return it."""
     half = rows // 2
     weights = [math.exp(-0.5 * (row / sigma) ** 2) for row in range(-half, half + 1)]
     weights = [weight / sum(weights) for weight in weights]

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..datasets import Split
-from ..datasets import same_area
+from ..datasets import Split, same_area
 from ..methods import METHODS, TwoTower
 from ..methods.base import count_parameters
 from ..utils.distributed import world_size

@@ -1,4 +1,4 @@
-"""The crop that attention guides: a Transformer that sees those patches at which an earlier one looked most."""
+"""The crop that attention guides: a Transformer that sees the patches to which an earlier one attends most."""
 
 from __future__ import annotations
 
@@ -19,17 +19,20 @@ class DistilledTower(nn.Module):
         self.trunk = trunk
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] -> [B, D] of unit norm."""
+        """Map `[B, 3, H, W]` to `[B, D]` of unit norm."""
         return unit(self.trunk(images))
 
 
 class CroppedTower(DistilledTower):
-    """A tower that sees only those patches of an image that its guide looked at most.
+    """A tower that sees only the patches of an image to which its guide attends most.
 
     Args:
         trunk: a distilled Transformer.
         guide: of images of any size, which it resizes.
         keep: share of the patches that enter the trunk.
+
+    Raises:
+        ValueError: `keep` leaves no patch.
 
     Source: Zhu et al., CVPR 2022, attention-guided non-uniform cropping.
     """
@@ -42,7 +45,7 @@ class CroppedTower(DistilledTower):
             raise ValueError(f"keep is {keep}; of {trunk.patch_embed.num_patches} patches it must leave at least one.")
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] -> [B, D] of unit norm."""
+        """Map `[B, 3, H, W]` to `[B, D]` of unit norm."""
         attention = nn.functional.interpolate(self.guide(images), self.trunk.patch_embed.grid_size, mode="bilinear")
         kept = attention.flatten(1).topk(self.kept, dim=1).indices
         tokens = self.trunk.blocks(embed_patches(self.trunk, images, kept))
@@ -50,7 +53,7 @@ class CroppedTower(DistilledTower):
 
 
 class AttentionGuide(nn.Module):
-    """The frozen aerial Transformer of stage 1: how much its two extra tokens look at each place of an image.
+    """The frozen aerial Transformer of stage 1: the attention of its two extra tokens to each place of an image.
 
     Args:
         trunk: a distilled Transformer; it gets no gradient and stays in evaluation mode.
@@ -63,16 +66,16 @@ class AttentionGuide(nn.Module):
         super().__init__()
         self.trunk = trunk.requires_grad_(False).eval()
         self.eight_bit = eight_bit
-        self.filled = False  # whether weights have been loaded; else it looks anywhere
+        self.filled = False  # whether weights have been loaded; else its attention means nothing
         self.register_load_state_dict_post_hook(_mark_as_filled)
 
     def train(self, mode: bool = True) -> AttentionGuide:
-        """Stays in evaluation mode."""
+        """Stay in evaluation mode, whatever the mode."""
         return super().train(False)
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] of any size -> attention [B, 1, h, w], 1 where it is greatest."""
+        """Map `[B, 3, H, W]` of any size to attention `[B, 1, h, w]`, 1 where it is greatest."""
         images = nn.functional.interpolate(images, self.trunk.patch_embed.img_size, mode="bilinear", antialias=True)
         attention = extra_token_attention(self.trunk, images)
         attention = attention / attention.amax(dim=(2, 3), keepdim=True)
@@ -80,12 +83,12 @@ class AttentionGuide(nn.Module):
 
 
 def embed_patches(vit: nn.Module, images: Tensor, kept: Tensor | None = None) -> Tensor:
-    """Images [B, 3, H, W] -> tokens [B, 2 + n, C] that enter the first block.
+    """Map images `[B, 3, H, W]` to tokens `[B, 2 + n, C]` that enter the first block.
 
     Args:
         vit: a distilled Transformer.
         images: of its size.
-        kept: int64 [B, n], the patches that become tokens, each with its own position embedding; None: all.
+        kept: int64 `[B, n]`, the patches that become tokens, each with its own position embedding; None: all.
     """
     extra = torch.cat([vit.cls_token, vit.dist_token], dim=1) + vit.pos_embed[:, :EXTRA_TOKENS]
     patches = vit.patch_embed(images) + vit.pos_embed[:, EXTRA_TOKENS:]
@@ -95,7 +98,7 @@ def embed_patches(vit: nn.Module, images: Tensor, kept: Tensor | None = None) ->
 
 
 def extra_token_attention(vit: nn.Module, images: Tensor) -> Tensor:
-    """[B, 3, H, W] -> [B, 1, h, w]: what class and distillation token look at in the last block, over all heads."""
+    """Map `[B, 3, H, W]` to the attention `[B, 1, h, w]` of class and distillation token in the last block."""
     *blocks, last = vit.blocks
     tokens = embed_patches(vit, images)
     for block in blocks:
@@ -112,6 +115,6 @@ def _mark_as_filled(guide: AttentionGuide, _: object) -> None:
 
 
 def unit(embeddings: Tensor) -> Tensor:
-    """[B, D] -> [B, D] of unit norm, in fp32."""
+    """Bring embeddings `[B, D]` to unit norm, in fp32."""
     with torch.autocast(embeddings.device.type, enabled=False):
         return nn.functional.normalize(embeddings.float(), dim=1)

@@ -15,6 +15,9 @@ class GeM(nn.Module):
         p: where the exponent starts.
         eps: lower bound of the values.
 
+    Raises:
+        ValueError: `p` is not above 0.
+
     Source: Radenović et al., TPAMI 2019, section 3.2.
     """
 
@@ -25,7 +28,7 @@ class GeM(nn.Module):
         self.p, self.eps = nn.Parameter(torch.tensor(float(p))), eps
 
     def forward(self, features: Tensor) -> Tensor:
-        """[B, C, h, w] -> fp32 [B, C]."""
+        """Map `[B, C, h, w]` to fp32 `[B, C]`."""
         with torch.autocast(features.device.type, enabled=False):  # powers leave the range of half precision
             x = features.float().clamp(min=self.eps).flatten(2)
             return x.pow(self.p).mean(dim=2).pow(1 / self.p)

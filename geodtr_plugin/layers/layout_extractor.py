@@ -39,14 +39,14 @@ class LayoutExtractorV2(nn.Module):
         self.bottleneck = MaskBottleneck(positions, descriptors) if bottleneck else nn.Identity()
 
     def forward(self, features: Tensor) -> Tensor:
-        """[B, C, h, w] -> masks [B, h * w, K] in the range of `mask`."""
+        """Map `[B, C, h, w]` to masks `[B, h * w, K]` in the range of `mask`."""
         tokens = features.flatten(2).transpose(1, 2)
         tokens = self.encoder(self.dropout(tokens + self.position))
         return MASKS[self.mask](self.bottleneck(self.pointwise(tokens)))
 
     @staticmethod
     def author_key(key: str) -> str:
-        """Name of one of our tensors in the authors' layout extractor."""
+        """Return the name of one of our tensors in the authors' layout extractor."""
         for ours, theirs in (("position", "pe.pe"), ("encoder.", "transformer_encoder."), ("bottleneck.", "")):
             if key.startswith(ours):
                 return theirs + key.removeprefix(ours)
@@ -68,7 +68,7 @@ class MaskBottleneck(nn.Module):
             nn.init.constant_(bias, 0.1)
 
     def forward(self, masks: Tensor) -> Tensor:
-        """[B, positions, K] -> [B, positions, K]."""
+        """Map masks `[B, positions, K]` to masks of the same shape."""
         masks = masks.permute(2, 0, 1)  # [K, B, positions], so that both maps are one batched product each
         masks = torch.baddbmm(self.b1.transpose(0, 1), masks, self.w1)
         masks = torch.baddbmm(self.b2.transpose(0, 1), masks, self.w2)

@@ -46,7 +46,7 @@ class LayoutExtractorV1(nn.Module):
         self.w2, self.b2 = _maps(width, descriptors, positions)
 
     def forward(self, features: Tensor) -> Tensor:
-        """[B, C, h, w] -> masks [B, h * w, K] in the range of `mask`."""
+        """Map `[B, C, h, w]` to masks `[B, h * w, K]` in the range of `mask`."""
         saliency, strongest = features.flatten(2).max(dim=1)  # [B, h * w] each
         tokens = torch.einsum("bp,pkw->bkw", saliency, self.w1) + self.b1
         tokens = self.encoder(self.dropout(tokens + self.index(strongest / self.channels)))
@@ -55,7 +55,7 @@ class LayoutExtractorV1(nn.Module):
 
     @staticmethod
     def author_key(key: str) -> str:
-        """Name of one of our tensors in the authors' layout extractor."""
+        """Return the name of one of our tensors in the authors' layout extractor."""
         if key.startswith("index."):
             return "tr_module.pos_encoder." + {"index.weight": "linear", "index.bias": "embedding_parameter"}[key]
         return f"tr_module.transformer_{key}" if key.startswith("encoder.") else key
@@ -70,11 +70,11 @@ class IndexEmbedding(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1, descriptors, width))
 
     def forward(self, index: Tensor) -> Tensor:
-        """Channel indices [B, positions], as shares of the channels -> [B, K, width] within -1 and 1."""
+        """Map channel indices `[B, positions]`, as shares of the channels, to `[B, K, width]` within -1 and 1."""
         return nn.functional.hardtanh(torch.einsum("bp,pkw->bkw", index, self.weight) + self.bias)
 
 
 def _maps(inputs: int, descriptors: int, outputs: int) -> tuple[nn.Parameter, nn.Parameter]:
-    """Weight [inputs, K, outputs] and bias [1, K, outputs] of a linear map of its own for each descriptor."""
+    """Make weight `[inputs, K, outputs]` and bias `[1, K, outputs]` of a linear map of its own for each descriptor."""
     weight = torch.empty(inputs, descriptors, outputs).normal_(std=0.005)  # masks start near the bias: sum pooling
     return nn.Parameter(weight), nn.Parameter(torch.full((1, descriptors, outputs), 0.1))

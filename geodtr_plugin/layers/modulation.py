@@ -19,11 +19,14 @@ class LayoutTower(nn.Module):
     """Trunk, layout extractor and modulation of one view, in GeoDTR and GeoDTR+.
 
     Args:
-        trunk: [B, 3, H, W] -> [B, C, h, w].
+        trunk: `[B, 3, H, W]` -> `[B, C, h, w]`.
         image_size: (height, width) of the images.
         extractor: version of the layout extractor, "v1" or "v2".
         descriptors: number of masks K; an embedding has C * K numbers, channel-major.
         **layout: further arguments of the extractor.
+
+    Raises:
+        ValueError: there is no such extractor.
 
     Source: Zhang et al., TPAMI 2024, section 3.2; AAAI 2023 likewise.
     """
@@ -40,7 +43,7 @@ class LayoutTower(nn.Module):
         self.embedding_size = channels * descriptors
 
     def forward(self, images: Tensor, counterfactual: bool = False):
-        """[B, 3, H, W] -> [B, D] of unit norm, or that and its counterfactual: the same features under random masks."""
+        """Map `[B, 3, H, W]` to `[B, D]` of unit norm, or to that and its counterfactual, under random masks."""
         features = self.trunk(images)
         masks = self.layout(features)
         embedding = modulate(features, masks)
@@ -50,12 +53,15 @@ class LayoutTower(nn.Module):
 
 
 def modulate(features: Tensor, masks: Tensor) -> Tensor:
-    """Features [B, C, h, w] summed under each mask [B, h * w, K] -> [B, C * K] of unit norm, in fp32."""
+    """Sum features `[B, C, h, w]` under each mask `[B, h * w, K]`; return `[B, C * K]` of unit norm, in fp32."""
     with torch.autocast(features.device.type, enabled=False):
         return nn.functional.normalize((features.float().flatten(2) @ masks.float()).flatten(1), dim=1)
 
 
-def square_for(query_size: tuple[int, int]) -> tuple[int, int]:
-    """The aerial size that goes with a panorama size: a square of 0.8 times its pixels (122 x 671 -> 256 x 256)."""
-    side = 8 * round(math.sqrt(0.8 * query_size[0] * query_size[1]) / 8)
+def square_for(query_size: tuple[int, int], share: float = 0.8, multiple: int = 8) -> tuple[int, int]:
+    """Return the aerial size that goes with a panorama size: a square of about `share` times its pixels.
+
+    The side is a multiple of `multiple`: by default, 122 x 671 has 256 x 256.
+    """
+    side = multiple * max(1, round(math.sqrt(share * query_size[0] * query_size[1]) / multiple))
     return side, side

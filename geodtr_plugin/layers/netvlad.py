@@ -38,11 +38,11 @@ class NetVLAD(nn.Module):
         self.embedding_size = clusters * channels
 
     def forward(self, features: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Features [B, D, h, w] -> fp32 [B, K * D] of unit norm, all of the first cluster before those of the second.
+        """Map features `[B, D, h, w]` to fp32 `[B, K * D]` of unit norm, cluster after cluster.
 
         Args:
             features: local descriptors of any length.
-            weights: how much each location counts, [B, 1, h, w]; None: all the same.
+            weights: how much each location counts, `[B, 1, h, w]`; None: all the same.
         """
         with torch.autocast(features.device.type, enabled=False):
             x = normalize(features.float(), dim=1)
@@ -60,7 +60,7 @@ class NetVLAD(nn.Module):
         best cluster gets on (geometric) average 100 times the share of its second best.
 
         Args:
-            descriptors: [N, D] of any length, a sample over images and locations; the authors take 50,000.
+            descriptors: `[N, D]` of any length, a sample over images and locations; the authors take 50,000.
             seed: of the first centres.
 
         Raises:
@@ -84,7 +84,7 @@ class NetVLAD(nn.Module):
 
 
 def sample_locations(features: Tensor, number: int = LOCATIONS_PER_IMAGE, seed: int = 43) -> Tensor:
-    """Features [B, D, h, w] -> descriptors [B * n, D] at n <= `number` random locations of each image."""
+    """Draw descriptors `[B * n, D]` at n <= `number` random locations of each image's features `[B, D, h, w]`."""
     generator = torch.Generator().manual_seed(seed)
     images, _, height, width = features.shape
     order = torch.rand(images, height * width, generator=generator).argsort(dim=1)[:, :number].to(features.device)
@@ -93,7 +93,7 @@ def sample_locations(features: Tensor, number: int = LOCATIONS_PER_IMAGE, seed: 
 
 
 def _kmeans(x: Tensor, clusters: int, seed: int) -> Tensor:
-    """Rows [N, D] -> centres [clusters, D]."""
+    """Return the centres `[clusters, D]` of rows `[N, D]`."""
     import faiss
 
     kmeans = faiss.Kmeans(

@@ -25,6 +25,9 @@ class PCAWhitening(nn.Module):
     Args:
         input: length of the vectors D.
         output: how many components stay.
+
+    Raises:
+        ValueError: `output` is not between 1 and `input`.
     """
 
     def __init__(self, input: int, output: int = 4096):
@@ -43,7 +46,7 @@ class PCAWhitening(nn.Module):
         return self.weight.shape[0 if self.ready else 1]
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, input] -> fp32 of unit norm, [B, output] once fitted, else [B, input]."""
+        """Map `[B, input]` to fp32 of unit norm, `[B, output]` once fitted, else `[B, input]`."""
         with torch.autocast(x.device.type, enabled=False):
             x = x.float()
             return normalize(linear(x, self.weight, self.bias) if self.ready else x, dim=1)
@@ -53,7 +56,11 @@ class PCAWhitening(nn.Module):
         """Learn mean, directions and variances, in float64 inside.
 
         Args:
-            rows: [n, input], a sample of descriptors (NetVLAD takes at most 10,000), more than `output` of them.
+            rows: `[n, input]`, a sample of descriptors (NetVLAD takes at most 10,000), more than `output` of them.
+
+        Raises:
+            ValueError: the descriptors have another length.
+            UserError: there are too few of them.
         """
         output, size = self.weight.shape
         if rows.shape[1] != size:
@@ -66,7 +73,11 @@ class PCAWhitening(nn.Module):
 
     @torch.no_grad()
     def fill(self, directions: Tensor, variances: Tensor, mean: Tensor) -> PCAWhitening:
-        """Take an eigen-decomposition: directions [input, >= output], variances [>= output], mean [input]."""
+        """Take an eigen-decomposition: directions `[input, >= output]`, variances `[>= output]`, mean `[input]`.
+
+        Raises:
+            ValueError: there are too few directions, or they have another length.
+        """
         output, size = self.weight.shape
         if directions.shape[0] != size or directions.shape[1] < output:
             raise ValueError(
@@ -81,11 +92,15 @@ class PCAWhitening(nn.Module):
         return self
 
     def fill_from(self, path: str | Path) -> PCAWhitening:
-        """Take the HDF5 file that OpenIBL and HAF write beside a model: `U`, `lams` and `mu`."""
+        """Take the HDF5 file that OpenIBL and HAF write beside a model: `U`, `lams` and `mu`.
+
+        Raises:
+            UserError: h5py is missing, or the file is no such file.
+        """
         try:
             import h5py
         except ImportError as error:
-            raise UserError(f"{path} is HDF5, which needs another package: pip install h5py") from error
+            raise UserError(f"{path} is HDF5, which needs another package.", "pip install h5py") from error
         try:
             with h5py.File(path, "r") as file:
                 return self.fill(*(torch.from_numpy(file[name][...]) for name in ("U", "lams", "mu")))
@@ -97,18 +112,18 @@ class PCAWhitening(nn.Module):
 
 
 def _remember(pca: PCAWhitening, incompatible: Any) -> None:
-    """After loading a state dict."""
+    """Keep `ready` true to a loaded state dict."""
     pca.ready = not pca.fitted.is_meta and bool(pca.fitted)
 
 
 def _primal(rows: Tensor, mean: Tensor, output: int) -> tuple[Tensor, Tensor]:
-    """Rows [n, D], D <= n -> directions [D, output] and variances [output] from the D x D covariance."""
+    """Return directions `[D, output]` and variances `[output]` of rows `[n, D]`, D <= n, from the D x D covariance."""
     centred = rows.double() - mean
     return _largest(centred.T @ centred / (len(rows) - 1), output)
 
 
 def _dual(rows: Tensor, mean: Tensor, output: int) -> tuple[Tensor, Tensor]:
-    """The same from the n x n products of rows, for D > n; the columns pass in blocks, D being huge."""
+    """Return the same from the n x n products of rows, for D > n; the columns pass in blocks, D being huge."""
     parts = [slice(start, start + _BLOCK) for start in range(0, rows.shape[1], _BLOCK)]
 
     def centred(part: slice) -> Tensor:
@@ -121,6 +136,6 @@ def _dual(rows: Tensor, mean: Tensor, output: int) -> tuple[Tensor, Tensor]:
 
 
 def _largest(matrix: Tensor, number: int) -> tuple[Tensor, Tensor]:
-    """A symmetric matrix -> its `number` eigenvectors of largest eigenvalue, in columns, and the eigenvalues."""
+    """Return the `number` eigenvectors of largest eigenvalue of a symmetric matrix, in columns, and the eigenvalues."""
     values, vectors = torch.linalg.eigh(matrix)  # ascending
     return vectors[:, -number:].flip(1), values[-number:].flip(0)

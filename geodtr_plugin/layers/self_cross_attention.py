@@ -26,14 +26,14 @@ class SelfCrossAttention(nn.Module):
         self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
 
     def forward(self, tokens: Tensor, previous: Tensor) -> Tensor:
-        """Two [B, N, width] -> [B, N, width]."""
+        """Map tokens and those of the previous block, `[B, N, width]` each, to `[B, N, width]`."""
         linear = (self.query, tokens), (self.key, previous), (self.value, tokens)
         query, key, value = (f(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for f, x in linear)
         return self.out(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
 
 
 class SelfCrossBlock(nn.Module):
-    """Pre-norm Transformer block on what the block before it gave and on what that one got.
+    """Pre-norm Transformer block on the output and the input of the block before it.
 
     Args:
         width: length of a token.
@@ -53,7 +53,7 @@ class SelfCrossBlock(nn.Module):
             nn.init.normal_(linear.bias, std=1e-6)
 
     def forward(self, tokens: Tensor, previous: Tensor) -> Tensor:
-        """Two [B, N, width]: this block's input, and the input of the one before -> [B, N, width]."""
+        """Map this block's input and that of the block before, `[B, N, width]` each, to `[B, N, width]`."""
         tokens = tokens + self.attention(self.norm(tokens), self.norm_previous(previous))
         hidden = self.dropout(F.gelu(self.fc1(self.norm_mlp(tokens))))
         return tokens + self.dropout(self.fc2(hidden))
@@ -73,7 +73,7 @@ class SelfCrossEncoder(nn.Module):
         self.norm = nn.LayerNorm(width, EPS)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """[B, N, width] -> [B, N, width]."""
+        """Map tokens `[B, N, width]` to tokens of the same shape."""
         previous = tokens
         for block in self.blocks:
             tokens, previous = block(tokens, previous), tokens

@@ -14,13 +14,16 @@ INITIAL_STD = 0.005  # cut off at two of them; with the bias of 0.1 all masks st
 
 
 class SpatialEmbedding(nn.Module):
-    """K masks over the N positions of a feature map, each by two linear maps N -> N / 2 -> N of its channel average.
+    """K masks over the N positions of a feature map, each by two linear maps, N to N / 2 to N, of its channel average.
 
     Args:
         positions: number of positions N = h * w of the feature map.
         heads: number of masks K.
         pool: what stands for a position, the `mean` of its channels (the authors' code) or their `max` (the paper).
         squash: `none` (SAFA) or `tanh`, which keeps the masks between -1 and 1.
+
+    Raises:
+        ValueError: `pool` or `squash` is not known, or there is no position or head.
 
     Source: Shi et al., NeurIPS 2019, section 3.2; constants from the released code.
     """
@@ -46,7 +49,7 @@ class SpatialEmbedding(nn.Module):
             nn.init.constant_(bias, 0.1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """[B, C, h, w] -> masks [B, h * w, K] in fp32."""
+        """Map `[B, C, h, w]` to masks `[B, h * w, K]` in fp32."""
         with torch.autocast(features.device.type, enabled=False):  # masks differ little, bfloat16 would round that off
             response = POOLS[self.pool](features.float().flatten(2))
             hidden = torch.einsum("bn,nhk->bhk", response, self.w1) + self.b1
@@ -62,7 +65,7 @@ class SpatialTower(nn.Module):
     """Trunk, spatial embedding and masked sums of one view.
 
     Args:
-        trunk: [B, 3, H, W] -> [B, C, h, w].
+        trunk: `[B, 3, H, W]` -> `[B, C, h, w]`.
         image_size: (height, width) of the images.
         heads, pool, squash: of the spatial embedding; a tower's embedding has C * heads numbers, channel-major.
 
@@ -83,6 +86,6 @@ class SpatialTower(nn.Module):
         self.embedding_size = channels * heads
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] -> [B, D] of unit norm."""
+        """Map `[B, 3, H, W]` to `[B, D]` of unit norm."""
         features = self.trunk(images)
         return modulate(features, self.spatial(features))

@@ -1,8 +1,9 @@
-"""Convolutional trunks by name: [B, 3, H, W] -> [B, channels, h, w]."""
+"""Convolutional trunks by name, which map `[B, 3, H, W]` to `[B, channels, h, w]`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -13,31 +14,47 @@ TIMM_PREFIX = "timm/"  # forces timm's model where a name is also one of ours
 
 
 def build_trunk(name: str, pretrained: bool = True) -> nn.Module:
-    """A trunk by name.
+    """Build a trunk by name.
 
     Args:
         name: `convnext_tiny` (cut to 384 channels at stride 16), `resnet34` (without max-pooling: 512 channels at
             stride 16), `tiny` (96 channels at stride 8, for tests and laptops), or any feature trunk of timm by timm's
             name (its stride-16 map, or the coarsest it has), with or without `timm/` in front.
         pretrained: ImageNet weights, downloaded on first use; `tiny` has none and always starts from scratch.
+
+    Raises:
+        UnknownNameError: there is no such trunk.
+        UserError: the weights could not be loaded.
     """
     own: dict[str, Callable[[bool], nn.Module]] = {
         "convnext_tiny": _convnext_tiny, "resnet34": _resnet34, "tiny": _tiny
     }  # fmt: skip
-    try:
+    with downloading(name):
         if name in own:
             return own[name](pretrained)
         return TimmTrunk(name.removeprefix(TIMM_PREFIX), pretrained)
+
+
+@contextmanager
+def downloading(weights: str) -> Iterator[None]:
+    """Turn a failed download of pretrained weights into a message with the remedy.
+
+    Raises:
+        UserError: they could not be loaded.
+    """
+    try:
+        yield
     except (OSError, ConnectionError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"The ImageNet weights of {name!r} could not be loaded ({error}). Without a network, put the file into "
-            "torch's or Hugging Face's cache from a machine that has one, or train from scratch with "
-            "--model.pretrained false."
+            f"The pretrained weights of {weights!r} could not be loaded ({reason}).",
+            "Without a network, put the file into torch's or Hugging Face's cache from a machine that has one, or "
+            "train from scratch with --model.pretrained false.",
         ) from error
 
 
-def feature_size(trunk: nn.Module, image_size: tuple[int, int]) -> tuple[int, int, int]:
-    """Channels, height and width of a trunk's output for images of (height, width), computed without arithmetic.
+def feature_size(trunk: nn.Module, image_size: tuple[int, int]) -> tuple[int, ...]:
+    """Return channels, height and width of a trunk's output for images of (height, width), without arithmetic.
 
     Raises:
         RuntimeError: the images are too small for it.
@@ -53,14 +70,14 @@ def feature_size(trunk: nn.Module, image_size: tuple[int, int]) -> tuple[int, in
 
 
 def _convnext_tiny(pretrained: bool) -> nn.Module:
-    """ConvNeXt-T without its last downsampling and stage: 384 channels at stride 16 (the authors' cut)."""
+    """Build ConvNeXt-T without its last downsampling and stage: 384 channels at stride 16 (the authors' cut)."""
     from torchvision.models import ConvNeXt_Tiny_Weights, convnext_tiny
 
     return convnext_tiny(weights=ConvNeXt_Tiny_Weights.IMAGENET1K_V1 if pretrained else None).features[:6]
 
 
 def _resnet34(pretrained: bool) -> nn.Module:
-    """ResNet-34 without max-pooling: 512 channels at stride 16."""
+    """Build ResNet-34 without max-pooling: 512 channels at stride 16."""
     from torchvision.models import ResNet34_Weights, resnet34
 
     net = resnet34(weights=ResNet34_Weights.IMAGENET1K_V1 if pretrained else None)
@@ -68,7 +85,7 @@ def _resnet34(pretrained: bool) -> nn.Module:
 
 
 def _tiny(pretrained: bool) -> nn.Module:
-    """A residual network of 0.2 M parameters that learns from scratch on a CPU in minutes: 96 channels, stride 8."""
+    """Build a residual network of 0.2 M parameters, 96 channels at stride 8, that learns on a CPU."""
     stem = nn.Sequential(nn.Conv2d(3, 24, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(24), nn.ReLU())
     return nn.Sequential(stem, ResidualBlock(24, 24, 1), ResidualBlock(24, 48, 2), ResidualBlock(48, 96, 2))
 
@@ -86,7 +103,7 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Identity() if same else nn.Conv2d(inputs, outputs, 1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, inputs, H, W] -> [B, outputs, H / stride, W / stride]."""
+        """Map `[B, inputs, H, W]` to `[B, outputs, H / stride, W / stride]`."""
         y = torch.relu(self.bn1(self.conv1(x)))
         return torch.relu(self.shortcut(x) + self.bn2(self.conv2(y)))
 
@@ -105,5 +122,5 @@ class TimmTrunk(nn.Module):
         self.net = timm.create_model(name, pretrained=pretrained, features_only=True, out_indices=(cut,))
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] -> [B, C, h, w]."""
+        """Map `[B, 3, H, W]` to `[B, C, h, w]`."""
         return self.net(images)[0]

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..utils.errors import UnknownNameError, UserError
+from ..utils.errors import UnknownNameError
+from .trunks import downloading
 
 CHANNELS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)  # of the 13 convolutions, in order
 BLOCKS = (2, 2, 3, 3, 3)  # convolutions in front of each pooling
@@ -38,6 +39,10 @@ class VGG16(nn.Sequential):
         dropout: probability of dropout behind the convolutions `dropout_after`.
         dropout_after: names of convolutions; those behind the cut are ignored.
         frozen: name of the last layer whose weights stay as they are, with all before it; None trains everything.
+
+    Raises:
+        ValueError: there is no output.
+        UnknownNameError: there is no such layer.
     """
 
     def __init__(
@@ -57,7 +62,7 @@ class VGG16(nn.Sequential):
             layer.requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """[B, 3, H, W] -> [B, C, h, w], or a tuple of such maps."""
+        """Map `[B, 3, H, W]` to `[B, C, h, w]`, or a tuple of such maps."""
         x, maps = images, []
         for name, layer in zip(LAYERS, self):
             x = layer(x)
@@ -68,23 +73,22 @@ class VGG16(nn.Sequential):
         return maps[0] if self.single else tuple(maps)
 
     def load_imagenet(self, weights: str) -> None:
-        """Fill the network with weights of ImageNet, one of `WEIGHTS`, which are downloaded on first use."""
+        """Fill the network with weights of ImageNet, one of `WEIGHTS`, which are downloaded on first use.
+
+        Raises:
+            UnknownNameError: there are no such weights.
+            UserError: they could not be loaded.
+        """
         from torchvision.models import VGG16_Weights
 
         if weights not in WEIGHTS:
             raise UnknownNameError("weights of VGG16", weights, WEIGHTS)
-        try:
+        with downloading(f"VGG16 ({weights})"):
             state = VGG16_Weights[WEIGHTS[weights]].get_state_dict(progress=False, check_hash=True)
-        except (OSError, ConnectionError) as error:
-            raise UserError(
-                f"The ImageNet weights of VGG16 ({weights}) could not be loaded ({error}). Without a network, put the "
-                "file into torch's cache from a machine that has one, or train from scratch with "
-                "--model.pretrained false."
-            ) from error
         self.load_state_dict({key: state[f"features.{key}"] for key in self.state_dict()})
 
     def __getitem__(self, index):
-        """A layer, or a plain Sequential of the layers of a slice."""
+        """Return a layer, or a plain Sequential of the layers of a slice."""
         layers = list(self)[index]
         return nn.Sequential(*layers) if isinstance(index, slice) else layers
 
@@ -93,7 +97,7 @@ class VGG16(nn.Sequential):
 
 
 def _layers(depth: int, ceil_mode: bool, outputs: tuple[str, ...]) -> Iterator[nn.Module]:
-    """The first `depth` layers, with torchvision's initial weights."""
+    """Yield the first `depth` layers, with torchvision's initial weights."""
     inputs, widths = 3, iter(CHANNELS)
     for i, name in enumerate(LAYERS[:depth]):
         if name.startswith("conv"):

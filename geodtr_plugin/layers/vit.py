@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from ..utils.errors import UnknownNameError, UserError
+from .trunks import downloading
 
 EXTRA_TOKENS = 2  # class and distillation
 PATCH = 16  # pixels, of every DeiT
 
 
 def build_distilled_vit(name: str, image_size: tuple[int, int], outputs: int, pretrained: bool = True) -> nn.Module:
-    """A distilled Transformer by name: [B, 3, *image_size] -> [B, outputs], the mean of its two heads.
+    """Build a distilled Transformer, which maps `[B, 3, *image_size]` to `[B, outputs]`, the mean of its two heads.
 
     Args:
         name: a distilled DeiT by timm's name (`deit_small_distilled_patch16_224`), with or without `timm/` in front, or
@@ -23,6 +24,11 @@ def build_distilled_vit(name: str, image_size: tuple[int, int], outputs: int, pr
         image_size: (height, width); columns and rows beyond the last whole patch are not seen.
         outputs: of either head; at 1000, pretrained heads are ImageNet's, else they start from scratch.
         pretrained: ImageNet weights, downloaded on first use; `tiny` has none and always starts from scratch.
+
+    Raises:
+        UnknownNameError: there is no such Transformer.
+        ValueError: the images hold no patch.
+        UserError: the weights could not be loaded.
     """
     import timm
 
@@ -36,14 +42,8 @@ def build_distilled_vit(name: str, image_size: tuple[int, int], outputs: int, pr
         raise ValueError(f"Images of {image_size[0]}x{image_size[1]} hold no patch of {name}, {PATCH}x{PATCH}.")
     if not pretrained:
         return timm.create_model(name, img_size=image_size, num_classes=outputs)
-    try:
+    with downloading(name):
         vit = timm.create_model(name, pretrained=True, num_classes=outputs)
-    except (OSError, ConnectionError) as error:
-        raise UserError(
-            f"The ImageNet weights of {name!r} could not be loaded ({error}). Without a network, put the file into "
-            "torch's or Hugging Face's cache from a machine that has one, or train from scratch with "
-            "--model.pretrained false."
-        ) from error
     return resize_input(vit, image_size)
 
 
@@ -57,18 +57,21 @@ def resize_input(vit: nn.Module, image_size: tuple[int, int]) -> nn.Module:
 
 
 def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Position embeddings [1, 2 + n * n, C] of a square grid -> [1, 2 + h * w, C], bilinearly; extra tokens stay.
+    """Map position embeddings `[1, 2 + n * n, C]` of a square grid to `[1, 2 + h * w, C]`, bilinearly.
 
-    Embeddings that are as many as the new grid has places are taken to be its own.
+    Extra tokens stay. Embeddings that are as many as the new grid has places are taken to be its own.
+
+    Raises:
+        UserError: they are of no square grid.
     """
     from timm.layers import resample_abs_pos_embed
 
-    found = positions.shape[1] - EXTRA_TOKENS
-    if found == math.prod(grid):
+    number = positions.shape[1] - EXTRA_TOKENS
+    if number == math.prod(grid):
         return positions
-    if math.isqrt(found) ** 2 != found:
+    if math.isqrt(number) ** 2 != number:
         raise UserError(
-            f"{found} position embeddings are no square grid, so that they cannot be resized to {grid[0]}x{grid[1]}. "
+            f"{number} position embeddings are no square grid, so that they cannot be resized to {grid[0]}x{grid[1]}.",
             "Set the image size of the model to that of the weights."
         )
     return resample_abs_pos_embed(
@@ -77,7 +80,7 @@ def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def _tiny(image_size: tuple[int, int], outputs: int) -> nn.Module:
-    """Width 64, two blocks, a token for 8 x 8 pixels, and what a Transformer needs to learn from 1,500 pairs.
+    """Build one of width 64 and two blocks, a token for 8 x 8 pixels, that can learn from 1,500 pairs.
 
     Three convolutions stand in place of the patch projection (Xiao et al., NeurIPS 2021). Linear layers begin with
     torch's weights and position embeddings with a deviation of 0.5, both instead of 0.02: places must differ from the

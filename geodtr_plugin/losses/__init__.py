@@ -35,7 +35,7 @@ LOSSES: Registry[Callable[..., Any]] = Registry(
 
 
 def register_loss(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Make a loss known to recipes and `--loss` under `name`, as a decorator of a class or of a function that builds it.
+    """Make a loss known to recipes and `--loss` under `name`, as a decorator of a class or a function that builds it.
 
     It is called with the recipe's `loss.args`, and takes what a PML loss takes: `loss(embeddings, labels,
     indices_tuple, ref_emb=..., ref_labels=...)`. If it has a parameter `exclusion`, it gets the pairs that are no

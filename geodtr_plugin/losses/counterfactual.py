@@ -11,15 +11,20 @@ from .full_precision import FullPrecisionLoss, SubLoss
 
 
 class CounterfactualLoss(FullPrecisionLoss):
-    """Push every embedding away from its counterfactual: mean of log(1 + exp(-beta d)), d = 2 - 2 cos.
+    """The mean of log(1 + exp(-beta d)), d = 2 - 2 cos, which pushes embeddings away from their counterfactuals.
 
     Called as `loss(embeddings, ref_emb=counterfactual_embeddings)`, row i of one belonging to row i of the other, once
-    a view (GeoDTR+, counterfactual learning). Labels are ignored. The rows are one sub-loss "loss", reduced as
+    a role. Labels are ignored. The rows are one sub-loss "loss", reduced as
     elements.
 
     Args:
         beta: weight of the distance inside the exponential.
         **kwargs: see `FullPrecisionLoss`.
+
+    Raises:
+        ValueError: `beta` is not above 0.
+
+    Source: Zhang et al., TPAMI 2024, counterfactual learning.
     """
 
     def __init__(self, beta: float = 5.0, **kwargs):
@@ -37,7 +42,11 @@ class CounterfactualLoss(FullPrecisionLoss):
         ref_emb: Tensor,
         ref_labels: Tensor | None,
     ) -> dict[str, SubLoss]:
-        """PML's seam: embeddings and ref_emb `[N, D]` -> N losses."""
+        """Return the N losses of embeddings and ref_emb, `[N, D]` each; called by PML.
+
+        Raises:
+            ValueError: there are no counterfactual embeddings, or not one a row.
+        """
         c_f.indices_tuple_not_supported(indices_tuple)
         if ref_emb is embeddings:
             raise ValueError("CounterfactualLoss needs the counterfactual embeddings as ref_emb")
@@ -52,7 +61,7 @@ class CounterfactualLoss(FullPrecisionLoss):
         return {"loss": {"losses": losses, "indices": rows, "reduction_type": "element"}}
 
     def _row_distances(self, one: Tensor, other: Tensor) -> Tensor:
-        """Distance of row i to row i, `[N]`."""
+        """Return the distance of row i to row i, `[N]`."""
         distance = self.distance
         values = distance.pairwise_distance(distance.maybe_normalize(one), distance.maybe_normalize(other))
         values = values**distance.power

@@ -11,11 +11,10 @@ from ..utils.ragged import as_int64
 
 
 class NearbyPlaces(nn.Module):
-    """Tells which places are different but nearer to each other than a radius: `(labels, ref_labels) -> bool [N, M]`.
+    """The pairs of different places that are nearer to each other than a radius: an `exclusion` for a loss.
 
-    What one sees, the other shows too (CVACT: 25 m). Such a pair is neither positive nor negative; pass this as the
-    `exclusion` of a loss. The samples of a place itself, CHSG's twins, are not excluded, they stay negatives. A label
-    that is not among the places excludes nothing.
+    What one sees, the other shows too (CVACT: 25 m): such a pair is neither positive nor negative. The samples of a
+    place itself, CHSG's twins, stay negatives. A label that is not among the places excludes nothing.
 
     The tables go to the labels' device with the first call; from then on nothing waits for the device.
 
@@ -26,6 +25,9 @@ class NearbyPlaces(nn.Module):
             has no room and which every device can subtract exactly.
         radius: metres; nearer than this is excluded.
         samples_per_place: labels are `samples_per_place * place + sample`: 2 after CHSG, 1 for labels that are places.
+
+    Raises:
+        ValueError: places and coordinates do not fit, or a number is not above 0.
     """
 
     places: Tensor
@@ -53,12 +55,12 @@ class NearbyPlaces(nn.Module):
     def from_coordinates(
         cls, places: np.ndarray, coordinates: np.ndarray, kind: str, radius: float, samples_per_place: int = 2
     ) -> NearbyPlaces:
-        """The same from coordinates of either kind, "latlon" (degrees) or "metres"; see `utils.geo.to_metres`."""
+        """Make it from coordinates `[P, 2]` of either kind, "latlon" (degrees) or "metres"."""
         return cls(places, to_metres(coordinates, kind), radius, samples_per_place)
 
     @torch.no_grad()
     def forward(self, labels: Tensor, ref_labels: Tensor) -> Tensor:
-        """Labels `[N]` and `[M]` -> bool `[N, M]`, True where the pair is excluded."""
+        """Return which pairs of labels `[N]` and ref_labels `[M]` are excluded, bool `[N, M]`."""
         if self.places.device != labels.device:
             self.to(labels.device)
         (rows, known), (ref_rows, ref_known) = self._find(labels), self._find(ref_labels.to(labels.device))
@@ -68,7 +70,7 @@ class NearbyPlaces(nn.Module):
         return near & other & known[:, None] & ref_known[None, :]
 
     def _find(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows of the tables, and which of them are meant."""
+        """Return rows of the tables, and which of them belong to a label."""
         places = labels.long().div(self.samples_per_place, rounding_mode="floor")
         rows = torch.searchsorted(self.places, places).clamp(max=len(self.places) - 1)
         return rows, self.places[rows] == places

@@ -1,4 +1,4 @@
-"""What our PML losses share: float32 inside, cosine by default, distances in one direction."""
+"""The base of our PML losses: float32 inside, cosine by default, distances in one direction."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class FullPrecisionLoss(BaseMetricLossFunction):
         ref_emb: Tensor | None = None,
         ref_labels: Tensor | None = None,
     ) -> Tensor:
-        """The reduced loss, with PML's arguments; see the subclasses for what they mean."""
+        """Return the reduced loss, a scalar, of embeddings `[N, D]` and ref_emb `[M, D]`; see the subclasses."""
         with torch.autocast(embeddings.device.type, enabled=False):
             if ref_emb is embeddings:
                 ref_emb = None  # PML's own notion of a single set
@@ -36,11 +36,11 @@ class FullPrecisionLoss(BaseMetricLossFunction):
             return super().forward(_at_least_float32(embeddings), labels, indices_tuple, full_ref, ref_labels)
 
     def get_default_distance(self) -> BaseDistance:
-        """Cosine similarity."""
+        """Return cosine similarity."""
         return CosineSimilarity()
 
     def excess(self, one: Tensor, other: Tensor | float) -> Tensor:
-        """How much farther `one` is than `other`, in distances, for values of `self.distance`."""
+        """Return how much farther `one` is than `other`, in distances, for values of `self.distance` of any shape."""
         return self.scale * self.distance.margin(one, other)
 
     @property
@@ -50,7 +50,7 @@ class FullPrecisionLoss(BaseMetricLossFunction):
 
     @staticmethod
     def zero(*embeddings: Tensor) -> SubLoss:
-        """A loss of 0 that gives all embeddings a gradient of 0: nothing to learn, but nothing unused under DDP."""
+        """Return a loss of 0 that gives all embeddings a gradient of 0, so that DDP finds nothing unused."""
         zero = sum((x * 0).sum() for x in embeddings)
         return {"losses": zero, "indices": None, "reduction_type": "already_reduced"}
 

@@ -14,7 +14,7 @@ from .pairs import Exclusion, labelled_pairs, listed_pairs
 
 @register_loss("info_nce")
 class InfoNCELoss(FullPrecisionLoss):
-    """Symmetric cross-entropy of cosine similarities, from query to reference and back (Sample4Geo).
+    """The cross-entropy of cosine similarities, from query to reference and back.
 
     Called as `loss(query, labels, ref_emb=reference, ref_labels=labels)`. For every positive pair, the query chooses
     among this reference and all of its negatives, and likewise the reference among this query and its own negatives:
@@ -36,8 +36,13 @@ class InfoNCELoss(FullPrecisionLoss):
         temperature: what similarities are divided by at first: the logit scale starts at -log of it, used as its exp.
         learn_temperature: whether the logit scale has a gradient.
         label_smoothing: probability that is spread evenly over the right and the wrong choices.
-        exclusion: `(labels [N], ref_labels [M]) -> bool [N, M]`, for instance `NearbyPlaces`.
+        exclusion: function of labels `[N]` and ref_labels `[M]` to bool `[N, M]`, for instance `NearbyPlaces`.
         **kwargs: see `FullPrecisionLoss`.
+
+    Raises:
+        ValueError: `temperature` is not above 0, or `label_smoothing` not in [0, 1).
+
+    Source: Deuser et al., ICCV 2023 (Sample4Geo), section 3.2.
     """
 
     def __init__(
@@ -65,7 +70,7 @@ class InfoNCELoss(FullPrecisionLoss):
         ref_emb: Tensor,
         ref_labels: Tensor | None,
     ) -> dict[str, SubLoss]:
-        """PML's seam: embeddings `[N, D]`, labels `[N]`, ref_emb `[M, D]`, ref_labels `[M]` -> N losses."""
+        """Return the losses `[N]` of embeddings `[N, D]`, labels `[N]`, ref_emb `[M, D]`, ref_labels `[M]`."""
         if len(embeddings) == 0:
             return {"loss": self.zero(embeddings, ref_emb)}
         # half a squared distance is a cosine similarity up to sign and a constant, which the softmax does not see
@@ -82,7 +87,7 @@ class InfoNCELoss(FullPrecisionLoss):
         return {"loss": {"losses": rows, "indices": numbers, "reduction_type": "element"}}
 
     def _choices(self, logits: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
-        """Cross-entropy of each positive pair against the negatives of its row, 0 elsewhere, all `[N, M]`."""
+        """Return the cross-entropy `[N, M]` of each positive pair against the negatives of its row, 0 elsewhere."""
         # the lowest number rather than -inf: a row without negatives must not make its gradient undefined
         wrong = logits.masked_fill(~negatives, torch.finfo(logits.dtype).min).logsumexp(1, keepdim=True)
         target = logits

@@ -19,19 +19,23 @@ def labelled_pairs(
     ref_labels: Tensor | None,
     exclusion: Exclusion | None = None,
 ) -> Masks:
-    """Pairs by their labels, embeddings [N, D] and ref_emb [M, D] -> two bool [N, M].
+    """Return the positive and the negative pairs of embeddings `[N, D]` and ref_emb `[M, D]`, two bool `[N, M]`.
 
     Labels that are both None mean that row i of one belongs to row i of the other; ref_labels None: as labels. A single
     set (`ref_emb is embeddings`) does not pair a row with itself. What `exclusion` names is neither.
+
+    Raises:
+        ValueError: nothing says what belongs together, or which pairs are excluded.
     """
     one_set = ref_emb is embeddings
     if labels is None and ref_labels is None and not one_set:
         if exclusion is not None:
             raise ValueError("The loss needs labels to know which pairs are excluded: pass the places.")
         labels = torch.arange(len(embeddings), device=embeddings.device)
-    labels, ref_labels = (ref_labels if labels is None else labels), (labels if ref_labels is None else ref_labels)
+    labels = ref_labels if labels is None else labels
     if labels is None:
         raise ValueError("The loss needs labels, ref_emb or indices_tuple: what belongs together?")
+    ref_labels = labels if ref_labels is None else ref_labels
     if len(labels) != len(embeddings) or len(ref_labels) != len(ref_emb):
         raise ValueError(
             f"{len(embeddings)} embeddings and {len(ref_emb)} ref_emb are no pairs row by row: "
@@ -45,7 +49,11 @@ def labelled_pairs(
 def paired_rows(
     embeddings: Tensor, labels: Tensor | None, ref_labels: Tensor | None, exclusion: Exclusion | None = None
 ) -> Masks:
-    """The same for labels of which row i of one belongs to row i of the other alone, without looking at them."""
+    """Return the same masks, `[N, N]`, where row i of one belongs to row i of the other alone; no label is read.
+
+    Raises:
+        ValueError: there are no labels to say which pairs are excluded.
+    """
     same = torch.eye(len(embeddings), dtype=torch.bool, device=embeddings.device)
     if exclusion is None:
         return same, ~same
@@ -55,7 +63,7 @@ def paired_rows(
 
 
 def listed_pairs(indices_tuple: tuple[Tensor, ...], shape: torch.Size, device: torch.device) -> Masks:
-    """PML's pairs (a1, p, a2, n) or triplets (a, p, n) -> two bool [N, M]; what is listed twice counts once."""
+    """Return PML's pairs (a1, p, a2, n) or triplets (a, p, n) as two bool `[N, M]`; repetitions count once."""
     masks = []
     a1, p, a2, n = (rows.long().to(device) for rows in lmu.convert_to_pairs(indices_tuple, None))
     for rows, columns in ((a1, p), (a2, n)):

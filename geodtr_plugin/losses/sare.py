@@ -39,6 +39,9 @@ class SARELoss(TupleLoss):
         kernel: "gaussian", exp(-d); "exponential", exp(-sqrt d); or "cauchy", 1 / (1 + d).
         **kwargs: see `TupleLoss`.
 
+    Raises:
+        ValueError: there is no such form or kernel.
+
     Source: Liu et al., ICCV 2019, section 3.
     """
 
@@ -51,7 +54,7 @@ class SARELoss(TupleLoss):
         self.form, self.kernel = form, kernel
 
     def terms(self, positive: Tensor, references: Tensor, negatives: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """One term a tuple for "joint", one a (query, positive, negative) for "ind"."""
+        """Return one term a tuple for "joint", one a (query, positive, negative) for "ind"; `[L]`, and their rows."""
         log_kernel = KERNELS[self.kernel]
         ratios = log_kernel(references) - log_kernel(positive)  # ln(k_n / k_p)
         if self.form == "ind":

@@ -17,7 +17,7 @@ Terms = tuple[Tensor, Tensor]  # loss terms and the query row of each
 
 @register_loss("soft_margin")
 class SoftMarginTripletLoss(FullPrecisionLoss):
-    """Mean of log(1 + exp(alpha (d_pos - d_neg))), d = 2 - 2 cos, over all triplets of both directions.
+    """The mean of log(1 + exp(alpha (d_pos - d_neg))), d = 2 - 2 cos, over all triplets of both directions.
 
     Called as `loss(query, labels, ref_emb=reference, ref_labels=labels)`. References with a query's label are its
     positives, all others its negatives; every (positive, negative) combination of a query is one term, and likewise
@@ -38,11 +38,16 @@ class SoftMarginTripletLoss(FullPrecisionLoss):
     Args:
         alpha: weight of the distances inside the exponential.
         hard_ratio: share of terms that count, the largest ones of the whole matrix in each direction (at least one).
-        exclusion: `(labels [N], ref_labels [M]) -> bool [N, M]`, the pairs that are no negatives although their labels
-            differ, for instance `NearbyPlaces`.
+        exclusion: function of labels `[N]` and ref_labels `[M]` to bool `[N, M]`: pairs that are no negatives although
+            their labels differ, for instance `NearbyPlaces`.
         paired_rows: a promise that a row's label is that of the same row of ref_emb, and of no other row. The labels of
             batches of as many references as queries are then not looked at, which on a GPU would make the host wait.
         **kwargs: see `FullPrecisionLoss`.
+
+    Raises:
+        ValueError: `alpha` is not above 0, or `hard_ratio` not in (0, 1].
+
+    Source: Hu et al., CVPR 2018 (CVM-Net), equation 4; Zhang et al., TPAMI 2024.
     """
 
     def __init__(
@@ -70,13 +75,14 @@ class SoftMarginTripletLoss(FullPrecisionLoss):
         ref_emb: Tensor,
         ref_labels: Tensor | None,
     ) -> dict[str, SubLoss]:
-        """PML's seam: embeddings `[N, D]`, labels `[N]`, ref_emb `[M, D]`, ref_labels `[M]` -> the terms."""
+        """Return the terms of embeddings `[N, D]`, labels `[N]`, ref_emb `[M, D]`, ref_labels `[M]`."""
         matrix = self.distance(embeddings, ref_emb)
         if indices_tuple is not None:
             directions = [self._listed(matrix, lmu.convert_to_triplets(indices_tuple, labels, ref_labels))]
         else:
             positives, negatives = self.masks(embeddings, labels, ref_emb, ref_labels)
-            if ref_emb is not embeddings and self._only_mean_counts() and (self._pairs_by_row(embeddings, ref_emb) or _one_each(positives)):
+            simple = ref_emb is not embeddings and self._only_mean_counts()
+            if simple and (self._pairs_by_row(embeddings, ref_emb) or _one_each(positives)):
                 mean = self._mean(matrix, positives, negatives)
                 return {"loss": {"losses": mean, "indices": None, "reduction_type": "already_reduced"}}
             directions = [self._direction(matrix, positives, negatives, rows_are_queries=True)]
@@ -91,7 +97,7 @@ class SoftMarginTripletLoss(FullPrecisionLoss):
     def masks(
         self, embeddings: Tensor, labels: Tensor | None, ref_emb: Tensor, ref_labels: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Which pairs are positive and which negative, two bool `[N, M]`; `ref_emb is embeddings` for a single set.
+        """Return the positive and the negative pairs, two bool `[N, M]`; `ref_emb is embeddings` for a single set.
 
         To be overridden where some pairs are neither (VIGOR's semi-positives).
         """
@@ -105,14 +111,14 @@ class SoftMarginTripletLoss(FullPrecisionLoss):
         return own and self.paired_rows and ref_emb is not embeddings and len(embeddings) == len(ref_emb)
 
     def _only_mean_counts(self) -> bool:
-        """Whether nobody asks for single terms."""
+        """Tell whether only the mean of the terms is used."""
         reducer = self.reducer
         if isinstance(reducer, MultipleReducers):  # beside a regularizer
             reducer = dict(reducer.reducers).get("loss", reducer.default_reducer)
         return type(reducer) is MeanReducer and self.hard_ratio == 1
 
     def _mean(self, matrix: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
-        """The loss itself where every row and every column has one positive, without shapes that depend on the data.
+        """Return the loss where every row and every column has one positive; no shape depends on the data.
 
         Both directions have then a term for every negative pair, so that their means have one divisor.
         """
@@ -124,7 +130,7 @@ class SoftMarginTripletLoss(FullPrecisionLoss):
         return steep * there.add_(back).where(negatives, 0).sum() / (2 * negatives.sum().clamp(min=1))
 
     def _direction(self, matrix: Tensor, positives: Tensor, negatives: Tensor, rows_are_queries: bool) -> Terms:
-        """All triplets that start from a row of `matrix`: as many as its entries if each row has one positive."""
+        """Return the terms of all triplets that start from a row of `matrix`."""
         rows, partners = positives.nonzero(as_tuple=True)
         own = matrix[rows, partners][:, None]
         if len(rows) != len(matrix) or (rows.diff() != 1).any():  # otherwise every row stands once, in order
@@ -134,13 +140,13 @@ class SoftMarginTripletLoss(FullPrecisionLoss):
         return F.softplus(self.alpha * violations), queries[:, None].expand_as(negatives).masked_select(negatives)
 
     def _listed(self, matrix: Tensor, triplets: tuple[Tensor, Tensor, Tensor]) -> Terms:
-        """The given triplets (rows of queries, positives, negatives)."""
+        """Return the terms of listed triplets (rows of queries, positives, negatives)."""
         rows, positives, negatives = (indices.long().to(matrix.device) for indices in triplets)
         violations = self.excess(matrix[rows, positives], matrix[rows, negatives])
         return F.softplus(self.alpha * violations), rows
 
     def _hardest(self, terms: Tensor, rows: Tensor) -> Terms:
-        """The share `hard_ratio` of the terms."""
+        """Return the largest terms, a share `hard_ratio` of them."""
         if self.hard_ratio == 1:
             return terms, rows
         terms, kept = terms.topk(max(1, int(self.hard_ratio * len(terms))), sorted=False)
@@ -148,13 +154,13 @@ class SoftMarginTripletLoss(FullPrecisionLoss):
 
 
 def _one_each(positives: Tensor) -> bool:
-    """Whether every row and every column has one positive; on a GPU, this waits for the device once."""
+    """Tell whether every row and every column has one positive; on a GPU, this waits for the device once."""
     n, m = positives.shape
     return n == m and bool((positives.sum(0) == 1).logical_and(positives.sum(1) == 1).all())
 
 
 def _average(directions: list[Terms]) -> Terms:
-    """Terms whose mean is the mean of the directions' means, also if these have different numbers of terms."""
+    """Return terms whose mean is the mean of the directions' means, also if these have different numbers of terms."""
     total = sum(len(terms) for terms, _ in directions)
     weighted = [terms * (total / (len(directions) * len(terms))) for terms, _ in directions]
     return torch.cat(weighted), torch.cat([rows for _, rows in directions])

@@ -23,8 +23,8 @@ class TupleLoss(FullPrecisionLoss):
     Labels may be left out where row i of one belongs to row i of the other.
 
     Args:
-        exclusion: `(labels [N], ref_labels [M]) -> bool [N, M]`, the pairs that are no negatives although their labels
-            differ, for instance `NearbyPlaces`.
+        exclusion: function of labels `[N]` and ref_labels `[M]` to bool `[N, M]`: pairs that are no negatives although
+            their labels differ, for instance `NearbyPlaces`.
         **kwargs: see `FullPrecisionLoss`.
     """
 
@@ -34,13 +34,13 @@ class TupleLoss(FullPrecisionLoss):
 
     @abstractmethod
     def terms(self, positive: Tensor, references: Tensor, negatives: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss terms [L] and the query row of each [L].
+        """Return loss terms `[L]` and the query row of each `[L]`.
 
         Args:
-            positive: squared distances to the positives [T, 1].
-            references: squared distances to all references [T, M].
-            negatives: which of these count, bool [T, M]; at least one in each row.
-            rows: the tuples' query rows [T].
+            positive: squared distances to the positives `[T, 1]`.
+            references: squared distances to all references `[T, M]`.
+            negatives: which of these count, bool `[T, M]`; at least one in each row.
+            rows: the tuples' query rows `[T]`.
         """
 
     def compute_loss(
@@ -51,7 +51,7 @@ class TupleLoss(FullPrecisionLoss):
         ref_emb: Tensor,
         ref_labels: Tensor | None,
     ) -> dict[str, SubLoss]:
-        """PML's seam: embeddings `[N, D]`, labels `[N]`, ref_emb `[M, D]`, ref_labels `[M]` -> the terms."""
+        """Return the terms of embeddings `[N, D]`, labels `[N]`, ref_emb `[M, D]`, ref_labels `[M]`."""
         if indices_tuple is None:
             same, negatives = labelled_pairs(embeddings, labels, ref_emb, ref_labels, self.exclusion)
             rows, positives = same.nonzero(as_tuple=True)
@@ -68,13 +68,13 @@ class TupleLoss(FullPrecisionLoss):
         return {"loss": {"losses": losses, "indices": owners, "reduction_type": "element"}}
 
     def _squared(self, matrix: Tensor) -> Tensor:
-        """Values of `self.distance` as squared distances."""
+        """Return values of `self.distance` as squared distances."""
         return self.excess(matrix, torch.ones_like(matrix)) if self.distance.is_inverted else matrix
 
 
 @register_loss("hinge")
 class TupleHingeLoss(TupleLoss):
-    """Hinge max(0, margin + d_pos - d_neg) on squared distances, NetVLAD's loss.
+    """The hinge max(0, margin + d_pos - d_neg) on squared distances, NetVLAD's loss.
 
     The sum over a query's negatives (Arandjelovic et al., CVPR 2016, equation 7), divided by the number of its terms
     in the batch that are above 0, as the released code divides its gradient: PML's AvgNonZeroReducer, the default
@@ -84,6 +84,9 @@ class TupleHingeLoss(TupleLoss):
     Args:
         margin: by how much a negative shall be farther than the positive, in squared distances.
         **kwargs: see `TupleLoss`.
+
+    Raises:
+        ValueError: `margin` is below 0.
     """
 
     def __init__(self, margin: float = 0.1, **kwargs):
@@ -94,17 +97,17 @@ class TupleHingeLoss(TupleLoss):
         self.add_to_recordable_attributes(list_of_names=["margin"], is_stat=False)
 
     def terms(self, positive: Tensor, references: Tensor, negatives: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """One term a (query, positive, negative)."""
+        """Return one term a (query, positive, negative), `[L]`, and the query row of each."""
         owners = rows[:, None].expand_as(negatives)[negatives]
         return torch.relu(self.margin + positive - references)[negatives], owners
 
     def get_default_reducer(self) -> BaseReducer:
-        """The mean over violated terms."""
+        """Return the mean over violated terms."""
         return AvgNonZeroReducer()
 
 
 def _tuples(triplets: tuple[Tensor, ...], references: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Triplets of rows -> query rows [T], positives [T] and which references are negatives, bool [T, references].
+    """Return query rows `[T]`, positives `[T]` and negatives, bool `[T, references]`, of triplets of rows.
 
     Those of one query and positive are a tuple.
     """

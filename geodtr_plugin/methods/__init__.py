@@ -17,7 +17,7 @@ from ..utils.registry import Registry
 
 if TYPE_CHECKING:
     from .base import Embeddings, Paper, TwoTower
-    from .recipe import PARTS, Augment, Evaluation, Loss, Optim, Recipe, Sampling, View
+    from .recipe import PARTS, Augment, Evaluation, FieldOfView, Loss, Optim, Recipe, Sampling
     from .weights import load_author_weights, load_model, transforms_of
 
 __getattr__, __dir__, _lazy = lazy_imports(__name__)
@@ -76,7 +76,7 @@ def create_model(
     settings = {name: value for name, value in {**given, **options}.items() if value is not None}
     if _is_trained(method):
         return _load_trained(method, settings)
-    cls = METHODS[method]
+    cls = METHODS[str(method)]
     known = list(inspect.signature(cls).parameters)
     if "pretrained" not in known:  # a method without published weights has nothing to switch off
         settings.pop("pretrained", None)
@@ -92,7 +92,7 @@ def create_model(
 
 
 def _is_trained(method: str | os.PathLike[str]) -> bool:
-    """Whether this names a folder or a repository, and no method."""
+    """Tell whether this names a folder or a repository, and no method."""
     if isinstance(method, os.PathLike) or "/" in method or os.sep in method or method.startswith("hf-hub:"):
         return True
     return method not in METHODS and Path(method).is_dir()
@@ -100,7 +100,7 @@ def _is_trained(method: str | os.PathLike[str]) -> bool:
 
 def _load_trained(source: str | os.PathLike[str], settings: dict[str, Any]) -> TwoTower:
     if given := [name for name, value in settings.items() if (name, value) != ("pretrained", True)]:
-        raise UserError(f"{source} is a trained model, whose settings are fixed. Leave out: {', '.join(given)}.")
+        raise UserError(f"{source} is a trained model, whose settings are fixed.", f"Leave out: {', '.join(given)}.")
     from .weights import load_model
 
     return load_model(source)

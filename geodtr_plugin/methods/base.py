@@ -1,4 +1,4 @@
-"""What every method is: two towers that turn query and reference images into unit vectors of one space."""
+"""The base of all methods: two towers that turn query and reference images into unit vectors of one space."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TrainingImages = Callable[[Callable[[Tensor], Tensor], int], Tensor]
 
 
 class Embeddings(NamedTuple):
-    """What a forward pass returns; a role that was not given, or a branch that was not asked for, is None."""
+    """The result of a forward pass; a role without images, or a branch that was left out, is None."""
 
     query: Tensor | None  # [B, D], unit norm
     reference: Tensor | None  # [B, D], unit norm
@@ -27,7 +27,7 @@ class Embeddings(NamedTuple):
 
 @dataclass(frozen=True)
 class Paper:
-    """What one should know about a method before using its numbers.
+    """The facts of a method: its paper, its code, its published numbers.
 
     Args:
         title: title of the paper.
@@ -62,8 +62,8 @@ class TwoTower(nn.Module):
     """Base class of all methods.
 
     A subclass builds `query_tower` and `reference_tower` (one module twice, if the weights are shared) and declares its
-    `facts` and `recipes`. A tower maps images [B, 3, H, W] to unit vectors [B, D] and keeps its backbone as `trunk`;
-    one that has a counterfactual branch takes `counterfactual=True` and returns two such tensors.
+    `paper` and `recipes`. A tower maps images `[B, 3, H, W]` to unit vectors `[B, D]`, and keeps its backbone as
+    `trunk`; one that has a counterfactual branch takes `counterfactual=True` and returns two such tensors.
 
     Args:
         query_size, reference_size: height and width of the images that the towers get.
@@ -82,7 +82,8 @@ class TwoTower(nn.Module):
 
     def __init__(self, query_size: tuple[int, int], reference_size: tuple[int, int], polar: bool):
         super().__init__()
-        self.query_size, self.reference_size, self.polar = tuple(query_size), tuple(reference_size), polar
+        self.query_size, self.reference_size = [(height, width) for height, width in (query_size, reference_size)]
+        self.polar = polar
         self.query_tower: nn.Module
         self.reference_tower: nn.Module
 
@@ -92,8 +93,8 @@ class TwoTower(nn.Module):
         """Embed both views in one call, as data-parallel training needs it.
 
         Args:
-            query: [B, 3, *query_size], normalised by `mean` and `std`.
-            reference: [B, 3, *reference_size], likewise.
+            query: `[B, 3, *query_size]`, normalised by `mean` and `std`.
+            reference: `[B, 3, *reference_size]`, likewise.
             counterfactual: also return the counterfactual embeddings.
         """
         q, q_cf = self._embed(self.query_tower, query, counterfactual)
@@ -101,11 +102,11 @@ class TwoTower(nn.Module):
         return Embeddings(q, r, q_cf, r_cf)
 
     def encode_query(self, images: Tensor) -> Tensor:
-        """[B, 3, *query_size] -> [B, D] of unit norm."""
+        """Map `[B, 3, *query_size]` to `[B, D]` of unit norm."""
         return self.query_tower(images)
 
     def encode_reference(self, images: Tensor) -> Tensor:
-        """[B, 3, *reference_size] -> [B, D] of unit norm."""
+        """Map `[B, 3, *reference_size]` to `[B, D]` of unit norm."""
         return self.reference_tower(images)
 
     @staticmethod
@@ -115,7 +116,7 @@ class TwoTower(nn.Module):
         return tower(images, counterfactual=True) if counterfactual else (tower(images), None)
 
     def before_training(self, images: TrainingImages) -> None:
-        """Look at training images before the first step of a new run that starts without weights.
+        """Use training images before the first step of a new run that starts without weights.
 
         Args:
             images: calls a function on random training images, half of them of either role, in batches.
@@ -125,22 +126,23 @@ class TwoTower(nn.Module):
         """Change the trainer of a run, a `CrossViewTrainer`, once it is built: add losses, optimizers, hooks."""
 
     def after_training(self, images: TrainingImages) -> bool:
-        """Look at training images after the last step; return whether the embeddings have changed."""
+        """Use training images after the last step; return whether the embeddings have changed."""
         return False
 
     def author_key(self, key: str) -> str | None:
-        """Name of one of our tensors in the authors' checkpoints; methods whose authors published weights define it.
+        """Return the name of one of our tensors in the authors' checkpoints; None: they do not hold it, and it stays.
 
-        None says that the authors' files do not hold this tensor, which then stays as it is.
+        Raises:
+            UserError: the method does not define it, as its authors published no weights that are known.
         """
         raise UserError(f"No checkpoint layout of the authors is known for {self.method_name}.")
 
     def author_tensors(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """The authors' tensors under names that `author_key` knows, where names alone do not say what goes where."""
+        """Return the authors' tensors, of any shapes, under names that `author_key` knows."""
         return tensors
 
     def adapt(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Weights of ours as this model wants them; a method of two stages turns the first's into the second's."""
+        """Return a state dict of ours, tensors of any shapes, as this model takes it: a first stage's for a second."""
         return tensors
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..layers import LayoutTower, build_trunk, square_for
 from . import register_method
 from .base import Paper, TwoTower, published_row
@@ -31,7 +33,7 @@ class GeoDTR(TwoTower):
         heads: int = 4, layers: int = 2, feedforward: int = 2048, dropout: float = 0.3, mask: str = "hardtanh",
     ):  # fmt: skip
         super().__init__(query_size, reference_size or (query_size if polar else square_for(query_size)), polar)
-        layout = dict(
+        layout: dict[str, Any] = dict(
             extractor="v1", descriptors=descriptors, heads=heads, layers=layers, feedforward=feedforward,
             dropout=dropout, mask=mask,
         )  # fmt: skip
@@ -92,7 +94,7 @@ class GeoDTR(TwoTower):
     )
 
     def author_key(self, key: str) -> str:
-        """Name of one of our tensors in the authors' checkpoints."""
+        """Return the name of one of our tensors in the authors' checkpoints."""
         tower, part, rest = key.split(".", 2)
         view = {"query_tower": "grd", "reference_tower": "sat"}[tower]
         if part == "trunk":

@@ -93,13 +93,14 @@ class GeoDTRPlus(TwoTower):
             ("cvusa", "cvact", False): published_row(60.16, 79.97, 84.67, 94.48),
             ("cvact", "cvusa", True): published_row(53.89, 74.56, 81.10, 94.93),
             ("cvact", "cvusa", False): published_row(52.56, 73.08, 79.82, 94.80),
-            ("vigor-same", "vigor-same", False): published_row(59.01, 81.77, 87.10, 99.07) | dict(hit_rate=67.41),  # Table III
+            # Table III
+            ("vigor-same", "vigor-same", False): published_row(59.01, 81.77, 87.10, 99.07) | dict(hit_rate=67.41),
             ("vigor-cross", "vigor-cross", False): published_row(36.01, 59.06, 67.22, 94.95) | dict(hit_rate=39.40),
         },
     )
 
     def author_key(self, key: str) -> str:
-        """Name of one of our tensors in the authors' checkpoints."""
+        """Return the name of one of our tensors in the authors' checkpoints."""
         tower, part, rest = key.split(".", 2)
         view = {"query_tower": "grd", "reference_tower": "sat"}[tower]
         if part == "trunk":

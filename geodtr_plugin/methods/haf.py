@@ -31,7 +31,7 @@ class PyramidTower(VladTower):
     enlargement commute exactly, so that projecting first gives the same for 4, 16 and 64 times fewer positions.
 
     Args:
-        trunk: [B, 3, H, W] -> three maps [B, C, h, w], the finest first.
+        trunk: `[B, 3, H, W]` -> three maps `[B, C, h, w]`, the finest first.
         channels: C of each map.
         widths: channels of each projection.
         attention: mask the levels and weigh them, see `PeakAttention`.
@@ -47,7 +47,7 @@ class PyramidTower(VladTower):
         self.attention = PeakAttention(len(widths)) if attention else None
 
     def local(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """[B, 3, H, W] -> descriptors [B, sum of widths, h, w] and how much each counts [B, 1, h, w] or None."""
+        """Map `[B, 3, H, W]` to descriptors `[B, sum of widths, h, w]` and their weights `[B, 1, h, w]` or None."""
         maps = [project(features) for project, features in zip(self.projections, self.trunk(images))]
         grid = tuple(2 * side for side in maps[0].shape[2:])
         masks = None
@@ -59,7 +59,7 @@ class PyramidTower(VladTower):
 
 
 class PeakAttention(nn.Module):
-    """How much each position of each level counts: peaks count, by a weight of the level that is learned.
+    """The weight of each position of each level: peaks count, times a learned weight of the level.
 
     This is our reading of the paper's figure, which shows a mask on each level, the masks' weights w1 to w3, and their
     sum; the released code has none of it, and its authors call ASLFeat similar. The mask is therefore ASLFeat's
@@ -73,13 +73,13 @@ class PeakAttention(nn.Module):
         self.level = nn.Parameter(torch.zeros(levels))
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Maps [B, C, h, w] -> weighted masks [B, 1, h, w], in fp32."""
+        """Map feature maps `[B, C, h, w]` to weighted masks `[B, 1, h, w]`, in fp32."""
         with torch.autocast(maps[0].device.type, enabled=False):
             return [weight * peaks(features.float()) for weight, features in zip(self.level.softmax(0), maps)]
 
 
 def peaks(features: Tensor) -> Tensor:
-    """[B, C, h, w] -> how much each position stands out, [B, 1, h, w]."""
+    """Map `[B, C, h, w]` to how much each position stands out, `[B, 1, h, w]`."""
     x = features / features.abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-6)
     in_space = F.softplus(x - F.avg_pool2d(x, 3, 1, 1, count_include_pad=False))
     in_depth = F.softplus(x - x.mean(dim=1, keepdim=True))
@@ -90,7 +90,7 @@ class Stages(nn.Sequential):
     """The outputs of the last three stages of a sequential trunk: with the tiny one, at strides 4, 8 and 16."""
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """[B, 3, H, W] -> three maps, the finest first."""
+        """Map `[B, 3, H, W]` to three maps, the finest first."""
         maps = [images]
         for stage in self:
             maps.append(stage(maps[-1]))
@@ -98,7 +98,11 @@ class Stages(nn.Sequential):
 
 
 def build_pyramid(backbone: str, taps: Sequence[str], pretrained: bool, freeze: bool) -> nn.Module:
-    """A trunk of three maps: `vgg16` or `tiny`."""
+    """Build a trunk of three maps, `vgg16` or `tiny`.
+
+    Raises:
+        ValueError: there is no such pyramid.
+    """
     if backbone == "vgg16":
         return VGG16(taps, "caffe" if pretrained else None, frozen=taps[-1] if freeze else None)
     if backbone == "tiny":
@@ -107,7 +111,7 @@ def build_pyramid(backbone: str, taps: Sequence[str], pretrained: bool, freeze: 
 
 
 def map_sizes(trunk: nn.Module, image_size: tuple[int, int]) -> list[tuple[int, ...]]:
-    """Channels, height and width of each map for images of (height, width), computed without arithmetic."""
+    """Return channels, height and width of each map for images of (height, width), computed without arithmetic."""
     weights = {name: tensor.to("meta") for name, tensor in (*trunk.named_parameters(), *trunk.named_buffers())}
     training = trunk.training
     maps = torch.func.functional_call(trunk.eval(), weights, torch.empty(1, 3, *image_size, device="meta"))
@@ -194,7 +198,7 @@ class HAF(VladMethod):
     )
 
     def author_key(self, key: str) -> str | None:
-        """Name of one of our tensors in the authors' checkpoints, whose three branches hold copies of one trunk."""
+        """Return the name of one of our tensors in the authors' checkpoints; their branches copy one trunk."""
         part, rest = key.removeprefix("tower.").split(".", 1)
         if part == "trunk":
             return f"base_model.{BRANCHES[-1]}.0.{rest}"
@@ -204,7 +208,11 @@ class HAF(VladMethod):
         return None if part == "attention" else super().author_key(key)
 
     def author_tensors(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The trunk once: the lower branches' copies are compared with the highest one's and left out."""
+        """Return the tensors, of any shapes, with the trunk once instead of in each of three branches.
+
+        Raises:
+            UserError: the branches' copies of the trunk differ.
+        """
         tensors = super().author_tensors(tensors)
         for branch in BRANCHES[:-1]:
             prefix = f"base_model.{branch}.0."
@@ -212,7 +220,7 @@ class HAF(VladMethod):
                 original = f"base_model.{BRANCHES[-1]}.0.{name.removeprefix(prefix)}"
                 if original not in tensors or not torch.equal(tensors.pop(name), tensors[original]):
                     raise UserError(
-                        f"{name} differs from {original} in the checkpoint. HAF has one trunk in three branches: these "
-                        "weights belong to another model, or were changed."
+                        f"{name} differs from {original} in the checkpoint: HAF has one trunk in three branches.",
+                        "These weights belong to another model, or were changed.",
                     )
         return tensors

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..layers import build_trunk, feature_size
+from ..layers import build_trunk, feature_size, square_for
 from ..layers.self_cross_attention import SelfCrossEncoder
 from ..layers.timm_models import timm_model
 from . import register_method
@@ -21,7 +22,7 @@ SIZES = {HYBRID: (768, 12, 12), "tiny": (96, 2, 4)}  # width, blocks, heads
 
 
 def r50_stem() -> nn.Module:
-    """The first three stages of ResNet-50 with weight standardisation and group norm: 1024 channels at stride 16.
+    """Build the first three stages of ResNet-50 with weight standardisation and group norm: 1024 channels at stride 16.
 
     As the authors have it, which differs from timm's hybrid in symmetric padding, in constants, and in the shortcuts,
     whose norm takes every channel as a group.
@@ -50,7 +51,8 @@ class HybridTower(nn.Module):
     ):
         super().__init__()
         self.trunk = trunk
-        channels, *self.grid = feature_size(trunk, image_size)
+        channels, rows, columns = feature_size(trunk, image_size)
+        self.grid = (rows, columns)
         self.project = nn.Conv2d(channels, width, 1)
         # without pretrained weights, positions as large as tokens tell these apart from the first step on
         self.class_token = nn.Parameter(0.3 * torch.randn(1, 1, width))
@@ -59,18 +61,12 @@ class HybridTower(nn.Module):
         self.encoder = SelfCrossEncoder(width, depth, heads, dropout)
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] -> [B, width] of unit norm."""
+        """Map `[B, 3, H, W]` to `[B, width]` of unit norm."""
         tokens = self.project(self.trunk(images)).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.class_token.expand(tokens.shape[0], -1, -1), tokens], 1) + self.position
         embedding = self.encoder(self.dropout(tokens))[:, 0]
         with torch.autocast(images.device.type, enabled=False):
             return nn.functional.normalize(embedding.float(), dim=1)
-
-
-def square_for(query_size: tuple[int, int]) -> tuple[int, int]:
-    """The aerial size that goes with a panorama size: a square of as many pixels (128 x 512 -> 256 x 256)."""
-    side = 16 * max(1, round(math.sqrt(query_size[0] * query_size[1]) / 16))
-    return side, side
 
 
 @register_method("l2ltr")
@@ -93,9 +89,10 @@ class L2LTR(TwoTower):
         polar: bool = True, backbone: str = HYBRID, pretrained: bool = True, width: int | None = None,
         depth: int | None = None, heads: int | None = None, dropout: float = 0.1,
     ):  # fmt: skip
-        super().__init__(query_size, reference_size or (query_size if polar else square_for(query_size)), polar)
+        square = square_for(query_size, share=1, multiple=16)  # 128 x 512 -> 256 x 256
+        super().__init__(query_size, reference_size or (query_size if polar else square), polar)
         usual = SIZES.get(backbone, SIZES[HYBRID])
-        size = tuple(default if given is None else given for given, default in zip((width, depth, heads), usual))
+        size = (width or usual[0], depth or usual[1], heads or usual[2])
         if pretrained and backbone == HYBRID and size != usual:
             raise ValueError(f"{HYBRID} has weights for width, depth and heads {usual} alone; set pretrained to false.")
         self.backbone, self.embedding_size = backbone, size[0]
@@ -157,14 +154,14 @@ class L2LTR(TwoTower):
         },
     )
 
-    def author_tensors(self, tensors: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """The authors' file holds a state dict for each view, beside the optimizer's."""
+    def author_tensors(self, tensors: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Return the tensors, of any shapes, of the authors' file, which has a state dict for each view."""
         views = ((view, tensors[view]) for view in ("model_grd", "model_sat") if view in tensors)
         flat = {f"{view}.{key.removeprefix('module.')}": tensor for view, own in views for key, tensor in own.items()}
         return flat or dict(tensors)
 
     def author_key(self, key: str) -> str:
-        """Name of one of our tensors in the authors' checkpoints."""
+        """Return the name of one of our tensors in the authors' checkpoints."""
         tower, rest = key.split(".", 1)
         return {"query_tower": "model_grd", "reference_tower": "model_sat"}[tower] + ".transformer." + author_name(rest)
 
@@ -184,7 +181,7 @@ AUTHOR_BLOCK = {
 
 
 def author_name(key: str) -> str:
-    """A tensor of a tower, by our name -> by the authors'."""
+    """Return the authors' name of a tensor of a tower, by ours."""
     parts = key.split(".")
     if key.startswith("encoder.blocks."):
         return ".".join(["encoder.layer", parts[2], AUTHOR_BLOCK[parts[3]], *parts[4:]])
@@ -197,7 +194,7 @@ def author_name(key: str) -> str:
 
 
 def from_timm(weights: Mapping[str, Tensor], grid: tuple[int, int]) -> dict[str, Tensor]:
-    """timm's hybrid as a tower of ours, its 14 x 14 positions stretched to a grid."""
+    """Return timm's hybrid under our names, its positions `[1, 1 + 14 * 14, width]` stretched to a grid."""
     ours = {
         "class_token": weights["cls_token"], "position": stretch(weights["pos_embed"], grid),
         "project.weight": weights["patch_embed.proj.weight"], "project.bias": weights["patch_embed.proj.bias"],
@@ -214,7 +211,7 @@ def from_timm(weights: Mapping[str, Tensor], grid: tuple[int, int]) -> dict[str,
 
 
 def from_timm_block(part: str, tensor: Tensor) -> dict[str, Tensor]:
-    """A tensor of one of timm's blocks, by its name there, under our names."""
+    """Return a tensor of one of timm's blocks, of any shape, under our names, by its name there."""
     kind = part.rpartition(".")[2]
     if part.startswith("attn.qkv."):
         return {f"attention.{name}.{kind}": own for name, own in zip(("query", "key", "value"), tensor.chunk(3))}
@@ -227,7 +224,7 @@ def from_timm_block(part: str, tensor: Tensor) -> dict[str, Tensor]:
 
 
 def stretch(position: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Positions [1, 1 + S * S, width] of a square -> [1, 1 + h * w, width], bilinear, corners on corners."""
+    """Stretch positions `[1, 1 + S * S, width]` of a square to `[1, 1 + h * w, width]`, corners on corners."""
     square = position[:, 1:].unflatten(1, (math.isqrt(position.shape[1] - 1), -1)).permute(0, 3, 1, 2)
-    stretched = nn.functional.interpolate(square, tuple(grid), mode="bilinear", align_corners=True)
+    stretched = nn.functional.interpolate(square, grid, mode="bilinear", align_corners=True)
     return torch.cat([position[:, :1], stretched.flatten(2).transpose(1, 2)], 1)

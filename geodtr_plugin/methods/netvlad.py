@@ -29,7 +29,7 @@ class VladTower(nn.Module):
     """Trunk, NetVLAD and, once it is fitted, PCA with whitening.
 
     Args:
-        trunk: [B, 3, H, W] -> [B, C, h, w].
+        trunk: `[B, 3, H, W]` -> `[B, C, h, w]`.
         channels: C, or the number of channels that `local` gives.
         clusters: centres of NetVLAD.
         pca: components that whitening keeps; None is without.
@@ -48,27 +48,30 @@ class VladTower(nn.Module):
         return (self.vlad if self.pca is None else self.pca).embedding_size
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] -> [B, D] of unit norm."""
+        """Map `[B, 3, H, W]` to `[B, D]` of unit norm."""
         pooled = self.pooled(images)
         return pooled if self.pca is None else self.pca(pooled)
 
     def pooled(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] -> [B, clusters * channels] of unit norm, before whitening."""
+        """Map `[B, 3, H, W]` to `[B, clusters * channels]` of unit norm, before whitening."""
         return self.vlad(*self.local(images))
 
     def local(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """[B, 3, H, W] -> local descriptors [B, C, h, w] and how much each counts [B, 1, h, w]; None: all the same."""
+        """Map `[B, 3, H, W]` to descriptors `[B, C, h, w]` and their weights `[B, 1, h, w]`; None: all the same."""
         return self.trunk(images), None
 
 
 class VladMethod(TwoTower):
-    """What methods on NetVLAD share: one tower for both views, its first clusters, its whitening.
+    """The base of methods on NetVLAD: one tower for both views, its first clusters, its whitening.
 
     Args:
         query_size, reference_size: (height, width) of the images; None as `reference_size` is `query_size`.
         polar: False; there are no aerial images.
         tower: the tower of both views.
         caffe: images are normalised as the first VGG16's.
+
+    Raises:
+        ValueError: `polar` is True.
     """
 
     def __init__(
@@ -93,7 +96,7 @@ class VladMethod(TwoTower):
         return self.tower
 
     @property
-    def embedding_size(self) -> int:
+    def embedding_size(self) -> int:  # type: ignore[override]  # a plain attribute of the base class
         """Length of an embedding; fitting the PCA changes it."""
         return self.tower.embedding_size
 
@@ -116,20 +119,24 @@ class VladMethod(TwoTower):
         self.tower.pca.fit(images(self.tower.pooled, PCA_IMAGES))
         return True
 
-    def author_key(self, key: str) -> str:
-        """Name of one of our tensors in OpenIBL's checkpoints, or in HAF's, which has OpenIBL's heads."""
+    def author_key(self, key: str) -> str | None:
+        """Return the name of one of our tensors in OpenIBL's checkpoints, or in HAF's, which has OpenIBL's heads."""
         part, rest = key.removeprefix("tower.").split(".", 1)
         if part == "trunk":
             return f"base_model.base.{rest}"
         return f"pca_layer.{rest}" if part == "pca" else f"net_vlad.{rest.replace('assign', 'conv')}"
 
     def author_tensors(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Whitening as a matrix, where a checkpoint has it; else ours, which stays as it is."""
+        """Return the tensors, of any shapes, with whitening as a matrix; without it in a checkpoint, ours stays.
+
+        Raises:
+            UserError: the checkpoint has whitening, and the model none.
+        """
         tensors = dict(tensors)
         if "pca_layer.weight" in tensors:
             if self.tower.pca is None:
                 size = len(tensors["pca_layer.weight"])
-                raise UserError(f"The checkpoint has a PCA to {size} dimensions. Build it so: --model.pca {size}.")
+                raise UserError(f"The checkpoint has a PCA to {size} dimensions.", f"Build it so: --model.pca {size}.")
             whitening = {"weight": tensors["pca_layer.weight"].flatten(1), "fitted": torch.tensor(True)}
         else:
             whitening = {} if self.tower.pca is None else self.tower.pca.state_dict()

@@ -1,7 +1,8 @@
 """A recipe: everything that decides what a training run computes, apart from the data and the seed.
 
 Each method's file spells out the values of its recipes. `Recipe()` is plain training: no augmentation, no
-counterfactual loss, a constant learning rate. This module imports no torch, so that the command line can show every option at once.
+counterfactual loss, a constant learning rate. This module imports no torch, so that the command line can show every
+option at once.
 """
 
 from __future__ import annotations
@@ -195,7 +196,7 @@ class Recipe:
 
     def replace(self, **parts: Mapping[str, Any]) -> Recipe:
         """Return a copy with some settings replaced: `recipe.replace(optim={"lr": 1e-3}, model={"polar": False})`."""
-        changed = {}
+        changed: dict[str, Any] = {}
         for part, settings in parts.items():
             current = getattr(self, part)
             changed[part] = {**current, **settings} if isinstance(current, dict) else replace(current, **settings)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import NoReturn
 
 from torch import nn
 
-from ..layers import VGG16, SpatialTower, build_trunk
+from ..layers import VGG16, SpatialTower, build_trunk, square_for
 from ..utils.errors import UserError
 from . import register_method
 from .base import IMAGENET_MEAN, IMAGENET_STD, Paper, TwoTower, published_row
@@ -39,7 +38,8 @@ class SAFA(TwoTower):
         polar: bool = True, backbone: str = "vgg16", pretrained: bool = True, heads: int = 8, pool: str = "mean",
         dropout: float = 0.2,
     ):  # fmt: skip
-        super().__init__(query_size, reference_size or (query_size if polar else _square(query_size)), polar)
+        square = square_for(query_size, share=1, multiple=32)  # 112 x 616 -> 256 x 256
+        super().__init__(query_size, reference_size or (query_size if polar else square), polar)
 
         def trunk() -> nn.Module:
             if backbone != "vgg16":
@@ -102,14 +102,12 @@ class SAFA(TwoTower):
     )
 
     def author_key(self, key: str) -> NoReturn:
-        """Always an error: the authors' checkpoints are TensorFlow's."""
+        """Refuse: the authors' checkpoints are TensorFlow's.
+
+        Raises:
+            UserError: always.
+        """
         raise UserError(
             "The authors of SAFA published TensorFlow checkpoints, which are not read here. Train safa yourself; "
             "checkpoints of the PyTorch port in the GeoDTR+ repository load into safa_port."
         )
-
-
-def _square(query_size: tuple[int, int]) -> tuple[int, int]:
-    """The authors' aerial size for a panorama's: a square of like area in whole strides (112 x 616 -> 256 x 256)."""
-    side = 32 * max(1, round(math.sqrt(query_size[0] * query_size[1]) / 32))
-    return side, side

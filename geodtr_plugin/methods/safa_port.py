@@ -82,9 +82,13 @@ class SAFAPort(TwoTower):
     )
 
     def author_key(self, key: str) -> str:
-        """Name of one of our tensors in the port's checkpoints."""
+        """Return the name of one of our tensors in the port's checkpoints.
+
+        Raises:
+            UserError: the model's trunk is no VGG16.
+        """
         if self.backbone != "vgg16":
-            raise UserError(f"The port of SAFA knows VGG16 alone, not {self.backbone!r}: take --backbone vgg16.")
+            raise UserError(f"The port of SAFA knows VGG16 alone, not {self.backbone!r}.", "Take --backbone vgg16.")
         tower, part, rest = key.split(".", 2)
         view = {"query_tower": "grd", "reference_tower": "sat"}[tower]
         if part == "spatial":
@@ -97,7 +101,7 @@ class PortTower(SpatialTower):
     """SAFA's tower of one view, with a counterfactual branch."""
 
     def forward(self, images: Tensor, counterfactual: bool = False) -> Tensor | tuple[Tensor, Tensor]:
-        """[B, 3, H, W] -> [B, D] of unit norm, or that and its counterfactual: the same features under random masks."""
+        """Map `[B, 3, H, W]` to `[B, D]` of unit norm, or to that and its counterfactual, under random masks."""
         features = self.trunk(images)
         masks = self.spatial(features)
         embedding = modulate(features, masks)
@@ -107,5 +111,5 @@ class PortTower(SpatialTower):
 
 
 def _author_index(index: int) -> int:
-    """A layer's number in the port, which counts the dropout behind each late convolution as a layer too."""
+    """Return a layer's number in the port, which counts the dropout behind each late convolution as a layer too."""
     return index + sum(LAYERS.index(name) < index for name in LATE_CONVOLUTIONS)

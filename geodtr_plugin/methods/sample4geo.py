@@ -16,7 +16,7 @@ class PooledTower(nn.Module):
     """A network that ends in a vector of each image, and the vector's direction.
 
     Args:
-        trunk: [B, 3, H, W] -> [B, D].
+        trunk: `[B, 3, H, W]` -> `[B, D]`.
     """
 
     def __init__(self, trunk: nn.Module):
@@ -24,14 +24,14 @@ class PooledTower(nn.Module):
         self.trunk = trunk
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] -> [B, D] of unit norm."""
+        """Map `[B, 3, H, W]` to `[B, D]` of unit norm."""
         features = self.trunk(images)
         with torch.autocast(images.device.type, enabled=False):
             return nn.functional.normalize(features.float(), dim=1)
 
 
 def tiny_network() -> nn.Module:
-    """The small trunk with what follows ConvNeXt's last stage: [B, 3, H, W] -> [B, 96].
+    """Build the small trunk with what follows ConvNeXt's last stage, which maps `[B, 3, H, W]` to `[B, 96]`.
 
     Each channel of an image is normalised by itself: running statistics of a batch would be those of neither view.
     """
@@ -62,7 +62,7 @@ class Sample4Geo(TwoTower):
         polar: bool = False, backbone: str = "convnext_base.fb_in22k_ft_in1k_384", pretrained: bool = True,
     ):  # fmt: skip
         half = query_size[1] // 2
-        super().__init__(query_size, reference_size or (tuple(query_size) if polar else (half, half)), polar)
+        super().__init__(query_size, reference_size or (query_size if polar else (half, half)), polar)
         if backbone == "tiny":
             self.tower = PooledTower(tiny_network())
         else:
@@ -71,7 +71,7 @@ class Sample4Geo(TwoTower):
         self.embedding_size = self._features(backbone)
 
     def _features(self, backbone: str) -> int:
-        """Length of the embedding, the same for images of both sizes."""
+        """Return the length of the embedding, the same for images of both sizes."""
         try:
             (length,), _ = (feature_size(self.tower.trunk, size) for size in (self.query_size, self.reference_size))
         except (AssertionError, RuntimeError, ValueError) as error:
@@ -140,5 +140,5 @@ class Sample4Geo(TwoTower):
     )
 
     def author_key(self, key: str) -> str:
-        """Name of one of our tensors in the authors' checkpoints."""
+        """Return the name of one of our tensors in the authors' checkpoints."""
         return "model." + key.removeprefix("tower.trunk.")

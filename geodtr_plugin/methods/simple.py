@@ -13,7 +13,7 @@ from .recipe import Augment, Evaluation, Loss, Optim, Recipe
 
 @register_method("simple")
 class Simple(TwoTower):
-    """What any method should beat: no masks, no attention, no generated pairs, no polar transform.
+    """The plain baseline: no masks, no attention, no generated pairs, no polar transform.
 
     Args:
         query_size: (height, width) of ground panoramas.
@@ -38,10 +38,12 @@ class Simple(TwoTower):
 
     @property
     def query_tower(self) -> GeMTower:
+        """The tower of queries."""
         return self.towers[0]
 
     @property
     def reference_tower(self) -> GeMTower:
+        """The tower of references, or the shared one."""
         return self.towers[-1]
 
     recipes = {
@@ -92,7 +94,7 @@ class GeMTower(nn.Module):
         self.embedding_size = dim or channels
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] -> [B, D] of unit norm."""
+        """Map `[B, 3, H, W]` to `[B, D]` of unit norm."""
         features = self.trunk(images)
         with torch.autocast(features.device.type, enabled=False):
             return nn.functional.normalize(self.project(self.pool(features)), dim=1)

@@ -1,4 +1,4 @@
-"""TransGeo: two Transformers; in a second stage the aerial one drops the patches that got little attention."""
+"""TransGeo: two Transformers; in a second stage the aerial one drops patches of little attention."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -25,12 +26,12 @@ AUTHOR_PREFIXES = {
 
 
 def scaled(size: tuple[int, int], factor: float) -> tuple[int, int]:
-    """(height, width), each times a factor."""
+    """Return (height, width), each times a factor."""
     return round(size[0] * factor), round(size[1] * factor)
 
 
 def second_stage(first: Recipe, side: int, **optim: float) -> Recipe:
-    """The recipe of stage 2 for square aerial images; what is not named is as in the first."""
+    """Return the recipe of stage 2 for square aerial images; what is not named is as in the first."""
     return replace(first, next_stage=None).replace(model=dict(stage=2, reference_size=(side, side)), optim=optim)
 
 
@@ -74,8 +75,9 @@ class TransGeo(TwoTower):
             raise ValueError(f"stage is {stage}; TransGeo has stages 1 and 2.")
         side = 16 * max(1, math.isqrt(query_size[0] * query_size[1]) // 16)
         super().__init__(query_size, reference_size or scaled((side, side), ZOOM if stage == 2 else 1), polar)
-        self.vit = dict(backbone=backbone, pretrained=pretrained, embedding_size=embedding_size)
-        self.embedding_size, self.stage, self.guide_size = embedding_size, stage, None
+        self.vit: dict[str, Any] = dict(backbone=backbone, pretrained=pretrained, embedding_size=embedding_size)
+        self.embedding_size, self.stage = embedding_size, stage
+        self.guide_size: tuple[int, int] | None = None
 
         def build(size: tuple[int, int]) -> nn.Module:
             return build_distilled_vit(backbone, size, embedding_size, pretrained)
@@ -84,7 +86,8 @@ class TransGeo(TwoTower):
         if stage == 1:
             self.reference_tower = DistilledTower(build(self.reference_size))
         else:
-            self.guide_size = tuple(guide_size or scaled(self.reference_size, 1 / ZOOM))
+            height, width = guide_size or scaled(self.reference_size, 1 / ZOOM)
+            self.guide_size = (height, width)
             guide = AttentionGuide(build(self.guide_size), eight_bit)
             self.reference_tower = CroppedTower(build(self.reference_size), guide, keep)
 
@@ -138,12 +141,12 @@ class TransGeo(TwoTower):
     )
 
     def author_key(self, key: str) -> str:
-        """Name of one of our tensors in the authors' checkpoints; `guide.` is a name of ours, see `author_tensors`."""
+        """Return the name of one of our tensors in the authors' checkpoints, or in `author_tensors`."""
         ours = next(ours for ours in AUTHOR_PREFIXES if key.startswith(ours))
         return AUTHOR_PREFIXES[ours] + key.removeprefix(ours)
 
     def author_tensors(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """In stage 2: their stage-1 file with a guide made of it, or their stage-2 file with the guide that is here."""
+        """Return the tensors, of any shapes; in stage 2 with a guide, a stage-1 file's or the present one."""
         positions = tensors.get("reference_net.pos_embed")
         if self.stage == 1 or positions is None:
             return tensors
@@ -159,25 +162,31 @@ class TransGeo(TwoTower):
         return {**{f"guide.{name}": tensor for name, tensor in guide.trunk.state_dict().items()}, **tensors}
 
     def adapt(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Weights of stage 1, also of another aerial size -> what stage 2 starts from; others stay as they are."""
+        """Return the start of stage 2, tensors of any shapes, of stage-1 weights, also of another aerial size."""
         return self._with_guide(tensors, "reference_tower.trunk.", "reference_tower.guide.trunk.")
 
     def load_guide(self, weights: str | Path | Mapping[str, Tensor]) -> TransGeo:
         """Fill the guide of stage 2 from stage-1 weights: a file or run folder of ours, or a checkpoint of the authors.
 
-        A mapping is the authors' content, as in `load_author_weights`.
+        A mapping is the authors' content, tensors of any shapes, as in `load_author_weights`.
+
+        Raises:
+            UserError: the model has no guide, or the weights do not fit.
         """
         from .weights import load_author_weights, load_weights
 
         if self.stage == 1:
-            raise UserError("Only stage 2 has a guide. Build the model with stage=2.")
+            raise UserError("Only stage 2 has a guide.", "Build the model with stage=2.")
         stage1 = TransGeo(self.query_size, self.guide_size, **{**self.vit, "pretrained": False})
         stage1.reference_tower = self.reference_tower.guide
-        (load_author_weights if isinstance(weights, Mapping) else load_weights)(stage1, weights)
+        if isinstance(weights, Mapping):
+            load_author_weights(stage1, weights)
+        else:
+            load_weights(stage1, weights)
         return self
 
     def _with_guide(self, tensors: Mapping[str, Tensor], trunk: str, guide: str) -> Mapping[str, Tensor]:
-        """Stage-1 weights with the aerial network twice, each with position embeddings for its grid."""
+        """Return stage-1 weights with the aerial network twice, each with position embeddings for its grid."""
         stage1 = {name.removeprefix(trunk): tensor for name, tensor in tensors.items() if name.startswith(trunk)}
         if self.stage == 1 or "pos_embed" not in stage1 or any(name.startswith(guide) for name in tensors):
             return tensors

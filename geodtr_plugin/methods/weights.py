@@ -36,8 +36,7 @@ def load_author_weights(model: TwoTower, weights: str | Path | Mapping[str, Any]
     """
     tensors = _state_dict(weights if isinstance(weights, Mapping) else read_tensors(weights))
     tensors = {name: x for name, x in model.author_tensors(tensors).items() if name not in model.author_extras}
-    names = {model.author_key(key): key for key in model.state_dict()}
-    names.pop(None, None)
+    names = {name: key for key in model.state_dict() if (name := model.author_key(key)) is not None}
     _check_names("the authors' checkpoint", tensors, names)
     return _fill(model, {names[name]: tensor for name, tensor in tensors.items()})
 
@@ -51,7 +50,7 @@ def load_weights(model: TwoTower, path: str | Path) -> TwoTower:
     path = Path(path)
     if path.is_dir():
         path = find_weights(path)
-    tensors = _state_dict(read_tensors(path))
+    tensors: Mapping[str, Tensor] = _state_dict(read_tensors(path))
     state = model.state_dict()
     if not set(tensors) & set(state):
         return load_author_weights(model, tensors)

@@ -35,7 +35,11 @@ CHSG_VARIANTS = tuple(_PLANS)
 
 
 def variant_name(name: str) -> str:
-    """The one of CHSG_VARIANTS that is meant; the paper's spelling is understood ("S + same L", "L only", "Raw")."""
+    """Return the one of CHSG_VARIANTS that is meant, also in the paper's spelling ("S + same L", "L only", "Raw").
+
+    Raises:
+        UnknownNameError: there is no such variant.
+    """
     plain = re.sub(r"\s*\+\s*", "+", name.strip().lower()).removesuffix(" only").replace(" ", "-")
     if plain not in _PLANS:
         raise UnknownNameError("CHSG variant", name, CHSG_VARIANTS)
@@ -43,7 +47,7 @@ def variant_name(name: str) -> str:
 
 
 class CHSG(nn.Module):
-    """Makes two samples, twins, of every place, which differ in layout and colours (CHSG of GeoDTR+).
+    """A generator of two samples of every place, twins, which differ in layout and colours (CHSG of GeoDTR+).
 
     The first sample has a uniformly drawn layout; the twin has one of the seven turns and flips that are not the
     identity on top of it. Ground and aerial image of a sample share their layout. Twins are labelled as different
@@ -69,9 +73,9 @@ class CHSG(nn.Module):
     Raises:
         UnknownNameError: there is no such variant.
         ValueError: the variant changes colours, and `semantic` is None.
+
+    Source: Zhang et al., TPAMI 2024, Table VIII.
     """
-
-
 
     def __init__(
         self,
@@ -86,13 +90,14 @@ class CHSG(nn.Module):
         if semantic is None and self.plan.colours != "none":
             raise ValueError(f"The CHSG variant {self.name!r} changes colours: pass semantic=SemanticAugmentation().")
         self.layout = LayoutSimulation() if layout is None else layout
-        self.semantic, self.generator = semantic, generator or self.layout.generator
+        self.semantic: Any = semantic  # not None where the plan has colours
+        self.generator = generator or self.layout.generator
 
     @classmethod
     def variant(
         cls, name: str, polar: bool = False, strength: str = "strong", generator: torch.Generator | None = None
     ) -> CHSG:
-        """A variant, complete. Args: name, one of CHSG_VARIANTS or the paper's spelling; the others as in its parts."""
+        """Build a variant with all its parts; `name` is one of CHSG_VARIANTS, the others are as in those parts."""
         changes_colours = _PLANS[variant_name(name)].colours != "none"
         semantic = SemanticAugmentation(strength, generator) if changes_colours else None
         return cls(LayoutSimulation(polar, strength, generator), semantic, name, generator)
@@ -114,15 +119,15 @@ class CHSG(nn.Module):
 
     @torch.no_grad()
     def forward(self, ground: Tensor, aerial: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Makes the samples of a batch.
+        """Make the samples of a batch.
 
         Args:
-            ground: panoramas [B, 3, H, W], float in [0, 1] before normalisation, or uint8 if colours stay.
-            aerial: tiles [B, 3, S, S] or polar tiles [B, 3, H', W'], likewise.
-            labels: places, integers [B]; None: 0..B-1.
+            ground: panoramas `[B, 3, H, W]`, float in [0, 1] before normalisation, or uint8 if colours stay.
+            aerial: tiles `[B, 3, S, S]` or polar tiles `[B, 3, H', W']`, likewise.
+            labels: places, integers `[B]`; None: 0..B-1.
 
         Returns:
-            ground, aerial [2B, 3, ...] and labels int64 [2B]: all first samples, then all twins. A label is
+            ground, aerial `[2B, 3, ...]` and labels int64 `[2B]`: all first samples, then all twins. A label is
             `2 * place + sample`, so that `labels ^ 1` are the twins' labels. "raw" and "ls": B rows, labels unchanged.
 
         Raises:
@@ -157,7 +162,7 @@ class CHSG(nn.Module):
     def as_getter(
         self, device: torch.device | str | None = None, two_streams: bool = True
     ) -> Callable[[Any], tuple[Tensor, ...]]:
-        """CHSG for a stock PML trainer, as its `data_and_label_getter`; items are (ground, aerial, place).
+        """Return CHSG as the `data_and_label_getter` of a stock PML trainer; items are (ground, aerial, place).
 
         uint8 images are scaled to [0, 1]; normalisation is left to the first layer of the trunk. Keep the trainer's
         `set_min_label_to_zero` off: it knows the places' labels alone.

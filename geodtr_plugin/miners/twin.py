@@ -14,7 +14,7 @@ MODES = ("only", "with_all")
 
 
 class TwinMiner(BaseMiner):
-    """Picks the triplets (anchor, positive, twin) of a CHSG batch, whose labels are `2 * place + sample`.
+    """A miner of the triplets (anchor, positive, twin) of a CHSG batch, whose labels are `2 * place + sample`.
 
     With `ref_emb`, anchors are rows of the embeddings, positives and negatives rows of the references; without it all
     are rows of the embeddings, and the two views of a sample have to be there both.
@@ -29,6 +29,10 @@ class TwinMiner(BaseMiner):
         repeats: how often "with_all" lists a twin triplet. In a batch of N samples, N - 2 makes the twin weigh as much
             in a mean as all other negatives together.
         **kwargs: PML's, such as `distance`.
+
+    Raises:
+        UnknownNameError: there is no such mode.
+        ValueError: `repeats` is below 1.
     """
 
     needs_twins = True  # batches without twins have nothing for it
@@ -48,7 +52,11 @@ class TwinMiner(BaseMiner):
     def mine(
         self, embeddings: Tensor, labels: Tensor, ref_emb: Tensor, ref_labels: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Args: embeddings [N, D], integer labels [N]; references [M, D], [M]. Returns: anchor, positive, negative."""
+        """Return triplets of embeddings `[N, D]`, labels `[N]`, ref_emb `[M, D]`, ref_labels `[M]`: three int64 `[T]`.
+
+        Raises:
+            TypeError: labels are no whole numbers.
+        """
         if labels.is_floating_point():
             raise TypeError(f"TwinMiner finds twins by the last bit of whole-number labels, not of {labels.dtype}.")
         if ref_emb is not embeddings:
@@ -74,7 +82,7 @@ class TwinMiner(BaseMiner):
 
 
 def twin_triplets(labels: Tensor, ref_labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """All (anchor, positive, negative) whose negative bears the label of the anchor's twin.
+    """Return all (anchor, positive, negative) whose negative bears the label of the anchor's twin.
 
     Args:
         labels: integers [N].

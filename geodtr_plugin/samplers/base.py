@@ -44,18 +44,18 @@ class EpochBatchSampler(BatchSampler):
 
     @abstractmethod
     def draw(self, generator: np.random.Generator) -> list[list[int]]:
-        """The whole batches of one epoch."""
+        """Return the whole batches of one epoch, lists of rows."""
 
     @abstractmethod
     def too_few(self) -> str:
-        """The sentence for an epoch without a batch."""
+        """Return what to say of an epoch without a batch."""
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of that epoch for the next iteration."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        """Batches in every epoch, exactly."""
+        """Return the number of batches in every epoch, exactly."""
         return len(self._first)
 
     def __iter__(self) -> Iterator[list[int]]:

@@ -79,7 +79,7 @@ def overlapping_tiles(split: Split) -> Ragged | None:
 
 
 def tiles_of_pairs(split: Split) -> Ragged:
-    """Return, for each pair, the references that show its place: its own, and all right and ignored ones of its query."""
+    """Return the references that show each pair's place: its own, and all right and ignored ones of its query."""
     queries = split.pairs[:, 0]
     truth = split.truth.take(queries)
     parts = [part for part in (truth.positives, truth.ignored) if part is not None]

@@ -1,4 +1,4 @@
-"""Batches in which no two pairs have something in common: their place, or a tile that shows it."""
+"""Batches in which no two pairs share their place, or a tile that shows it."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class PlaceBatchSampler(EpochBatchSampler):
 
     def __init__(self, places: np.ndarray, batch_size: int, seed: int = 0):
         _, self._places = np.unique(as_int64(places), return_inverse=True)
-        self._keys = [(place,) for place in self._places.tolist()]
+        self._keys: list[tuple[int, ...]] = [(place,) for place in self._places.tolist()]
         super().__init__(len(self._places), batch_size, seed)
 
     def draw(self, generator: np.random.Generator) -> list[list[int]]:
-        """See EpochBatchSampler."""
+        """Return the whole batches of one epoch."""
         return first_fit(spread_evenly(self._places, generator), self._keys, self.batch_size)
 
     def too_few(self) -> str:
-        """See EpochBatchSampler."""
+        """Return what to say of an epoch without a batch."""
         return too_few_places(self._places, self.batch_size)
 
 
@@ -48,25 +48,25 @@ class DisjointTilesBatchSampler(EpochBatchSampler):
         super().__init__(len(tiles), batch_size, seed)
 
     def draw(self, generator: np.random.Generator) -> list[list[int]]:
-        """See EpochBatchSampler."""
+        """Return the whole batches of one epoch."""
         return first_fit(generator.permutation(len(self._keys)), self._keys, self.batch_size)
 
     def too_few(self) -> str:
-        """See EpochBatchSampler."""
+        """Return what to say of an epoch without a batch."""
         return too_few_tiles(len(self._keys), self.batch_size)
 
 
 def too_few_places(places: np.ndarray, batch_size: int) -> str:
-    """The sentence for places (one label a pair) that do not fill a batch."""
-    found = len(np.unique(places))
+    """Return what to say of places, int64 `[P]`, that do not fill a batch."""
+    number = len(np.unique(places))
     return (
-        f"The {len(places):,} training pairs show {found:,} places, too few for a batch of {batch_size} in which no "
-        f"place comes twice. Choose a batch size of at most {found:,}, or more pairs."
+        f"The {len(places):,} training pairs show {number:,} places, too few for a batch of {batch_size} in which no "
+        f"place comes twice. Choose a batch size of at most {number:,}, or more pairs."
     )
 
 
 def too_few_tiles(num_pairs: int, batch_size: int) -> str:
-    """The sentence for pairs of which too few have no tile in common."""
+    """Return what to say of pairs of which too few have no tile in common."""
     return (
         f"Among the {num_pairs:,} training pairs, no {batch_size} were found of which no two share an aerial tile. "
         "Choose a smaller batch size, or more pairs."
@@ -74,7 +74,7 @@ def too_few_tiles(num_pairs: int, batch_size: int) -> str:
 
 
 def spread_evenly(groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """A random order in which the rows of a group lie evenly apart.
+    """Return a random order, int64 `[P]`, in which the rows of a group lie evenly apart.
 
     The epoch is cut into as many equal spans as a group has rows; each of the rows comes at a random moment of a span.
 
@@ -91,7 +91,7 @@ def spread_evenly(groups: np.ndarray, generator: np.random.Generator) -> np.ndar
 
 
 def first_fit(order: np.ndarray, keys: list[tuple[int, ...]], batch_size: int) -> list[list[int]]:
-    """Puts each row, in the given order, into the first batch that has room and holds none of its keys.
+    """Put each row, in order, into the first batch that has room and holds none of its keys.
 
     Args:
         order: rows.
@@ -124,7 +124,7 @@ def first_fit(order: np.ndarray, keys: list[tuple[int, ...]], batch_size: int) -
 
 
 def _with_room(onward: list[int], at: int) -> int:
-    """The first batch from `at` on that has room, which may be a new one; shortens the chain that it follows."""
+    """Return the first batch from `at` on that has room, or a new one; shorten the chain that leads there."""
     passed = []
     while at < len(onward) and onward[at] != at:
         passed.append(at)

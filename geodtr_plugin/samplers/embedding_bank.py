@@ -12,7 +12,7 @@ from ..utils.roles import ROLES
 
 
 class EmbeddingBank:
-    """Remembers the embedding of every row of both roles, so that batches can be chosen among all of them.
+    """The last seen embedding of every row of both roles, so that batches can be chosen among all of them.
 
     Rows that were never written are NaN. Memory is taken when the size of the embeddings is known, at the first write:
     4 bytes times rows times their size for each role, 142 MB for 35,532 rows of 1,000 entries.
@@ -43,7 +43,7 @@ class EmbeddingBank:
     def write(
         self, rows: Sequence[int] | Tensor, query: Tensor | None = None, reference: Tensor | None = None
     ) -> None:
-        """Replaces some rows of one role or of both.
+        """Replace some rows of one role or of both.
 
         Args:
             rows: distinct row numbers `[B]`.
@@ -75,11 +75,11 @@ class EmbeddingBank:
         stored[rows.to(device)] = embeddings.to(device, torch.float32)
 
     def state_dict(self) -> dict[str, Any]:
-        """Both tables; None for one that was never written."""
+        """Return both tables; None for one that was never written."""
         return dict(self._stored)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up such a state.
+        """Go on from such a state.
 
         Raises:
             ValueError: it has other numbers of rows.

@@ -11,19 +11,19 @@ from ..utils.ragged import Ragged
 from . import register_sampler
 from .by_name import overlapping_tiles, pair_places
 from .filling import BatchBuilder
-from .mined import EmbeddingNeighbours, MinedBatchSampler
+from .mined import EmbeddingNeighbours
 
 if TYPE_CHECKING:
     from ..datasets import Split
 
 
-class HardBatchSampler(EmbeddingNeighbours, MinedBatchSampler):
+class HardBatchSampler(EmbeddingNeighbours):
     """Half of a batch at random; for each of those, a pair whose reference looks like its query to the network.
 
     That pair is drawn from the `top` places most similar to the query, among `pool` places that are drawn anew with
     every table, passing over what cannot meet the batch or was used in this epoch. Where none is left, or the query
-    has not been seen yet, a random pair takes the seat. Tell it the embeddings as training left them (a
-    `miners.EmbeddingBank`) after every epoch with `update`; until the first time all pairs are drawn at random.
+    has not been seen yet, a random pair takes its place. `update` takes the embeddings as training left them (an
+    `EmbeddingBank`) after every epoch; until the first time all pairs are drawn at random.
 
     The authors may draw a hard pair again in another batch of the epoch, and leave out as many; here every pair comes
     once, so that partners get scarce in the last batches of an epoch.
@@ -32,6 +32,11 @@ class HardBatchSampler(EmbeddingNeighbours, MinedBatchSampler):
         places: see MinedBatchSampler, as for `batch_size`, `seed` and `tiles`.
         top: places from which a partner is drawn.
         pool: places among which these are searched; the authors' number by default.
+
+    Raises:
+        ValueError: `top` or `pool` is below 1.
+
+    Source: Zhu et al., CVPR 2022 (TransGeo), and VIGOR's global mining before it.
     """
 
     follows = "training"
@@ -49,17 +54,17 @@ class HardBatchSampler(EmbeddingNeighbours, MinedBatchSampler):
             raise ValueError(f"top and pool must be 1 or more, not {top} and {pool}")
         super().__init__(places, batch_size, seed, tiles)
         self.pool = pool
-        self.table_length = min(top, len(self.apart.pairs))
+        self.table_length = min(top, len(self.conflicts.pairs))
 
-    def fill(self, tray: BatchBuilder, generator: np.random.Generator) -> bool:
-        """See MinedBatchSampler."""
-        anchors = [tray.add_next() for _ in range(self.batch_size - self.batch_size // 2)]
+    def fill(self, batch: BatchBuilder, generator: np.random.Generator) -> bool:
+        """Fill one batch; return whether it became full."""
+        anchors = [batch.add_next() for _ in range(self.batch_size - self.batch_size // 2)]
         for anchor in anchors:
-            if anchor is not None and not tray.full:
-                any(map(tray.add_place, generator.permutation(self.neighbours(anchor)).tolist()))
-        while not tray.full and tray.add_next() is not None:
+            if anchor is not None and not batch.full:
+                any(map(batch.add_place, generator.permutation(self.neighbours(anchor)).tolist()))
+        while not batch.full and batch.add_next() is not None:
             pass
-        return tray.full
+        return batch.full
 
 
 @register_sampler("hard")
@@ -72,6 +77,9 @@ def hard(split: Split, batch_size: int, seed: int, pool: int = 40_000, top: int 
         seed: of the order.
         pool: places among which confusing ones are looked for.
         top: most similar places from which one is drawn.
+
+    Raises:
+        UserError: `pool` or `top` is below 1.
     """
     for option, number in (("pool", pool), ("top", top)):
         if number < 1:

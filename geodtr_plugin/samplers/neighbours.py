@@ -20,20 +20,25 @@ if TYPE_CHECKING:
 
 
 class NeighbourBatchSampler(MinedBatchSampler):
-    """Hubs with their neighbours, no place twice in a batch (Sample4Geo).
+    """Anchors with their neighbours, no place twice in a batch (Sample4Geo).
 
     A batch takes an unused pair at random, its anchor, then pairs of up to `neighbour_select` places around it: the
     nearest half of that number, and as many by chance from the rest of the `neighbour_range` nearest. Places that
-    cannot meet the batch, or have no unused pair left, are passed over. It goes on with further anchors until it is full.
+    cannot meet the batch, or have no unused pair left, are passed over. Further anchors follow until the batch is full.
     Towards the end of an epoch, where neighbours have been used, batches are mostly anchors.
 
     Args:
         places: place label of every pair, int64 `[P]`.
         batch_size: pairs a batch, at most as many as there are places.
-        neighbour_select: neighbours that a anchor brings; half a batch by default (Sample4Geo: 64 of 128).
+        neighbour_select: neighbours that an anchor brings; half a batch by default (Sample4Geo: 64 of 128).
         neighbour_range: nearest places to choose them from; as many as a batch by default (Sample4Geo: 128).
         seed: see EpochBatchSampler.
         tiles: see MinedBatchSampler.
+
+    Raises:
+        ValueError: `neighbour_select` is not between 0 and `neighbour_range`.
+
+    Source: Deuser et al., ICCV 2023, section 3.3.
     """
 
     def __init__(
@@ -51,17 +56,17 @@ class NeighbourBatchSampler(MinedBatchSampler):
             raise ValueError(f"neighbour_select must be 0 to neighbour_range, not {self._select} of {self._range}")
         super().__init__(places, batch_size, seed, tiles)
 
-    def fill(self, tray: BatchBuilder, generator: np.random.Generator) -> bool:
-        """See MinedBatchSampler."""
+    def fill(self, batch: BatchBuilder, generator: np.random.Generator) -> bool:
+        """Fill one batch; return whether it became full."""
         half = self._select // 2
-        while not tray.full:
-            anchor = tray.add_next()
+        while not batch.full:
+            anchor = batch.add_next()
             if anchor is None:
                 return False
             nearest = self.neighbours(anchor)
             by_chance = generator.permutation(nearest[half:])[: self._select - half]
             for place in (*nearest[:half].tolist(), *by_chance.tolist()):
-                tray.add_place(place)
+                batch.add_place(place)
         return True
 
 
@@ -92,29 +97,36 @@ class GeoNeighbourBatchSampler(NeighbourBatchSampler):
         tiles: Ragged | None = None,
     ):
         super().__init__(places, batch_size, neighbour_select, neighbour_range, seed, tiles)
-        self.table = near_places(self.apart, coordinates, kind, self._range)
+        self.table = near_places(self.conflicts, coordinates, kind, self._range)
 
 
-def near_places(apart: Conflicts, coordinates: np.ndarray, kind: str, count: int) -> np.ndarray:
-    """The table of the places nearest to that of each pair, nearest first, int32 `[P, count or all others]`."""
+def near_places(conflicts: Conflicts, coordinates: np.ndarray, kind: str, count: int) -> np.ndarray:
+    """Return the places nearest to that of each pair, nearest first, int32 `[P, count or all others]`.
+
+    Coordinates are `[P, 2]`, of the kind "latlon" or "metres".
+
+    Raises:
+        ValueError: there is not one point a pair.
+        UserError: coordinates are missing or impossible.
+    """
     points = to_metres(coordinates, kind)
-    if len(points) != len(apart):
-        raise ValueError(f"{len(apart)} pairs came with {len(points)} coordinates")
-    return nearest_others(_mean_points(points, apart.pairs), count).astype(np.int32)[apart.places]
+    if len(points) != len(conflicts):
+        raise ValueError(f"{len(conflicts)} pairs came with {len(points)} coordinates")
+    return nearest_others(_mean_points(points, conflicts.pairs), count).astype(np.int32)[conflicts.places]
 
 
 def nearest_others(points: np.ndarray, count: int) -> np.ndarray:
-    """For every point `[Q, K]`, the `count` nearest others (or all, where there are fewer), nearest first, int64."""
+    """Return, for every point `[Q, K]`, the `count` nearest others (or all), nearest first, int64 `[Q, count]`."""
     rows = np.arange(len(points))
     wanted = min(count + 1, len(points))  # a point is the nearest to itself
-    _, found = cKDTree(points).query(points, range(1, wanted + 1))
-    others = found != rows[:, None]
+    _, nearest = cKDTree(points).query(points, range(1, wanted + 1))
+    others = nearest != rows[:, None]
     others[others.all(axis=1), -1] = False  # so many points coincide that this one is not among the first
-    return found[others].reshape(len(points), wanted - 1)
+    return nearest[others].reshape(len(points), wanted - 1)
 
 
 def _mean_points(points: np.ndarray, pairs: Ragged) -> np.ndarray:
-    """The mean of every place's points."""
+    """Return the mean of every place's points."""
     sums = np.add.reduceat(points[pairs.values], pairs.offsets[:-1], axis=0)
     return sums / pairs.counts()[:, None]
 
@@ -150,21 +162,22 @@ def pair_coordinates(split: Split, sampler: str) -> tuple[np.ndarray, str]:
         UserError: neither role has coordinates for every pair.
     """
     known = [
-        (images.coordinates[rows], images.coordinate_kind)
+        (images.coordinates[rows], str(images.coordinate_kind))
         for images, rows in ((split.references, split.pairs[:, 1]), (split.queries, split.pairs[:, 0]))
         if images.coordinates is not None
     ]
     if not known:
         raise UserError(
-            f"--sampler {sampler} goes by where places lie, but {split.name} has no coordinates here. Choose "
-            "--sampler similar or --sampler hard, which go by what the network sees, or --sampler auto."
+            f"--sampler {sampler} goes by where places lie, but {split.name} has no coordinates here.",
+            "Choose --sampler similar or --sampler hard, which go by what the network sees, or --sampler auto.",
         )
     located, kind = max(known, key=lambda part: np.isfinite(part[0]).all(axis=1).sum())
     missing = len(located) - np.isfinite(located).all(axis=1).sum()
     if missing:
         raise UserError(
             f"--sampler {sampler} goes by where places lie, but {missing:,} of the {len(located):,} training pairs of "
-            f"{split.name} have no coordinates. Complete them, or choose --sampler similar."
+            f"{split.name} have no coordinates.",
+            "Complete them, or choose --sampler similar.",
         )
     return located, kind
 
@@ -181,6 +194,9 @@ def geo(
         seed: of the order.
         neighbours: places that an anchor brings into its batch; None: half a batch.
         neighbour_range: nearest places to choose them from; None: as many as a batch.
+
+    Raises:
+        UserError: the split has no coordinates, or an anchor cannot bring so many neighbours.
     """
     options = neighbour_options(split, batch_size, seed, neighbours, neighbour_range)
     return GeoNeighbourBatchSampler(*pair_coordinates(split, "geo"), **options)

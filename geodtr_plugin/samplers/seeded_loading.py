@@ -1,4 +1,4 @@
-"""Which item comes when, and with which random draws: a function of the seed and the epoch alone."""
+"""The order of the items and their random draws: functions of the seed and the epoch alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..utils.seed import isolated_rng, seed_cpu
 
 
 class EpochSampler(Sampler[int]):
-    """Shuffled indices whose order depends on nothing but ``(seed, epoch)``.
+    """Shuffled indices whose order depends on nothing but `(seed, epoch)`.
 
     An epoch may be shorter or longer than the data set. A longer one goes through it again in a new order; each
     passage is cut to whole batches, so that no batch holds the same pair twice.
@@ -27,7 +27,7 @@ class EpochSampler(Sampler[int]):
         batches: batches an epoch; by default as many whole ones as the items fill.
 
     Raises:
-        ValueError: if the items do not fill one batch.
+        ValueError: the items do not fill one batch.
     """
 
     def __init__(self, size: int, batch_size: int = 1, seed: int = 0, batches: int | None = None):
@@ -56,7 +56,7 @@ class EpochSampler(Sampler[int]):
 
 
 class SeededBatches:
-    """The batches of a batch sampler, each index beside the seed of its item: lists of ``(seed, index)``.
+    """The batches of a batch sampler, each index beside the seed of its item: lists of `(seed, index)`.
 
     The seeds travel with the indices, so the draws of an item do not depend on the worker that loads it, nor on how
     many there are, nor on what was loaded before. Of several processes, each gets its part of every batch.
@@ -83,7 +83,7 @@ class SeededBatches:
             Whether one of those has an order for every epoch, so that it wants to be started anew.
         """
         self.epoch, self.passage = epoch, 0
-        below = (self.batches, getattr(self.batches, "sampler", None))
+        below: tuple[Any, ...] = (self.batches, getattr(self.batches, "sampler", None))
         per_epoch = [sampler for sampler in below if hasattr(sampler, "set_epoch")]
         for sampler in per_epoch:
             sampler.set_epoch(epoch)
@@ -104,9 +104,9 @@ class SeededBatches:
 
 
 class SeededItems(Dataset):
-    """A data set that is asked for ``(seed, index)`` and loads the item with its random draws fixed by the seed.
+    """A data set that takes `(seed, index)` and loads the item with its random draws fixed by the seed.
 
-    In a worker the generators stay at the item's seed, which makes the draws of a ``collate_fn`` repeatable too; in
+    In a worker the generators stay at the item's seed, which makes the draws of a `collate_fn` repeatable too; in
     the main process, where they belong to the training, they are put back.
 
     Args:
@@ -125,7 +125,7 @@ class SeededItems(Dataset):
             return self.dataset[index]
 
     def __getitems__(self, keys: Sequence[tuple[int, Any]]) -> Any:
-        """A whole batch: in one call where the data set can do that, else item by item."""
+        """Load a whole batch: in one call where the data set can do that, else item by item."""
         whole_batch = getattr(self.dataset, "__getitems__", None)
         if whole_batch is None:
             return [self[key] for key in keys]

@@ -16,15 +16,17 @@ if TYPE_CHECKING:
 
 
 class SimilarBatchSampler(EmbeddingNeighbours, NeighbourBatchSampler):
-    """Hubs with the places whose references look most like the anchor's query to the network (Sample4Geo, Section 3.3).
+    """Anchors with the places whose references look most like their query to the network.
 
-    Tell it the embeddings of all training pairs every few epochs (Sample4Geo: every 4) with `update`. Until then
-    batches hold places that lie near each other, where coordinates are given, or random ones.
+    `update` takes the embeddings of all training pairs every few epochs (Sample4Geo: every 4). Until then batches hold
+    places that lie near each other, where there are coordinates, or random ones.
 
     Args:
         places: see NeighbourBatchSampler, as for all that follow up to `tiles`.
         coordinates: float `[P, 2]`, one a pair, for the epochs before the first `update`; None: these are random.
         kind: of the coordinates, "latlon" or "metres".
+
+    Source: Deuser et al., ICCV 2023, section 3.3.
     """
 
     follows = "measurement"
@@ -41,9 +43,9 @@ class SimilarBatchSampler(EmbeddingNeighbours, NeighbourBatchSampler):
         kind: str = "latlon",
     ):
         super().__init__(places, batch_size, neighbour_select, neighbour_range, seed, tiles)
-        self.table_length = min(self._range, len(self.apart.pairs))
+        self.table_length = min(self._range, len(self.conflicts.pairs))
         if coordinates is not None:
-            self.table = self.first_table = near_places(self.apart, coordinates, kind, self._range)
+            self.table = self.first_table = near_places(self.conflicts, coordinates, kind, self._range)
 
 
 @register_sampler("similar")

@@ -100,7 +100,7 @@ def test_weights_that_cannot_be_downloaded_give_a_sentence(monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fail)
-    with pytest.raises(UserError, match="VGG16 .caffe. could not be loaded .no route.*--model.pretrained false"):
+    with pytest.raises(UserError, match="VGG16 .caffe.. could not be loaded .no route.*--model.pretrained false"):
         VGG16("conv1_1", "caffe")
 
 

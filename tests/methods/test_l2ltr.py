@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from geodtr_plugin import create_model, load_author_weights
 from geodtr_plugin.methods import METHODS, l2ltr
-from geodtr_plugin.methods.l2ltr import HYBRID, square_for, stretch
+from geodtr_plugin.methods.l2ltr import HYBRID, stretch
 from geodtr_plugin.methods.weights import load_weights
 from geodtr_plugin.utils.errors import UserError
 
@@ -232,7 +232,8 @@ def test_every_recipe_builds(name):
 
 
 def test_sizes_that_go_with_a_panorama():
-    assert square_for((128, 512)) == (256, 256) and square_for((32, 88)) == (48, 48)
+    for size, square in (((128, 512), (256, 256)), ((32, 88), (48, 48))):
+        assert create_model("l2ltr", **{**TINY, "query_size": size}, polar=False).reference_size == square
     assert create_model("l2ltr", width=60, heads=5, **TINY).embedding_size == 60
 
 

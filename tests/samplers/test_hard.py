@@ -73,13 +73,13 @@ def test_the_table_is_that_of_the_similarities_without_ones_own_place():
 
 def test_places_that_share_a_tile_are_no_partners():
     places, tiles = town(5, 40)
-    apart = Conflicts(places, Ragged.from_lists(tiles.tolist()))
-    for pair, found in enumerate(apart.no_partners()):
-        sharing = {apart.places[other] for other in range(40) if {*tiles[pair]} & {*tiles[other]}}
+    conflicts = Conflicts(places, Ragged.from_lists(tiles.tolist()))
+    for pair, found in enumerate(conflicts.no_partners()):
+        sharing = {conflicts.places[other] for other in range(40) if {*tiles[pair]} & {*tiles[other]}}
         assert len({*found}) == len(found) and {*found} == sharing
     sampler = HardBatchSampler(places, 2, top=5, tiles=Ragged.from_lists(tiles.tolist()))
     sampler.update(*embeddings(40))
-    assert all(not {*row} & {*out} for row, out in zip(sampler.table, apart.no_partners()))
+    assert all(not {*row} & {*out} for row, out in zip(sampler.table, conflicts.no_partners()))
     assert (sampler.table >= 0).any(axis=1).sum() > 20
 
 
@@ -167,7 +167,7 @@ def test_a_town_so_dense_that_pairs_are_left_over_keeps_most_partners(monkeypatc
         batches = epoch_of(sampler, epoch)
         assert len(batches) == len(sampler) == 49
         assert not first & {str(batch) for batch in batches}  # not the emergency exit of the base class
-        found = [sampler.apart.places[b[6 + i]] in sampler.table[b[i]] for b in batches for i in range(6)]
+        found = [sampler.conflicts.places[b[6 + i]] in sampler.table[b[i]] for b in batches for i in range(6)]
         assert np.mean(found[: len(found) // 2]) > 0.9
     assert max(missing) > 0 and len(missing) == 8  # so that the above is about more than luck
 
@@ -211,7 +211,7 @@ def test_real_numbers_of_pairs_leave_few_over():
     overlapping = Ragged.from_counts(tiles.ravel(), np.full(len(tiles), 4))
     for labels, overlap, size in ((np.arange(35_532), None, 32), (places, overlapping, 16)):
         sampler = HardBatchSampler(labels, size, tiles=overlap)
-        sampler.table = generator.integers(0, len(sampler.apart.pairs), (len(labels), 100)).astype(np.int32)
+        sampler.table = generator.integers(0, len(sampler.conflicts.pairs), (len(labels), 100)).astype(np.int32)
         batches = sampler.draw(generator)
         assert len(batches) >= 0.995 * (len(labels) // size)
 
