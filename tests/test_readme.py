@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
+from documents import ROOT, blocks, commands, run_example
 
-ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"<!-- test: run -->\n```python\n(.*?)```", README, re.S)
-COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", README, re.S) for line in block.splitlines()]
+EXAMPLES = [block for block in blocks(ROOT / "README.md") if block.mark == "run"]
+COMMANDS = commands(ROOT / "README.md")
 
 
-@pytest.mark.parametrize("code", EXAMPLES, ids=lambda code: code.strip().splitlines()[-1][:40])
-def test_examples_run(code, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("block", EXAMPLES, ids=lambda block: block.name)
+def test_examples_run(block, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
-    assert "print(" not in code or capsys.readouterr().out.strip()
+    run_example(block)
+    assert "print(" not in block.text or capsys.readouterr().out.strip()
 
 
 def test_the_readme_is_short_enough_to_be_read():
@@ -33,7 +32,7 @@ def test_the_commands_of_the_main_job_can_be_parsed():
     from geodtr_plugin import list_methods
     from geodtr_plugin.harness import settings
 
-    lines = [line.split("#")[0] for line in COMMANDS if "benchmarks/run.py --" in line and "--resume" not in line]
+    lines = [line for line in COMMANDS if "benchmarks/run.py --" in line and "--resume" not in line]
     lines = [line.replace("--init-weights runs/paper", "") for line in lines]
     assert len(lines) >= 4
     for line in lines:

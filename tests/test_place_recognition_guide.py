@@ -1,4 +1,4 @@
-"""The journeys of the README's section on place recognition, on the synthetic set: one command each."""
+"""The journeys of the guide's section on place recognition, on the synthetic set: one command each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from geodtr_plugin.datasets import load_split
 
 pytestmark = pytest.mark.slow
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+GUIDE = (Path(__file__).resolve().parents[1] / "docs/guides/train_and_compare.md").read_text(encoding="utf-8")
 DATA = "--train synth-suburb-ground --test synth-suburb-ground --data.count 16".split()
 SMALL = "--epochs 1 --batch-size 8 --workers 0 --threads 1 --device cpu".split()
 
@@ -37,7 +37,7 @@ def home(tmp_path_factory):
 
 
 def test_the_section_shows_these_commands():
-    section = README[README.index("## Place recognition") : README.index("## Large batches")]
+    section = GUIDE[GUIDE.index("## Place recognition") : GUIDE.index("## Choices")]
     for words in ("--train pitts30k", "geodtr models haf", "--init-weights", "geodtr index build", "geodtr locate",
                   "--train folder:"):  # fmt: skip
         assert words in section
