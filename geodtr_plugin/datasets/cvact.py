@@ -137,9 +137,7 @@ def load_cvact(
     return _by_rule(whole, rule) if name == "cvact-test" else whole
 
 
-def _without_never_released(
-    mat: ActMat, rows: np.ndarray, files: DirectoryCache
-) -> tuple[np.ndarray, tuple[str, ...]]:
+def _without_never_released(mat: ActMat, rows: np.ndarray, files: DirectoryCache) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the rows without the pair that nobody has, and a note if it was among them."""
     if _NEVER_RELEASED not in mat.ids[rows] or any(home.format(_NEVER_RELEASED) in files for home in _PANORAMAS):
         return rows, ()

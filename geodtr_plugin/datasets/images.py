@@ -54,10 +54,7 @@ class Images(ABC):
     """
 
     def __init__(
-        self,
-        ids: Sequence[str],
-        coordinates: np.ndarray | None = None,
-        coordinate_kind: CoordinateKind | None = None,
+        self, ids: Sequence[str], coordinates: np.ndarray | None = None, coordinate_kind: CoordinateKind | None = None
     ):
         if (coordinates is None) != (coordinate_kind is None):
             raise ValueError("coordinates and coordinate_kind are given together or not at all")

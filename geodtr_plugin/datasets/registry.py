@@ -78,11 +78,7 @@ DATASETS: Registry[Dataset] = Registry(
         "cvusa": ("cvusa", "cvusa-cleaned"),
         "cvact": ("cvact", "cvact-val", "cvact-test"),
         "vigor": ("vigor-same", "vigor-cross", "vigor-cross-reverse"),
-        "university1652": (
-            "university1652",
-            "university1652-drone-satellite",
-            "university1652-satellite-drone",
-        ),
+        "university1652": ("university1652", "university1652-drone-satellite", "university1652-satellite-drone"),
         "pitts": ("pitts30k", "pitts250k"),
         "tokyo247": ("tokyo247",),
         "msls": ("msls-val",),

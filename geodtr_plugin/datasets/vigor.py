@@ -76,9 +76,7 @@ _TRAINED, _TESTED = "New York and Seattle", "Chicago and San Francisco"
 
 @register_dataset("vigor-same", _facts("vigor-same", "VIGOR same-area", ("four cities", "four cities")))
 @register_dataset("vigor-cross", _facts("vigor-cross", "VIGOR cross-area", (_TRAINED, _TESTED)))
-@register_dataset(
-    "vigor-cross-reverse", _facts("vigor-cross-reverse", "VIGOR cross-area reverse", (_TESTED, _TRAINED))
-)
+@register_dataset("vigor-cross-reverse", _facts("vigor-cross-reverse", "VIGOR cross-area reverse", (_TESTED, _TRAINED)))
 def load_vigor(
     name: str, split: str, root: str | os.PathLike[str] | None = None, labels: str = "auto", allow_partial: bool = False
 ) -> Split:

@@ -42,9 +42,7 @@ class Truth:
         return cls(Ragged(np.arange(n), np.arange(n + 1)))
 
     @classmethod
-    def from_lists(
-        cls, positives: Iterable[Sequence[int]], ignored: Iterable[Sequence[int]] | None = None
-    ) -> Truth:
+    def from_lists(cls, positives: Iterable[Sequence[int]], ignored: Iterable[Sequence[int]] | None = None) -> Truth:
         """Build a truth from one sequence of gallery indices for each query."""
         return cls(Ragged.from_lists(positives), None if ignored is None else Ragged.from_lists(ignored))
 

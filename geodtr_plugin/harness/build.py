@@ -88,9 +88,7 @@ def build_augmentation(augment: Augment, polar: bool, reference_size: Sequence[i
     return chsg
 
 
-def build_batch_transform(
-    recipe: Recipe, model: TwoTower, transforms: dict[str, ImageTransform]
-) -> BatchTransform:
+def build_batch_transform(recipe: Recipe, model: TwoTower, transforms: dict[str, ImageTransform]) -> BatchTransform:
     """Return image transforms, CHSG with LS and semantic augmentation, field of view, normalisation: for training."""
     return BatchTransform(
         transforms["query"], transforms["reference"],

@@ -168,9 +168,7 @@ def _recipe_of_run(folder: str, method: str) -> Recipe:
     return run.recipe
 
 
-def _later_stages(
-    words: Sequence[str], known: argparse.Namespace, recipe: Recipe
-) -> tuple[tuple[str, Recipe], ...]:
+def _later_stages(words: Sequence[str], known: argparse.Namespace, recipe: Recipe) -> tuple[tuple[str, Recipe], ...]:
     """Return the stages after a recipe; what the command line says holds for all of them."""
     stages = []
     while recipe.next_stage and recipe.optim.epochs:

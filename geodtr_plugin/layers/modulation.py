@@ -31,9 +31,7 @@ class LayoutTower(nn.Module):
     Source: Zhang et al., TPAMI 2024, section 3.2; AAAI 2023 likewise.
     """
 
-    def __init__(
-        self, trunk: nn.Module, image_size: tuple[int, int], extractor: str, descriptors: int, **layout: Any
-    ):
+    def __init__(self, trunk: nn.Module, image_size: tuple[int, int], extractor: str, descriptors: int, **layout: Any):
         super().__init__()
         if extractor not in EXTRACTORS:
             raise ValueError(f"extractor is {extractor!r}; it must be one of {', '.join(EXTRACTORS)}.")

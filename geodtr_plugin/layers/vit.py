@@ -72,7 +72,7 @@ def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
     if math.isqrt(number) ** 2 != number:
         raise UserError(
             f"{number} position embeddings are no square grid, so that they cannot be resized to {grid[0]}x{grid[1]}.",
-            "Set the image size of the model to that of the weights."
+            "Set the image size of the model to that of the weights.",
         )
     return resample_abs_pos_embed(
         positions, list(grid), num_prefix_tokens=EXTRA_TOKENS, interpolation="bilinear", antialias=False, verbose=False

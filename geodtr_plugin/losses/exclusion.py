@@ -33,9 +33,7 @@ class NearbyPlaces(nn.Module):
     places: Tensor
     points: Tensor
 
-    def __init__(
-        self, places: np.ndarray, coordinates_metres: np.ndarray, radius: float, samples_per_place: int = 2
-    ):
+    def __init__(self, places: np.ndarray, coordinates_metres: np.ndarray, radius: float, samples_per_place: int = 2):
         super().__init__()
         points = np.asarray(coordinates_metres, np.float64)
         places = as_int64(places)

@@ -193,7 +193,7 @@ class HAF(VladMethod):
         licence="MIT",
         weights="https://github.com/YanLiqi/HAF (docs/MODEL_ZOO.md)",
         published={  # the released model of size "middle", variant "code"; the paper's own table is not reproduced here
-            ("pitts30k", "pitts30k", False): dict(recall_at_1=65.5, recall_at_5=80.6, recall_at_10=85.5),
+            ("pitts30k", "pitts30k", False): dict(recall_at_1=65.5, recall_at_5=80.6, recall_at_10=85.5)
         },
     )
 

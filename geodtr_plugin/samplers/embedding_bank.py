@@ -23,9 +23,7 @@ class EmbeddingBank:
         device: where it is kept; None: where the embeddings come from.
     """
 
-    def __init__(
-        self, num_rows: int, num_references: int | None = None, device: torch.device | str | None = None
-    ):
+    def __init__(self, num_rows: int, num_references: int | None = None, device: torch.device | str | None = None):
         self.num_rows = {"query": num_rows, "reference": num_rows if num_references is None else num_references}
         self.device = None if device is None else torch.device(device)
         self._stored: dict[str, Tensor | None] = dict.fromkeys(ROLES)
@@ -40,9 +38,7 @@ class EmbeddingBank:
         """float32 `[num_references, D]`; None before the first write."""
         return self._stored["reference"]
 
-    def write(
-        self, rows: Sequence[int] | Tensor, query: Tensor | None = None, reference: Tensor | None = None
-    ) -> None:
+    def write(self, rows: Sequence[int] | Tensor, query: Tensor | None = None, reference: Tensor | None = None) -> None:
         """Replace some rows of one role or of both.
 
         Args:

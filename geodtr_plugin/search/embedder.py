@@ -114,9 +114,11 @@ class Embedder:
             NonFiniteEmbeddingsError: an embedding holds NaN or infinity.
         """
         encode = getattr(self.model, f"encode_{role}")
-        vectors = embed_images(
-            images, encode, self.transforms[role], device=self.device, precision=self.precision
-        ).cpu().numpy()
+        vectors = (
+            embed_images(images, encode, self.transforms[role], device=self.device, precision=self.precision)
+            .cpu()
+            .numpy()
+        )
         if not np.isfinite(vectors).all():
             raise NonFiniteEmbeddingsError(
                 "The model gives embeddings that are not finite: it diverged, or its precision overflowed.",

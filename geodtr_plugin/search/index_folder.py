@@ -1,10 +1,10 @@
 """The folder of an index on disk: which file holds what, and how it is read.
 
-    manifest.json       the run, its weights' hash, image transforms, versions, sizes
-    vectors.npy         [N, D], float32 or float16, one row a reference
-    references.jsonl    {"file", "lat", "lon"} of each row
-    left_out.jsonl      {"file", "reason"} of what could not be used
-    cells.faiss         the inverted file of an approximate index
+manifest.json       the run, its weights' hash, image transforms, versions, sizes
+vectors.npy         [N, D], float32 or float16, one row a reference
+references.jsonl    {"file", "lat", "lon"} of each row
+left_out.jsonl      {"file", "reason"} of what could not be used
+cells.faiss         the inverted file of an approximate index
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def read_training_state(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(
             f"{path} is no training state of this version of geodtr_plugin.",
-            "To start from weights alone, give them as initial weights of a new run."
+            "To start from weights alone, give them as initial weights of a new run.",
         )
     return state
 
@@ -172,7 +172,7 @@ def _check_fit(path: str | os.PathLike[str], state: dict[str, Any], trainer: Any
 def _misfit(path: str | os.PathLike[str], reason: str) -> CheckpointError:
     return CheckpointError(
         f"The training state {path} does not belong to this run: {reason}.",
-        "Resume with the recipe that it was made with, or start a new run."
+        "Resume with the recipe that it was made with, or start a new run.",
     )
 
 

@@ -63,9 +63,7 @@ def write_torch(path: str | os.PathLike[str], value: Any) -> None:
 
 
 def write_safetensors(
-    path: str | os.PathLike[str],
-    tensors: Mapping[str, torch.Tensor],
-    metadata: Mapping[str, str] | None = None,
+    path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write named tensors, of any shape, device and layout, as a safetensors file, whole or not at all.
 

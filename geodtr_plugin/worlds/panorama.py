@@ -62,9 +62,7 @@ class PanoramaCamera:
         """
         margin = math.ceil(FARTHEST / scene.cell)
         if not all(margin <= at <= scene.n - margin for at in (camera.row, camera.column)):
-            raise ValueError(
-                f"{camera} is less than {FARTHEST} m from the scene's edge, where a panorama has no data."
-            )
+            raise ValueError(f"{camera} is less than {FARTHEST} m from the scene's edge, where a panorama has no data.")
         tables = self._tables_for(scene)
         corner = camera.row * scene.n + camera.column
         samples = tables.samples + corner

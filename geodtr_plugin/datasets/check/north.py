@@ -173,8 +173,6 @@ def _columns(rows: Tensor) -> Tensor:
     Four aspects of colour, because each world has its own: lawns and asphalt differ in green, roofs in warmth.
     """
     red, green, blue = rows
-    features = torch.stack(
-        [rows.mean(0), green - (red + blue) / 2, red - blue, rows.amax(0) - rows.amin(0)],
-    ).mean(1)
+    features = torch.stack([rows.mean(0), green - (red + blue) / 2, red - blue, rows.amax(0) - rows.amin(0)]).mean(1)
     features = features - features.mean(1, keepdim=True)
     return features / features.norm(dim=1, keepdim=True).clamp_min(1e-6)

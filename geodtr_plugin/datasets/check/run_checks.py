@@ -37,11 +37,7 @@ class CheckedDataset:
 
 
 def check_dataset(
-    name: str,
-    root: str | os.PathLike[str] | None = None,
-    decode: int | None = DECODED,
-    seed: int = 0,
-    **options: Any,
+    name: str, root: str | os.PathLike[str] | None = None, decode: int | None = DECODED, seed: int = 0, **options: Any
 ) -> CheckedDataset:
     """Look at everything that is known to go wrong with a data set; faults are findings, not raised.
 
@@ -103,9 +99,7 @@ def _read_split(
     return split, [ok("lists", f"{part} parsed{where}"), *(ok("note", note) for note in split.notes)], ()
 
 
-def _complete_pairs(
-    name: str, part: str, root: str | os.PathLike[str] | None, options: dict[str, Any]
-) -> Split | None:
+def _complete_pairs(name: str, part: str, root: str | os.PathLike[str] | None, options: dict[str, Any]) -> Split | None:
     """Return what is left of a split without its missing files; None if nothing is."""
     if "allow_partial" not in options_of(name):
         return None
