@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,11 @@ from documents import ROOT, blocks, commands, run_example
 from trees import save_jpeg, smooth_noise
 
 from geodtr_plugin.commands.main import VERBS, main
+from geodtr_plugin.datasets import DATASETS
+from geodtr_plugin.losses import LOSSES
+from geodtr_plugin.methods import METHODS
+from geodtr_plugin.miners import MINERS
+from geodtr_plugin.samplers import SAMPLERS
 
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -30,9 +36,21 @@ def test_examples_run(block, tmp_path, monkeypatch, capsys):
     assert "print(" not in block.text or capsys.readouterr().out.strip()
 
 
+@pytest.fixture
+def tables_restored(monkeypatch):
+    """Forget what an example registers, so that other tests find the tables as they were."""
+    for table in (DATASETS, LOSSES, METHODS, MINERS, SAMPLERS):
+        monkeypatch.setattr(table, "_parts", dict(table._parts))
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name.startswith("my_"):
+            del sys.modules[name]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", sorted((DOCS / "extend").glob("*.md")), ids=lambda page: page.stem)
-def test_parts_of_ones_own_run_as_shown(page, tmp_path, monkeypatch):
+def test_parts_of_ones_own_run_as_shown(page, tmp_path, monkeypatch, tables_restored):
     monkeypatch.chdir(tmp_path)
     for number in range(32):
         save_jpeg(tmp_path / f"my_images/ground/{number}.jpg", smooth_noise("ground", number, 32, 88))
