@@ -29,6 +29,7 @@ EXAMPLES = [block for block in blocks(*PAGES) if block.mark == "run"]
 PLACEHOLDERS = r"--(init-weights|resume|config) \S+"  # files that a reader has and a test has not
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", EXAMPLES, ids=lambda block: block.name)
 def test_examples_run(block, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

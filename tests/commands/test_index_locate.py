@@ -54,6 +54,7 @@ def _recall_at_1(results) -> float:
     return (entry.get("best") or entry["last"] if "last" in entry else entry)["recall_at_1"]
 
 
+@pytest.mark.slow
 def test_the_written_city_is_own_data_with_true_distances(city):
     own = load_split(f"folder:{city / 'my_city'}", "test")
     world = load_split("synth-suburb", "test", count=32)

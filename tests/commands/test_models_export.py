@@ -61,6 +61,7 @@ def embed(source, photos) -> dict[str, torch.Tensor]:
     return {role: getattr(model, f"encode_{role}")(transforms[role](photos[role])) for role in ROLES}
 
 
+@pytest.mark.slow
 def test_an_exported_model_embeds_as_the_run_does_bit_by_bit(run, exported, photos):
     ours, runs = embed(exported, photos), embed(run, photos)
     assert all(torch.equal(ours[role], runs[role]) for role in ROLES)

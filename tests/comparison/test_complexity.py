@@ -27,6 +27,7 @@ def empty_model(method: str, **options):
         return create_model(method, pretrained=False, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method, options, gmacs", KNOWN)
 def test_work_of_known_models(method, options, gmacs):
     assert complexity(empty_model(method, **options)).whole.macs / 1e9 == pytest.approx(gmacs, abs=5.1e-4)

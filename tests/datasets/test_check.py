@@ -255,6 +255,7 @@ def test_the_quick_form_tells_the_same(good, tmp_path):
     assert [finding.topic for finding in mirrored.faults] == ["north"]
 
 
+@pytest.mark.slow
 def test_the_quick_form_takes_limited_and_rendered_sets():
     report = quick_check(load_split("synth-suburb", "test", count=64).limit(32))
     assert report.sound and "image" not in "".join(finding.text for finding in report.faults)

@@ -24,6 +24,7 @@ def text_of(wrong: Split) -> str:
     return finding.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", ["suburb", "downtown", "country", "oldtown"])
 def test_north_is_found_in_every_world(style):
     split = load_split(f"synth-{style}", "test", count=64)

@@ -251,6 +251,7 @@ def test_tiles_fit_their_buffer(buffer_bytes):
     assert CELL_BYTES * 2 * (width + 1) * (width + 1) > buffer_bytes
 
 
+@pytest.mark.slow
 def test_memory_is_bounded():
     code = """
 import resource, torch

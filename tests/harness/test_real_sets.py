@@ -30,6 +30,7 @@ def run(tmp_path: Path, root: Path, words: str) -> dict:
     return results_of(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_vigor_same_area_and_cross_area(tmp_path, capsys):
     trees_vigor.write_vigor(tmp_path / "data" / "VIGOR")
     results = run(tmp_path, tmp_path / "data", "--method geodtr_plus --train vigor-same --test vigor-same vigor-cross")
@@ -48,6 +49,7 @@ def test_a_model_of_one_half_of_vigor_meets_unknown_cities(tmp_path):
     assert results["tests"]["vigor-cross-reverse"]["kind"] == "same area"
 
 
+@pytest.mark.slow
 def test_university_1652_in_both_directions(tmp_path):
     trees_university.write_university1652(tmp_path / "data" / "University-Release")
     words = "--train university1652 --test university1652 university1652-satellite-drone"
@@ -55,6 +57,7 @@ def test_university_1652_in_both_directions(tmp_path):
     assert {entry["kind"] for entry in results["tests"].values()} == {"same area"}
 
 
+@pytest.mark.slow
 def test_own_folders(tmp_path):
     own = tmp_path / "my_city"
     for i in range(12):
@@ -81,6 +84,7 @@ def test_numbers_on_queries_that_were_not_trained_on(tmp_path, capsys):
     assert "not_in_training" in out and "cleaned" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule, right", [("5m", 2), ("identity", 1)])
 def test_the_rule_of_the_large_cvact_test(tmp_path, rule, right):
     utm = np.stack([np.arange(17) * 100.0 + 690_000, np.full(17, 6_090_000.0)], axis=1)

@@ -99,6 +99,7 @@ def attention(x: torch.Tensor, w: dict[str, torch.Tensor]) -> torch.Tensor:
     return F.linear(y, w["self_attn.out_proj.weight"], w["self_attn.out_proj.bias"])
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_embeddings_agree_with_the_description_of_the_method(model, state):
     load_author_weights(model, state)

@@ -187,6 +187,7 @@ def test_bfloat16_autocast_is_finite_and_near(name, model):
         assert (one * other).sum(1).min() > 0.99
 
 
+@pytest.mark.slow
 def test_it_learns_pairs_by_heart(name):
     """Some steps on one batch, with a loss and an optimizer that are nobody's; then every query finds its reference."""
     model = build(name)

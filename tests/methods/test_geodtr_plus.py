@@ -10,6 +10,7 @@ VIGOR = dict(query_size=(320, 640), reference_size=(320, 320), polar=False)
 TINY = dict(query_size=(32, 88), backbone="tiny", feedforward=64, pretrained=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options, parameters, embedding_size",
     [

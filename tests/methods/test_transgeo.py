@@ -31,6 +31,7 @@ TINY2 = dict(TINY, reference_size=(80, 80), stage=2)
 TOKENS = {"query_net": 2 + 2 * 5, "reference_net": 2 + 4 * 4}  # 88 / 16 = 5.5: the last columns are not seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options, trained, kept",
     [
@@ -357,6 +358,7 @@ def test_bfloat16_autocast_keeps_embeddings_in_fp32_and_near(stage):
     assert (low * model.encode_reference(images)).sum(1).min() > 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS["transgeo"].recipes)
 def test_every_recipe_builds_and_goes_on_to_one_that_ends(name):
     recipes = METHODS["transgeo"].recipes

@@ -116,7 +116,8 @@ def vigor_like(side, pairs, seed=0):
     return place, positive, np.array([[p, *(t for t in row if t != p)] for p, row in zip(positive, tiles)])
 
 
-def test_vigors_size_is_dealt_out_completely_and_quickly():
+@pytest.mark.slow
+def test_vigors_size_is_dealt_out_completely():
     place, positive, tiles = vigor_like(300, 52_609)
     begun = time.process_time()
     sampler = DisjointTilesBatchSampler(Ragged.from_counts(tiles.ravel(), np.full(len(tiles), 4)), 16)
