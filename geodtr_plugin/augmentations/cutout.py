@@ -38,7 +38,7 @@ class Draws(NamedTuple):
 
 
 class CutoutAugmentation(SemanticAugmentation):
-    """Compression, colour jitter, blur or sharpening, dropped patches: `SemanticAugmentation`'s place in Sample4Geo.
+    """Compression, colour jitter, blur or sharpening, and dropped patches: the semantic augmentation of Sample4Geo.
 
     In this order, each by a draw of its own for every image, batched and on the images' device:
 

@@ -118,7 +118,7 @@ def in_short(entry: dict[str, Any]) -> str:
 
 
 def in_full(entry: dict[str, Any]) -> str:
-    """Return everything about a method, given as by `describe`, as text."""
+    """Return the description of a method, from `describe`, as text."""
     options = [[option["name"], _word(option["default"]), option["help"]] for option in entry["options"]]
     widths = [max(map(len, column)) for column in zip(*options)]
     lines = [f"  {name.ljust(widths[0])}  {default.ljust(widths[1])}  {text}" for name, default, text in options]

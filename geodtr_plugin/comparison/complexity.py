@@ -134,7 +134,7 @@ class _Counter(FlopCounterMode):
         super().__init__(custom_mapping={on_cpu: _attention_flops}, **options)
 
     def macs(self) -> int:
-        """Return what was done until now; torch counts a multiplication and an addition as two."""
+        """Return the multiply-accumulates until now; torch counts each as two operations."""
         return self.get_total_flops() // 2
 
 

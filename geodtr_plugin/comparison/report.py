@@ -90,7 +90,7 @@ def as_markdown(rows: Sequence[Row], failures: Sequence[Failure] = ()) -> str:
 
 
 def as_text(rows: Sequence[Row], failures: Sequence[Failure] = ()) -> str:
-    """Write the same for a terminal: a table a test set, as all beside each other are too wide."""
+    """Write the tables and notes for a terminal, a table a test set, as all beside each other are too wide."""
     labels, facts = labels_block(rows), facts_block(rows)
     tables = [_beside(labels, test_block(rows, test, "*{}".format)) for test in tests_of(rows)]
     tables.append(_beside(labels, facts, len(rows)))

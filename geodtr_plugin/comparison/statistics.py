@@ -87,7 +87,7 @@ class Row:
         return {seed: scores[metric] for seed, scores in entries.items() if scores and metric in scores}
 
     def summary(self, test: str, metric: str, epoch: str = "last") -> Summary | None:
-        """Summarise the same over all seeds; None where it was not measured."""
+        """Summarise a metric over all seeds; None where it was not measured."""
         values = self.values(test, metric, epoch)
         return summarise(values.values()) if values else None
 

@@ -159,7 +159,7 @@ def building_labels(files: RoleFiles) -> np.ndarray:
 
 
 def _keep(files: RoleFiles, buildings: np.ndarray | None) -> RoleFiles:
-    """Return what is on disk of some buildings; None: of all."""
+    """Return the images on disk of some buildings; None: of all."""
     kept = files.present if buildings is None else files.present & np.isin(building_labels(files), buildings)
     return files.take(np.flatnonzero(kept))
 

@@ -56,7 +56,7 @@ class Groups:
         return best[place] < similarities + margin
 
     def counted(self, queries: int, tiles: Iterable[tuple[slice, Tensor]]) -> Tensor:
-        """Return how many groups have a reference that reaches the threshold, int64 `[queries]`.
+        """Return how many groups have a reference that reaches a query's threshold, int64 `[queries]`.
 
         Args:
             queries: their number.

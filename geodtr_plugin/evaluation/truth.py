@@ -90,7 +90,7 @@ class Truth:
         """Check that all indices are in the gallery and that no query names a reference twice.
 
         Raises:
-            ValueError: they are not, or one does.
+            ValueError: an index is outside of the gallery, or a query names a reference twice.
         """
         if self.groups is not None and self.groups.shape != (num_references,):
             raise ValueError(f"groups must be [{num_references}], one a reference, not {list(self.groups.shape)}")

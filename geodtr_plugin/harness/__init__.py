@@ -14,7 +14,7 @@ __all__ = ["RunConfig", "resume", "run", "settings"]
 
 
 def settings(words: str) -> RunConfig:
-    """Return what `benchmarks/run.py` would do if it were called with these words.
+    """Return the settings of `benchmarks/run.py` for the words of a command line.
 
     Raises:
         UserError: the words cannot be understood, or do not go together.

@@ -47,7 +47,7 @@ def build_model(config: RunConfig) -> TwoTower:
 
 
 def model_settings(config: RunConfig) -> dict[str, Any]:
-    """Return what `create_model` gets; with a limited field of view the query is a part of the method's panorama."""
+    """Return the arguments of `create_model`; with a limited field of view, the query is a part of a panorama."""
     settings = dict(config.recipe.model)
     if config.recipe.view.fov == 360:
         return settings

@@ -42,7 +42,7 @@ SAME_IN_CONFIG = (  # options that RunConfig takes as they are
 
 
 def parse_run(argv: Sequence[str]) -> tuple[RunConfig, str]:
-    """Return what the words of a command line ask for, and the full settings as YAML that `--config` reads back.
+    """Return the run that a command line describes, and its full settings as YAML that `--config` reads back.
 
     Raises:
         UserError: the words cannot be understood, or do not go together.
@@ -149,7 +149,7 @@ def _base_recipe(known: argparse.Namespace, name: str | None = None) -> Recipe:
 
 
 def _named(known: argparse.Namespace, setting: str) -> Any:
-    """Return what the command line gives for a setting: by name, by alias, or in a group `--loss {"name": ...}`."""
+    """Return the value of a setting on the command line: by name, by alias, or in a group `--loss {"name": ...}`."""
     part, name = setting.split(".")
     aliases = [option for option, meant in ALIASES.items() if meant == setting]
     for option in (setting, *aliases):

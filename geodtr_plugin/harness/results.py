@@ -98,7 +98,7 @@ def test_entry(
 
 
 def columns_of(scores: Iterable[dict[str, Any]]) -> dict[str, str]:
-    """Return those of COLUMNS that at least one of these test sets has; R@20 belongs to place recognition."""
+    """Return the part of COLUMNS that at least one of some test sets has; R@20 belongs to place recognition."""
     known = set().union(*scores)
     return {title: name for title, name in COLUMNS.items() if name in known}
 

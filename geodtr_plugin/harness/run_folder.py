@@ -104,7 +104,7 @@ class RunFolder:
         return self.path / "embeddings" / f"{'' if split == 'test' else f'{split}-'}{plain}-{role}.npy"
 
     def config(self) -> RunConfig:
-        """Return what the run was asked to do."""
+        """Return the settings of the run."""
         return RunConfig.from_dict(json.loads(self.config_file.read_text(encoding="utf-8"))["run"])
 
     def write_stages(self, config: RunConfig) -> None:
@@ -126,7 +126,7 @@ class RunFolder:
         return stages
 
     def write_config(self, config: RunConfig, model: dict[str, Any], transforms: dict[str, Any]) -> None:
-        """Write everything that building the model, its image transforms and the run again takes."""
+        """Write config.json: the settings of the run, of its model, and of its image transforms."""
         write_json(self.config_file, {"model": model, "views": transforms, "run": config.to_dict()})
         write_json(self.path / "environment.json", environment())
 

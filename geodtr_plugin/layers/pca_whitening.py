@@ -123,7 +123,7 @@ def _primal(rows: Tensor, mean: Tensor, output: int) -> tuple[Tensor, Tensor]:
 
 
 def _dual(rows: Tensor, mean: Tensor, output: int) -> tuple[Tensor, Tensor]:
-    """Return the same from the n x n products of rows, for D > n; the columns pass in blocks, D being huge."""
+    """Return what `_primal` returns from the n x n products of rows, for D > n, in blocks of columns."""
     parts = [slice(start, start + _BLOCK) for start in range(0, rows.shape[1], _BLOCK)]
 
     def centred(part: slice) -> Tensor:

@@ -53,7 +53,7 @@ class NearbyPlaces(nn.Module):
     def from_coordinates(
         cls, places: np.ndarray, coordinates: np.ndarray, kind: str, radius: float, samples_per_place: int = 2
     ) -> NearbyPlaces:
-        """Make it from coordinates `[P, 2]` of either kind, "latlon" (degrees) or "metres"."""
+        """Build an exclusion from coordinates `[P, 2]` of either kind, "latlon" (degrees) or "metres"."""
         return cls(places, to_metres(coordinates, kind), radius, samples_per_place)
 
     @torch.no_grad()

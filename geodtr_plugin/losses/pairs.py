@@ -49,7 +49,9 @@ def labelled_pairs(
 def paired_rows(
     embeddings: Tensor, labels: Tensor | None, ref_labels: Tensor | None, exclusion: Exclusion | None = None
 ) -> Masks:
-    """Return the same masks, `[N, N]`, where row i of one belongs to row i of the other alone; no label is read.
+    """Return the positive and the negative pairs, two bool `[N, N]`, where row i belongs to row i alone.
+
+    No label is read, which on a GPU would make the host wait.
 
     Raises:
         ValueError: there are no labels to say which pairs are excluded.

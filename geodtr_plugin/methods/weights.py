@@ -78,7 +78,7 @@ def load_model(source: str | os.PathLike[str], weights: str | None = None) -> Tw
 
 
 def transforms_of(source: str | os.PathLike[str]) -> dict[Role, RoleTransform]:
-    """Return what makes input of a trained model from stored images, by role: `transforms["query"](images)`.
+    """Return the image transforms of a trained model by role: `transforms["query"](images)` is its input.
 
     A transform takes images `[B, 3, *, *]`, uint8 or float in [0, 1], and gives float32 `[B, 3, height, width]`,
     normalised.

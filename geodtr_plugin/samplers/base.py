@@ -48,7 +48,7 @@ class EpochBatchSampler(BatchSampler):
 
     @abstractmethod
     def too_few(self) -> str:
-        """Return what to say of an epoch without a batch."""
+        """Return the message for an epoch without a batch."""
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of that epoch for the next iteration."""

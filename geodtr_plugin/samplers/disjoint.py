@@ -29,7 +29,7 @@ class PlaceBatchSampler(EpochBatchSampler):
         return first_fit(spread_evenly(self._places, generator), self._keys, self.batch_size)
 
     def too_few(self) -> str:
-        """Return what to say of an epoch without a batch."""
+        """Return the message for an epoch without a batch."""
         return too_few_places(self._places, self.batch_size)
 
 
@@ -52,12 +52,12 @@ class DisjointTilesBatchSampler(EpochBatchSampler):
         return first_fit(generator.permutation(len(self._keys)), self._keys, self.batch_size)
 
     def too_few(self) -> str:
-        """Return what to say of an epoch without a batch."""
+        """Return the message for an epoch without a batch."""
         return too_few_tiles(len(self._keys), self.batch_size)
 
 
 def too_few_places(places: np.ndarray, batch_size: int) -> str:
-    """Return what to say of places, int64 `[P]`, that do not fill a batch."""
+    """Return the message for places, int64 `[P]`, that do not fill a batch."""
     number = len(np.unique(places))
     return (
         f"The {len(places):,} training pairs show {number:,} places, too few for a batch of {batch_size} in which no "
@@ -66,7 +66,7 @@ def too_few_places(places: np.ndarray, batch_size: int) -> str:
 
 
 def too_few_tiles(num_pairs: int, batch_size: int) -> str:
-    """Return what to say of pairs of which too few have no tile in common."""
+    """Return the message for pairs of which too few have no tile in common."""
     return (
         f"Among the {num_pairs:,} training pairs, no {batch_size} were found of which no two share an aerial tile. "
         "Choose a smaller batch size, or more pairs."

@@ -64,7 +64,7 @@ class Conflicts:
         return Ragged(together.indices, together.indptr)
 
     def too_few(self, batch_size: int) -> str:
-        """Return what to say of pairs that fill no batch."""
+        """Return the message for pairs that fill no batch."""
         if len(self.pairs) < batch_size or self._tiles is None:
             return too_few_places(self.places, batch_size)
         return too_few_tiles(len(self), batch_size)

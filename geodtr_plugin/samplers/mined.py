@@ -68,7 +68,7 @@ class MinedBatchSampler(EpochBatchSampler):
         return enough
 
     def too_few(self) -> str:
-        """Return what to say of an epoch without a batch."""
+        """Return the message for an epoch without a batch."""
         return self.conflicts.too_few(self.batch_size)
 
 

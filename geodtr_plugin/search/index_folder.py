@@ -28,7 +28,7 @@ REFERENCES, LEFT_OUT = "references.jsonl", "left_out.jsonl"
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """Read what an index says of itself.
+    """Read the manifest of an index: its kind, sizes and model.
 
     Raises:
         UserError: there is no index, or it is of another format.

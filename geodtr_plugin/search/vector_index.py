@@ -118,7 +118,7 @@ class VectorIndex:
         return self._search_cells(queries, k, self.nprobe if nprobe is None else nprobe)
 
     def save(self, folder: str | os.PathLike) -> None:
-        """Write what a search needs besides the vectors, which are kept by whoever has them."""
+        """Write what a search needs besides the vectors, which their owner keeps."""
         if self.approximate is not None:
             import faiss
 
@@ -172,7 +172,7 @@ class VectorIndex:
 
 
 def choose_kind(vectors: np.ndarray) -> Kind:
-    """Return what kind "auto" stands for with vectors `[N, D]`."""
+    """Return the kind that "auto" stands for with vectors `[N, D]`."""
     if len(vectors) < EXACT_UP_TO:
         return "flat"
     return "ivf" if 4 * vectors.size <= MOST_COPIED else "ivfpq"

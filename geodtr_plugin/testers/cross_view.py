@@ -73,7 +73,7 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
             raise ValueError("a truth needs a CrossViewAccuracyCalculator: PML's own knows labels only")
 
     def initialize_accuracy_calculator(self) -> None:
-        """Take our calculator by default (PML's seam)."""
+        """Take our calculator by default; called by PML."""
         if self.accuracy_calculator is None:
             self.accuracy_calculator = CrossViewAccuracyCalculator(device=self.data_device)
 
@@ -194,7 +194,7 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
         splits_to_compute_embeddings: Sequence[str],
         collate_fn: Callable | None,
     ) -> dict[str, tuple[Tensor, Tensor]]:
-        """Return embeddings `[N, D]` and labels `[N, columns]` of every split in its role (PML's seam).
+        """Return embeddings `[N, D]` and labels `[N, columns]` of every split in its role; called by PML.
 
         Raises:
             ValueError: a split would be queries and references of a model that embeds the two differently.
@@ -226,7 +226,7 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
         query_split_name: str,
         reference_split_names: Sequence[str],
     ) -> None:
-        """Add the accuracies of query `[N, D]` and reference splits `[M, D]` (PML's seam).
+        """Add the accuracies of query `[N, D]` and reference splits `[M, D]`; called by PML.
 
         One reference label and several query labels, or a truth, make one level; all else has PML's levels.
         """

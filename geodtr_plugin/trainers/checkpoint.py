@@ -118,7 +118,7 @@ def load_training_state(path: str | os.PathLike[str], trainer: Any) -> dict[str,
 
 
 def unwrapped(module: Any) -> Any:
-    """Return the module inside a wrapper for several devices, whose names differ; others as they are."""
+    """Return the module inside a wrapper for several devices, such as DDP; a plain module as it is."""
     parallel = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
     return module.module if isinstance(module, parallel) else module
 
@@ -141,7 +141,7 @@ def _load(file: BinaryIO, path: str | os.PathLike[str]) -> Any:
 
 
 def _parts(trainer: Any) -> Iterator[tuple[str, Any]]:
-    """Yield everything of the trainer that has a state, with its name, models first."""
+    """Yield the parts of a trainer that have a state, with their names, models first."""
     for group in GROUPS:
         for name, part in (getattr(trainer, group, None) or {}).items():
             if hasattr(part, "state_dict"):

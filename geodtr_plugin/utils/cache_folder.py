@@ -37,7 +37,7 @@ def cache_root(folder: str | os.PathLike | None = None) -> Path:
 def complete_folder(
     target: Path, read: Callable[[Path], Content | None], write: Callable[[Path], None], size: int, remedy: str
 ) -> Content | None:
-    """Return what a folder of the cache holds, and write the folder first if it is missing or broken.
+    """Return the content of a folder of the cache; write the folder first if it is missing or broken.
 
     It is written under another name and renamed when it is complete. Of two processes that write the same folder at
     once, the second to finish uses what the first one left.
