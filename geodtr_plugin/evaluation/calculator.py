@@ -134,7 +134,7 @@ class CrossViewAccuracyCalculator(AccuracyCalculator):
         return rank_queries(query, reference, truth, ref_includes_query=ref_includes_query, **rules)
 
     def _get_accuracy(self, function_dict: dict, **kwargs) -> dict[str, float]:
-        """Compute metrics (PML's seam); from the results of a k-nn search, as in PML's tests, PML's own."""
+        """Compute the metrics, called by PML; from the results of a k-nn search, as in PML's tests, PML's own."""
         if "ranks" not in kwargs:
             without_ranks = {name: f for name, f in function_dict.items() if name not in self.rank_metrics}
             shared = [name for name in function_dict if name in self.rank_metrics and name in PML_METRICS]

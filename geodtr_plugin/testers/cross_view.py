@@ -179,7 +179,7 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
     def get_splits_to_compute_embeddings(
         self, dataset_dict: Mapping[str, Dataset], splits_to_eval: Splits | None
     ) -> tuple[Splits, list[str]]:
-        """Return the pairs of splits to evaluate and all their names (PML's seam), and note the role of every split."""
+        """Return the pairs of splits to evaluate and all their names, for PML, and note the role of every split."""
         splits_to_eval, names = super().get_splits_to_compute_embeddings(dataset_dict, splits_to_eval)
         queries = {query for query, _ in splits_to_eval}
         self.shared_splits = {name for _, references in splits_to_eval for name in references if name in queries}
@@ -214,7 +214,7 @@ class CrossViewTester(GlobalEmbeddingSpaceTester):
     def maybe_combine_splits(
         self, embeddings_and_labels: Mapping[str, tuple[Tensor, Tensor]], splits: Sequence[str]
     ) -> tuple[Tensor, Tensor]:
-        """Join embeddings `[N, D]` and labels (PML's seam); a single split stays as it is, since joining copies."""
+        """Join embeddings `[N, D]` and labels, for PML; a single split stays as it is, since joining copies."""
         if len(splits) == 1:
             return embeddings_and_labels[splits[0]]
         return super().maybe_combine_splits(embeddings_and_labels, splits)

@@ -128,7 +128,7 @@ class CrossViewTrainer(EpochLoop):
         return embeddings
 
     def calculate_loss(self, curr_batch: tuple[tuple[Tensor, Tensor], Tensor]) -> None:
-        """Fill `self.losses` for one batch as `get_batch` gives it: images [B, 3, H, W] and labels [B]; called by PML."""
+        """Fill `self.losses` for one batch of `get_batch`: images `[B, 3, H, W]` and labels `[B]`; called by PML."""
         (query, reference), labels = curr_batch
         query, reference, labels = self.prepare(*self.to_device(query, reference, labels))
         self.compute_losses(self.embed(query, reference), labels)
