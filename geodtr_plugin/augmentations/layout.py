@@ -139,7 +139,7 @@ class LayoutSimulation(nn.Module):
         return self._laid_out(ground, aerial, layout, undo=False)
 
     def undo(self, ground: Tensor, aerial: Tensor, layout: Tensor | Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Revert `forward(..., layout)` exactly, at every width; arguments, results, errors are as in `forward`."""
+        """Revert `forward(..., layout)` exactly, at every width; arguments, shapes and errors are as there."""
         return self._laid_out(ground, aerial, layout, undo=True)
 
     def _laid_out(self, ground: Tensor, aerial: Tensor, layout, undo: bool) -> tuple[Tensor, Tensor, Tensor]:

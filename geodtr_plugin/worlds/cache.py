@@ -15,7 +15,7 @@ MANIFEST = "manifest.json"
 
 
 def cached(spec: Spec, root: Path, render: Callable[[Path], None]) -> dict[str, np.ndarray]:
-    """Return the arrays of a world, read-only memory maps, rendered first if they are not in the cache.
+    """Return a world's arrays by name, of the shapes that `spec` says, memory-mapped; render them if need be.
 
     Args:
         spec: the request.
@@ -47,7 +47,7 @@ def cached(spec: Spec, root: Path, render: Callable[[Path], None]) -> dict[str, 
 
 
 def open_arrays(folder: Path, spec: Spec, mode: str) -> dict[str, np.ndarray]:
-    """Return memory maps of all arrays in a folder.
+    """Return memory maps of all arrays in a folder, of the shapes that `spec` says.
 
     Raises:
         ValueError: an array is not as the request says.

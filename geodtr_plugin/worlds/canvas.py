@@ -70,7 +70,7 @@ class Canvas:
         return np.concatenate(self._colours)
 
     def index(self, metres: np.ndarray) -> np.ndarray:
-        """Return rows or columns of the cells that hold positions in metres from the centre, clipped to the scene."""
+        """Return rows or columns of the cells at positions in metres from the centre, of any shape, clipped to the scene."""
         cells = np.floor((np.asarray(metres) + self.size / 2) / self.cell).astype(np.intp)
         return np.clip(cells, 0, self.n - 1)
 
@@ -99,5 +99,5 @@ class Canvas:
 
 
 def height_steps(metres: np.ndarray | float) -> np.ndarray:
-    """Return metres as uint8 steps of HEIGHT_STEP, clipped to 0..255."""
+    """Return metres, of any shape, as uint8 steps of HEIGHT_STEP, clipped to 0..255."""
     return np.clip(np.asarray(metres) / HEIGHT_STEP, 0, 255).astype(np.uint8)

@@ -33,7 +33,7 @@ class Lots:
     half_width: np.ndarray
 
     def take(self, rows: np.ndarray) -> Lots:
-        """Return the lots of some rows, which a mask or numbers name."""
+        """Return the lots of some rows: a mask `[L]`, or numbers `[n]`."""
         return Lots(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
 

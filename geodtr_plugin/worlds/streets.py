@@ -35,7 +35,7 @@ class Frame:
         return u, v
 
     def to_metres(self, canvas: Canvas, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return x and y of points of the plan, metres, by fixed-point iteration (the bends are gentle)."""
+        """Return x and y, metres, of points of the plan, of any shape, by fixed-point iteration (bends are gentle)."""
         x, y = self.cos * u - self.sin * v, self.sin * u + self.cos * v
         if self.bend is None:
             return x, y
@@ -101,7 +101,7 @@ class Streets:
         return np.broadcast_to(column[:, None] if family == 0 else column[None, :], self.shape).ravel()
 
     def normal(self, family: int | np.ndarray, row: np.ndarray, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return unit vectors (east, south) across the roads of a family at some cells: the coordinate's gradient."""
+        """Return unit vectors, east and south `[n]`, across the roads of a family at cells `[n]`: its gradient."""
         n = len(self.edge)
         i, j = np.clip(row, 1, n - 2), np.clip(column, 1, n - 2)
         u, v = (roads.coordinate for roads in self.families)
