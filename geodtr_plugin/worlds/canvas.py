@@ -70,7 +70,7 @@ class Canvas:
         return np.concatenate(self._colours)
 
     def index(self, metres: np.ndarray) -> np.ndarray:
-        """Return rows or columns of the cells at positions in metres from the centre, of any shape, clipped to the scene."""
+        """Return rows or columns of the cells at positions in metres from the centre, of any shape, clipped."""
         cells = np.floor((np.asarray(metres) + self.size / 2) / self.cell).astype(np.intp)
         return np.clip(cells, 0, self.n - 1)
 
