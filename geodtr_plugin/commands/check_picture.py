@@ -31,7 +31,7 @@ def draw_pairs(split: Split, file: Path, pairs: int = PAIRS, seed: int = 0) -> N
         pairs: how many.
         seed: chooses them.
     """
-    from ..harness.pictures import new_figure
+    from ..utils.figures import new_figure
 
     chosen = np.sort(np.random.default_rng(seed).permutation(len(split.pairs))[:pairs])
     figure = new_figure(11, 2.6 * len(chosen) + 0.4)

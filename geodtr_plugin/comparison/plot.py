@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..harness.pictures import new_figure
+from ..utils.figures import new_figure
 from .statistics import Row, Summary, chance_at, kind_of, summarise, tests_of
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..harness.results import COLUMNS
+from ..utils.figures import failing_with_a_warning
 from ..utils.files import write_text
 from ..utils.tables import duration, markdown_table, text_table
 from . import statistics as report_numbers
@@ -70,7 +71,8 @@ class Report:
         from .plot import comparison_plot
 
         self.write_tables()
-        comparison_plot(rows, self.root / "plot.png")
+        with failing_with_a_warning("The plot"):
+            comparison_plot(rows, self.root / "plot.png")
         files = ", ".join(str(self.root / name) for name in ("table.md", "table.csv", "plot.png"))
         return f"{as_text(rows, self.failures)}\n\nWritten: {files}"
 

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from pathlib import Path
 from typing import Any
+
+from ..utils.figures import failing_with_a_warning
 
 log = logging.getLogger("geodtr_plugin")
 
 
 class _AboveProgressBars(logging.Handler):
+    """Messages on standard output; a reader that leaves, as `head` does, ends the messages and not the run."""
+
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
-        tqdm.write(self.format(record))
+        try:
+            tqdm.write(self.format(record))
+            sys.stdout.flush()  # a reader that has left is noticed here, and not in the midst of a step
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def start_log(file: Path | None) -> None:
@@ -39,7 +49,7 @@ def stop_log() -> None:
 
 
 class Scalars:
-    """Writes the records of metrics.jsonl as TensorBoard scalars; does nothing without TensorBoard."""
+    """The records of metrics.jsonl as TensorBoard scalars; nothing without TensorBoard, or once it has failed."""
 
     def __init__(self, writer: Any = None):
         self.writer = writer
@@ -52,13 +62,17 @@ class Scalars:
         named |= {name: record[name] for name in ("lr", "pairs_per_second", "data_wait_share")}
         for test, scores in record.get("tests", {}).items():
             named |= {f"{test}/{name}": value for name, value in scores.items() if not isinstance(value, dict)}
-        for name, value in named.items():
-            self.writer.add_scalar(name, value, record["epoch"])
+        writer, self.writer = self.writer, None
+        with failing_with_a_warning("TensorBoard's file"):
+            for name, value in named.items():
+                writer.add_scalar(name, value, record["epoch"])
+            self.writer = writer
 
     def close(self) -> None:
         """Flush what has been written."""
         if self.writer is not None:
-            self.writer.close()
+            with failing_with_a_warning("TensorBoard's file"):
+                self.writer.close()
 
 
 def open_scalars(folder: Path) -> Scalars:
@@ -67,4 +81,6 @@ def open_scalars(folder: Path) -> Scalars:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return Scalars()
-    return Scalars(SummaryWriter(folder / "tensorboard"))
+    with failing_with_a_warning("TensorBoard's file"):
+        return Scalars(SummaryWriter(folder / "tensorboard"))
+    return Scalars()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..utils.figures import new_figure
+
 if TYPE_CHECKING:
     import numpy as np
-    from matplotlib.figure import Figure
 
     from ..datasets.base import Split
 
@@ -23,9 +24,9 @@ def learning_curve(metrics: list[dict[str, Any]], chance: dict[str, float], titl
         title: what was trained.
         file: where to write.
     """
+    figure = new_figure(9, 3.6)
     from matplotlib.ticker import MaxNLocator
 
-    figure = new_figure(9, 3.6)
     losses, recalls = figure.subplots(1, 2)
     for name in sorted({name for record in metrics for name in record["losses"]}):
         rows = [(record["epoch"], record["losses"][name]) for record in metrics if name in record["losses"]]
@@ -49,8 +50,8 @@ def retrieval_examples(split: Split, queries: np.ndarray, top: np.ndarray, title
 
     Args:
         split: the test set.
-        queries: rows of the queries, [E].
-        top: their most similar references, best first, [E, K].
+        queries: rows of the queries, `[E]`.
+        top: their most similar references, best first, `[E, K]`.
         title: of the picture.
         file: where to write.
     """
@@ -80,13 +81,3 @@ def _verdict(split: Split, query: int, reference: int) -> str:
 
 def _picture(images, row: int):
     return images.read(int(row)).permute(1, 2, 0).numpy()
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of some inches, whatever display there is."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure

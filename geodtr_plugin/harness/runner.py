@@ -17,6 +17,7 @@ from ..trainers.checkpoint import load_training_state, save_training_state
 from ..utils import distributed
 from ..utils.devices import choose_device
 from ..utils.errors import UserError
+from ..utils.figures import failing_with_a_warning
 from ..utils.files import write_json, write_safetensors
 from ..utils.malloc import keep_freed_memory
 from ..utils.seed import seed_everything
@@ -271,11 +272,13 @@ class Run:
         if self.trainer:
             chance = {name: chance_of(split) for name, split in self.tests.items()}
             title = f"{self.config.method} trained on {self.config.train}"
-            learning_curve(metrics, chance, title, self.folder.path / "learning_curve.png")
+            with failing_with_a_warning("The learning curve"):
+                learning_curve(metrics, chance, title, self.folder.path / "learning_curve.png")
         for name, details in self.details.items():
             queries, top = details.examples
             if len(queries):
-                retrieval_examples(self.tests[name], queries, top, name, self.folder.picture(f"examples-{name}"))
+                with failing_with_a_warning(f"The examples of {name}"):
+                    retrieval_examples(self.tests[name], queries, top, name, self.folder.picture(f"examples-{name}"))
         log.info(f"\n{table(results)}\n\n{self._footer()}")
 
     def _footer(self) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..utils.figures import new_figure
 from ..utils.files import atomic_path
 from .answers import coordinates
 from .errors_in_metres import LocationErrors
@@ -35,16 +36,12 @@ def draw_contact_sheet(
     Returns:
         The number of queries that the picture shows, MOST_QUERIES at most.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     drawn = [answer for answer in answers if answer.matches][:MOST_QUERIES]
     queries = [thumbnail(answer.query, _SIDE) for answer in drawn]
     wide = float(np.clip(max(image.shape[1] / image.shape[0] for image in queries), 1, 3.2))
     columns = max(len(answer.matches) for answer in drawn)
-    size = (_HEIGHT * (wide + columns) + 0.15 * (columns + 2), (_HEIGHT + _CAPTION) * len(queries) + 0.1)
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
+    width = _HEIGHT * (wide + columns) + 0.15 * (columns + 2)
+    figure = new_figure(width, (_HEIGHT + _CAPTION) * len(queries) + 0.1)
     grid = figure.subplots(len(queries), 1 + columns, squeeze=False, width_ratios=[wide, *[1] * columns])
     for axes, answer, image in zip(grid, drawn, queries):
         for ax in axes:

@@ -1,0 +1,53 @@
+"""Figures for files: whatever display there is, and without harm to what they belong to."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+log = logging.getLogger("geodtr_plugin")
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of some inches that draws into files."""
+    _import_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _import_matplotlib() -> None:
+    """Import matplotlib although MPLBACKEND may name a backend that is not installed, which fails its import."""
+    if "matplotlib" in sys.modules or "MPLBACKEND" not in os.environ:
+        return
+    backend = os.environ.pop("MPLBACKEND")
+    try:
+        import matplotlib
+
+        with contextlib.suppress(ValueError):  # else the backend of whoever imports this package
+            matplotlib.rcParams["backend"] = backend
+    finally:
+        os.environ["MPLBACKEND"] = backend
+
+
+@contextlib.contextmanager
+def failing_with_a_warning(what: str) -> Iterator[None]:
+    """Turn any error into a warning: what is drawn must never cost the results that it shows.
+
+    Args:
+        what: a noun phrase, for the message.
+    """
+    try:
+        yield
+    except Exception as error:
+        log.warning(f"{what} could not be written ({type(error).__name__}: {error}). The results are complete.")
