@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..methods import Recipe
+from ..methods.recipe import MOST_COUNT, check_numbers
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,9 @@ class RunConfig:
     threads: int | None = None
     init_weights: str | None = None
     out: str | None = None
+
+    def __post_init__(self):
+        check_numbers(self, "--", seed=(0, 2**32 - 1), workers=(0, 4096), threads=(0, 4096), limit=(1, MOST_COUNT))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain nested dictionaries."""

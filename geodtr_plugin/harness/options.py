@@ -236,6 +236,7 @@ def _add_machine_options(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("--init-weights", "--init_weights", type=str | None,
         help="start from a weights file (ours or the authors') or from a run")  # fmt: skip
+    add("--allow-untrained", action="store_true", help="with --epochs 0: evaluate initial weights, as a baseline")
     add("--resume", type=str | None, help="continue the run in this folder with its own settings")
     add("--out", type=str | None, help="folder of the run; one below runs/ if not given")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
@@ -250,6 +251,11 @@ def _to_config(options: Namespace, base: Recipe, recipe_name: str, imports: Sequ
         raise UserError("Nothing to do.", "Name a data set with --train, or one or more with --test.")
     if options.train is None and recipe.optim.epochs:
         raise UserError("--train is missing.", "To evaluate without training, give --epochs 0 and --init-weights.")
+    if not (recipe.optim.epochs or options.init_weights or options.allow_untrained):
+        raise UserError(
+            "--epochs 0 comes without weights to evaluate.",
+            "Name them with --init-weights, or measure untrained ones with --allow-untrained.",
+        )
     data = dict(options.data)
     if options.allow_partial:
         data["allow_partial"] = True

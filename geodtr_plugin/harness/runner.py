@@ -158,7 +158,7 @@ class Run:
         """Record the epoch, evaluate if it is time, keep the best weights, save the state."""
         epochs, every = self.config.recipe.optim.epochs, self.config.recipe.evaluation.every
         record: dict[str, Any] = {"epoch": trainer.epoch, "losses": trainer.epoch_losses, **trainer.epoch_stats}
-        if trainer.epoch % every == 0 or trainer.epoch == epochs:
+        if trainer.epoch == epochs or (every and trainer.epoch % every == 0):
             record["tests"], self.details = self.evaluate(details=trainer.epoch == epochs)
             self._keep_best(trainer, record["tests"])
             recalls = ", ".join(f"{name} {scores['recall_at_1']:.2f}" for name, scores in record["tests"].items())
@@ -189,7 +189,7 @@ class Run:
         follows = getattr(trainer.sampler, "follows", None)
         if follows == "training":
             trainer.sampler.update(trainer.bank.query, trainer.bank.reference)
-        elif follows == "measurement" and trainer.epoch % self.config.recipe.sampling.every == 0:
+        elif follows == "measurement" and (every := self.config.recipe.sampling.every) and trainer.epoch % every == 0:
             trainer.sampler.update(*self.evaluate.embed_pairs(self.train))
 
     def _cache_images(self) -> None:
@@ -283,8 +283,9 @@ class Run:
 
     def _footer(self) -> str:
         ties = self.config.recipe.evaluation.ties
+        untrained = "" if self.trainer or self.config.init_weights else "UNTRAINED weights. "
         return (
-            f"In percent, after the last epoch; ties {ties}; {time.perf_counter() - self.begun:.0f} s. "
+            f"{untrained}In percent, after the last epoch; ties {ties}; {time.perf_counter() - self.begun:.0f} s. "
             f"Results: {self.folder.results_file}"
         )
 

@@ -16,6 +16,29 @@ from ..utils.errors import UserError
 Strength = Literal["strong", "weak", "none"]
 
 
+def check_numbers(settings: object, option: str, **ranges: tuple[float, float]) -> None:
+    """Check numbers among the fields of a settings object; None passes.
+
+    Args:
+        settings: a dataclass.
+        option: what stands before a field's name on the command line, such as `--optim.`.
+        ranges: lowest and highest value by field, both included.
+
+    Raises:
+        UserError: a number is outside of its range, or not a number.
+    """
+    for name, (low, high) in ranges.items():
+        value = getattr(settings, name)
+        if value is not None and not low <= value <= high:
+            bounds = f"{low:g} or more" if high in (MOST, MOST_COUNT) else f"{low:g} to {high:g}"
+            raise UserError(f"{option}{name} is {value}.", f"It must be {bounds}.")
+
+
+MOST = 1e300  # of a number without an upper bound of its own: infinity is none
+MOST_COUNT = 2**62
+ABOVE_ZERO = 1e-300
+
+
 @dataclass(frozen=True)
 class Augment:
     """How a batch is varied before it reaches the network.
@@ -59,12 +82,15 @@ class Sampling:
             at random, half from what the network confused with it), similar (groups of places that look alike to the
             network), geo+similar (geo until there are embeddings), or a sampler of one's own
         args: arguments of the sampler: pool and top of hard; neighbours and neighbour_range of geo and similar
-        every: epochs between two measurements of similarity, for samplers that need them
+        every: epochs between two measurements of similarity, for samplers that need them; 0 never measures
     """
 
     name: str = "auto"
     args: dict[str, Any] = field(default_factory=dict)
     every: int = 4
+
+    def __post_init__(self):
+        check_numbers(self, "--sampling.", every=(0, MOST_COUNT))
 
 
 @dataclass(frozen=True)
@@ -91,6 +117,9 @@ class Loss:
     counterfactual: float = 0.0
     beta: float = 5.0
 
+    def __post_init__(self):
+        check_numbers(self, "--loss.", counterfactual=(0, MOST), beta=(ABOVE_ZERO, MOST))
+
 
 @dataclass(frozen=True)
 class Optim:
@@ -110,8 +139,8 @@ class Optim:
         schedule_step: the learning rate changes once an epoch, or with every step
         warmup_epochs: epochs until the peak
         zero_first_epoch: reproduce GeoDTR's schedule, whose first epoch has a learning rate of 0
-        max_grad_norm: gradients are clipped to this norm; null leaves them alone
-        max_grad_value: each entry of a gradient is clipped to this; null leaves them alone
+        max_grad_norm: gradients are clipped to this norm; null or 0 leaves them alone
+        max_grad_value: each entry of a gradient is clipped to this; null or 0 leaves them alone
         precision: bf16 runs the network in bfloat16 autocast; losses and ranks stay in fp32
         compile: torch.compile for the network in training: faster steps after a minute or more, mostly on GPUs; where
             it fails, training goes on without
@@ -144,6 +173,13 @@ class Optim:
             raise UserError(f"--micro-batch is {self.micro_batch}; it counts pairs and must be 1 or more.")
         if self.epochs < 0:
             raise UserError(f"--epochs is {self.epochs}; it must be 0 (evaluate only) or more.")
+        check_numbers(
+            self, "--optim.", lr=(0, MOST), weight_decay=(0, MOST), eps=(0, MOST), momentum=(0, 1), sharpness=(0, MOST),
+            epochs=(0, MOST_COUNT), batch_size=(2, MOST_COUNT), warmup_epochs=(0, MOST), max_grad_norm=(0, MOST),
+            max_grad_value=(0, MOST),
+        )  # fmt: skip
+        for limit in ("max_grad_norm", "max_grad_value"):
+            object.__setattr__(self, limit, getattr(self, limit) or None)
 
 
 @dataclass(frozen=True)
@@ -151,7 +187,7 @@ class Evaluation:
     """When and how a model is measured.
 
     Args:
-        every: evaluate each time this many epochs have passed, and after the last one
+        every: evaluate each time this many epochs have passed, and after the last one; 0 is after the last one alone
         batch_size: images embedded at once
         ties: pessimistic counts ties against the method; optimistic reproduces the authors' scripts
         embeddings: where they are kept: memory (of the device), or file (.npy in embeddings/ of the run folder), from
@@ -166,6 +202,11 @@ class Evaluation:
     embeddings: Literal["memory", "file"] = "memory"
     precision: Literal["fp32", "bf16"] | None = None
     examples: int = 4
+
+    def __post_init__(self):
+        check_numbers(
+            self, "--evaluation.", every=(0, MOST_COUNT), batch_size=(1, MOST_COUNT), examples=(0, MOST_COUNT)
+        )
 
 
 @dataclass(frozen=True)
