@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from .disjoint import DisjointTilesBatchSampler, PlaceBatchSampler
     from .embedding_bank import EmbeddingBank
     from .hard import HardBatchSampler
-    from .neighbours import GeoNeighbourBatchSampler, NeighbourBatchSampler
-    from .similar import SimilarBatchSampler
+    from .neighbours import GeoNeighbourBatchSampler, NeighbourBatchSampler, SimilarBatchSampler
 
 __getattr__, __dir__, _lazy = lazy_imports(__name__)
 __all__ = ["SAMPLERS", "register_sampler", *_lazy]
@@ -26,10 +25,8 @@ __all__ = ["SAMPLERS", "register_sampler", *_lazy]
 SAMPLERS: Registry[Callable[..., Any]] = Registry(
     "sampler",
     __name__,
-    {
-        "by_name": ("auto", "shuffle"), "hard": ("hard",), "neighbours": ("geo",), "similar": ("similar", "geo+similar")
-    },
-)  # fmt: skip
+    {"by_name": ("auto", "shuffle"), "hard": ("hard",), "neighbours": ("geo", "similar", "geo+similar")},
+)
 
 
 def register_sampler(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -55,8 +55,7 @@ def default_sampler(split: Split, batch_size: int, seed: int = 0) -> BatchSample
     tiles = overlapping_tiles(split)
     if tiles is not None:
         return DisjointTilesBatchSampler(tiles, batch_size, seed)
-    places = pair_places(split)
-    return PlaceBatchSampler(places, batch_size, seed) if len(np.unique(places)) < len(places) else None
+    return None if shows_places_once(None, split) else PlaceBatchSampler(pair_places(split), batch_size, seed)
 
 
 def shows_places_once(sampler: BatchSampler | None, split: Split) -> bool:

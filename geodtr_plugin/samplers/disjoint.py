@@ -3,9 +3,64 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
-from ..utils.ragged import Ragged, as_int64
+from ..utils.ragged import Ragged, as_int64, group
 from .base import EpochBatchSampler
+
+
+class Conflicts:
+    """What must not meet in a batch: two pairs of a place, or two that share a tile.
+
+    Args:
+        places: place label of every pair, int64 `[P]`.
+        tiles: the tiles that show the place of each pair, `[P]` rows, where tiles overlap.
+
+    Attributes:
+        places: the labels, numbered from 0.
+        pairs: of every place.
+        tiles: of every pair, or None.
+        keys: of every pair, its place first; pairs with a common key must not meet.
+
+    Raises:
+        ValueError: there are tiles for another number of pairs.
+    """
+
+    def __init__(self, places: np.ndarray, tiles: Ragged | None = None):
+        names, self.places = np.unique(as_int64(places), return_inverse=True)
+        self.pairs = group(self.places, np.arange(len(names)))
+        if tiles is not None and len(tiles) != len(self.places):
+            raise ValueError(f"{len(self.places)} pairs came with the tiles of {len(tiles)}")
+        self.tiles = tiles
+        self.keys: list[tuple[int, ...]] = [(place,) for place in self.places.tolist()]
+        if tiles is not None:
+            self.keys = [(*place, *row) for place, row in zip(self.keys, _numbered(tiles, first=len(names)))]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def shuffled(self, generator: np.random.Generator, rows: np.ndarray | None = None) -> np.ndarray:
+        """Return rows, int64 `[R]` (all by default), in random order, the pairs of a place evenly apart."""
+        rows = np.arange(len(self)) if rows is None else rows
+        _, groups = np.unique(self.places[rows], return_inverse=True)
+        return rows[spread_evenly(groups, generator)] if len(rows) else rows
+
+    def random_batches(
+        self, batch_size: int, generator: np.random.Generator, rows: np.ndarray | None = None
+    ) -> list[list[int]]:
+        """Return whole batches of rows, int64 `[R]` (all by default), at random."""
+        return first_fit(self.shuffled(generator, rows), self.keys, batch_size)
+
+    def no_partners(self) -> Ragged:
+        """Return, per pair, the places that cannot meet it: its own, and those that share a tile with it."""
+        own = Ragged(self.places, np.arange(len(self) + 1))
+        if self.tiles is None:
+            return own
+        _, numbers = np.unique(self.tiles.values, return_inverse=True)
+        shows = csr_matrix((np.ones(len(numbers), np.int64), numbers, self.tiles.offsets))
+        member = csr_matrix((np.ones(len(self), np.int64), own.values, own.offsets))
+        together = (shows @ (shows.T @ member) + member).tocsr()
+        return Ragged(together.indices, together.indptr)
 
 
 class PlaceBatchSampler(EpochBatchSampler):
@@ -17,20 +72,26 @@ class PlaceBatchSampler(EpochBatchSampler):
         places: place label of every pair, int64 `[P]`, as in `PairDataset.places`.
         batch_size: pairs a batch, at most as many as there are places.
         seed: see EpochBatchSampler.
+        tiles: the tiles that show the place of each pair, where tiles overlap; no tile comes twice in a batch.
     """
 
-    def __init__(self, places: np.ndarray, batch_size: int, seed: int = 0):
-        _, self._places = np.unique(as_int64(places), return_inverse=True)
-        self._keys: list[tuple[int, ...]] = [(place,) for place in self._places.tolist()]
-        super().__init__(len(self._places), batch_size, seed)
+    def __init__(self, places: np.ndarray, batch_size: int, seed: int = 0, tiles: Ragged | None = None):
+        self.conflicts = Conflicts(places, tiles)
+        super().__init__(len(self.conflicts), batch_size, seed)
 
     def draw(self, generator: np.random.Generator) -> list[list[int]]:
         """Return the whole batches of one epoch."""
-        return first_fit(spread_evenly(self._places, generator), self._keys, self.batch_size)
+        return self.conflicts.random_batches(self.batch_size, generator)
 
     def too_few(self) -> str:
         """Return the message for an epoch without a batch."""
-        return too_few_places(self._places, self.batch_size)
+        places, pairs = len(self.conflicts.pairs), len(self.conflicts)
+        if places >= self.batch_size and self.conflicts.tiles is not None:
+            return _too_few_tiles(pairs, self.batch_size)
+        return (
+            f"The {pairs:,} training pairs show {places:,} places, too few for a batch of {self.batch_size} in which "
+            f"no place comes twice. Choose a batch size of at most {places:,}, or more pairs."
+        )
 
 
 class DisjointTilesBatchSampler(EpochBatchSampler):
@@ -43,8 +104,7 @@ class DisjointTilesBatchSampler(EpochBatchSampler):
     """
 
     def __init__(self, tiles: Ragged, batch_size: int, seed: int = 0):
-        _, keys = np.unique(tiles.values, return_inverse=True)
-        self._keys = [tuple(row.tolist()) for row in np.split(keys, tiles.offsets[1:-1])] if len(tiles) else []
+        self._keys = _numbered(tiles)
         super().__init__(len(tiles), batch_size, seed)
 
     def draw(self, generator: np.random.Generator) -> list[list[int]]:
@@ -53,24 +113,21 @@ class DisjointTilesBatchSampler(EpochBatchSampler):
 
     def too_few(self) -> str:
         """Return the message for an epoch without a batch."""
-        return too_few_tiles(len(self._keys), self.batch_size)
+        return _too_few_tiles(len(self._keys), self.batch_size)
 
 
-def too_few_places(places: np.ndarray, batch_size: int) -> str:
-    """Return the message for places, int64 `[P]`, that do not fill a batch."""
-    number = len(np.unique(places))
+def _too_few_tiles(pairs: int, batch_size: int) -> str:
     return (
-        f"The {len(places):,} training pairs show {number:,} places, too few for a batch of {batch_size} in which no "
-        f"place comes twice. Choose a batch size of at most {number:,}, or more pairs."
-    )
-
-
-def too_few_tiles(num_pairs: int, batch_size: int) -> str:
-    """Return the message for pairs of which too few have no tile in common."""
-    return (
-        f"Among the {num_pairs:,} training pairs, no {batch_size} were found of which no two share an aerial tile. "
+        f"Among the {pairs:,} training pairs, no {batch_size} were found of which no two share an aerial tile. "
         "Choose a smaller batch size, or more pairs."
     )
+
+
+def _numbered(tiles: Ragged, first: int = 0) -> list[tuple[int, ...]]:
+    """Return the tiles of every row, numbered from `first`."""
+    _, numbers = np.unique(tiles.values, return_inverse=True)
+    flat, ends = (numbers + first).tolist(), tiles.offsets.tolist()
+    return [tuple(flat[start:stop]) for start, stop in zip(ends, ends[1:])]
 
 
 def spread_evenly(groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -94,7 +151,7 @@ def first_fit(order: np.ndarray, keys: list[tuple[int, ...]], batch_size: int) -
     """Put each row, in order, into the first batch that has room and holds none of its keys.
 
     Args:
-        order: rows.
+        order: rows, int64 `[P]`.
         keys: of every row; rows with a common key never meet.
         batch_size: rows that a batch has room for.
 

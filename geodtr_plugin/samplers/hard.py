@@ -10,8 +10,7 @@ from ..utils.errors import UserError
 from ..utils.ragged import Ragged
 from . import register_sampler
 from .by_name import overlapping_tiles, pair_places
-from .filling import BatchBuilder
-from .mined import EmbeddingNeighbours
+from .mined import BatchBuilder, EmbeddingNeighbours
 
 if TYPE_CHECKING:
     from ..datasets import Split
@@ -29,7 +28,7 @@ class HardBatchSampler(EmbeddingNeighbours):
     once, so that partners get scarce in the last batches of an epoch.
 
     Args:
-        places: see MinedBatchSampler, as for `batch_size`, `seed` and `tiles`.
+        places: see PlaceBatchSampler, as for `batch_size`, `seed` and `tiles`.
         top: places from which a partner is drawn.
         pool: places among which these are searched; the authors' number by default.
 

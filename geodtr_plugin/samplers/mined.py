@@ -1,4 +1,4 @@
-"""Samplers that follow a table of neighbours, and how such a table comes from embeddings."""
+"""Samplers that fill batches by a table of neighbours, and how such a table comes from embeddings."""
 
 from __future__ import annotations
 
@@ -10,32 +10,82 @@ import torch
 from torch import Tensor
 
 from ..evaluation.nearest import finite_rows, most_similar
-from ..utils.ragged import Ragged
-from .base import EpochBatchSampler
-from .filling import BatchBuilder, Conflicts
+from ..utils.ragged import group
+from .disjoint import Conflicts, PlaceBatchSampler
 
 
-class MinedBatchSampler(EpochBatchSampler):
-    """Batches that follow a table of neighbours; as long as there is none, random ones under the same rules.
+class BatchBuilder:
+    """A batch that is being filled, and the pairs that are left in the epoch.
+
+    Args:
+        conflicts: what must not meet.
+        batch_size: pairs a batch.
+        generator: of the random order.
+    """
+
+    def __init__(self, conflicts: Conflicts, batch_size: int, generator: np.random.Generator):
+        self._keys, self._size = conflicts.keys, batch_size
+        order = conflicts.shuffled(generator)
+        self._order = order.tolist()  # taken from the end
+        by_place = order[group(conflicts.places[order], np.arange(len(conflicts.pairs))).values].tolist()
+        ends = conflicts.pairs.offsets.tolist()
+        self._of_place = [by_place[start:stop] for start, stop in zip(ends, ends[1:])]
+        self._used = bytearray(len(conflicts))
+        self._batch: list[int] = []
+        self._held: set[int] = set()
+        self._deferred: list[int] = []  # came up, but could not meet the batch
+
+    @property
+    def full(self) -> bool:
+        """Whether the batch is complete."""
+        return len(self._batch) == self._size
+
+    def add_next(self) -> int | None:
+        """Add the next unused pair of the random order that may join, and return it; None if there is no such."""
+        while self._order:
+            pair = self._order.pop()
+            if self._add(pair):
+                return pair
+            if not self._used[pair]:
+                self._deferred.append(pair)
+        return None
+
+    def add_place(self, place: int) -> bool:
+        """Add an unused pair of the place, if one may join; return whether one did."""
+        waiting = self._of_place[place]
+        while waiting and self._used[waiting[-1]]:
+            waiting.pop()
+        return place not in self._held and any(map(self._add, reversed(waiting)))
+
+    def take(self) -> list[int]:
+        """Return the batch, in the order in which it was filled, and begin a new one."""
+        batch = self._batch
+        self._order += reversed(self._deferred)
+        self._batch, self._held, self._deferred = [], set(), []
+        return batch
+
+    def _add(self, pair: int) -> bool:
+        keys = self._keys[pair]
+        if self.full or self._used[pair] or not self._held.isdisjoint(keys):
+            return False
+        self._batch.append(pair)
+        self._held.update(keys)
+        self._used[pair] = True
+        return True
+
+
+class MinedBatchSampler(PlaceBatchSampler):
+    """Batches that follow a table of neighbours; as long as there is none, those of a PlaceBatchSampler.
 
     Every epoch has as many batches as a random one. Choosing neighbours can leave pairs over that may not meet; where
     that makes an epoch too short, as much of its end as it takes is dealt out at random.
-
-    Args:
-        places: place label of every pair, int64 `[P]`; no place comes twice in a batch.
-        batch_size: pairs a batch.
-        seed: see EpochBatchSampler.
-        tiles: the tiles that show the place of each pair, where tiles overlap; no tile comes twice in a batch.
 
     Attributes:
         table: int32 `[P, R]`, the places (numbered as in `conflicts`) that are a pair's neighbours, nearest first,
             then -1; None: none is known.
     """
 
-    def __init__(self, places: np.ndarray, batch_size: int, seed: int = 0, tiles: Ragged | None = None):
-        self.conflicts = Conflicts(places, tiles)
-        self.table: np.ndarray | None = None
-        super().__init__(len(self.conflicts), batch_size, seed)
+    table: np.ndarray | None = None
 
     @abstractmethod
     def fill(self, batch: BatchBuilder, generator: np.random.Generator) -> bool:
@@ -50,7 +100,7 @@ class MinedBatchSampler(EpochBatchSampler):
     def draw(self, generator: np.random.Generator) -> list[list[int]]:
         """Return the whole batches of one epoch."""
         if self.table is None:
-            return self.conflicts.random_batches(self.batch_size, generator)
+            return super().draw(generator)
         batch, batches = BatchBuilder(self.conflicts, self.batch_size, generator), []
         while self.fill(batch, generator):
             batches.append(batch.take())
@@ -66,10 +116,6 @@ class MinedBatchSampler(EpochBatchSampler):
             rest = np.setdiff1d(np.arange(len(self.conflicts)), np.array(kept, np.int64))
             enough = kept + self.conflicts.random_batches(self.batch_size, generator, rest)
         return enough
-
-    def too_few(self) -> str:
-        """Return the message for an epoch without a batch."""
-        return self.conflicts.too_few(self.batch_size)
 
 
 class EmbeddingNeighbours(MinedBatchSampler):

@@ -12,8 +12,8 @@ from ..utils.geo import to_metres
 from ..utils.ragged import Ragged
 from . import register_sampler
 from .by_name import overlapping_tiles, pair_places
-from .filling import BatchBuilder, Conflicts
-from .mined import MinedBatchSampler
+from .disjoint import Conflicts
+from .mined import BatchBuilder, EmbeddingNeighbours, MinedBatchSampler
 
 if TYPE_CHECKING:
     from ..datasets import Split
@@ -33,7 +33,7 @@ class NeighbourBatchSampler(MinedBatchSampler):
         neighbour_select: neighbours that an anchor brings; half a batch by default (Sample4Geo: 64 of 128).
         neighbour_range: nearest places to choose them from; as many as a batch by default (Sample4Geo: 128).
         seed: see EpochBatchSampler.
-        tiles: see MinedBatchSampler.
+        tiles: see PlaceBatchSampler.
 
     Raises:
         ValueError: `neighbour_select` is not between 0 and `neighbour_range`.
@@ -100,6 +100,39 @@ class GeoNeighbourBatchSampler(NeighbourBatchSampler):
         self.table = near_places(self.conflicts, coordinates, kind, self._range)
 
 
+class SimilarBatchSampler(EmbeddingNeighbours, NeighbourBatchSampler):
+    """Anchors with the places whose references look most like their query to the network.
+
+    `update` takes the embeddings of all training pairs every few epochs (Sample4Geo: every 4). Until then batches hold
+    places that lie near each other, where there are coordinates, or random ones.
+
+    Args:
+        places: see NeighbourBatchSampler, as for all that follow up to `tiles`.
+        coordinates: float `[P, 2]`, one a pair, for the epochs before the first `update`; None: these are random.
+        kind: of the coordinates, "latlon" or "metres".
+
+    Source: Deuser et al., ICCV 2023, section 3.3.
+    """
+
+    follows = "measurement"
+
+    def __init__(
+        self,
+        places: np.ndarray,
+        batch_size: int,
+        neighbour_select: int | None = None,
+        neighbour_range: int | None = None,
+        seed: int = 0,
+        tiles: Ragged | None = None,
+        coordinates: np.ndarray | None = None,
+        kind: str = "latlon",
+    ):
+        super().__init__(places, batch_size, neighbour_select, neighbour_range, seed, tiles)
+        self.table_length = min(self._range, len(self.conflicts.pairs))
+        if coordinates is not None:
+            self.table = self.first_table = near_places(self.conflicts, coordinates, kind, self._range)
+
+
 def near_places(conflicts: Conflicts, coordinates: np.ndarray, kind: str, count: int) -> np.ndarray:
     """Return the places nearest to that of each pair, nearest first, int32 `[P, count or all others]`.
 
@@ -112,7 +145,9 @@ def near_places(conflicts: Conflicts, coordinates: np.ndarray, kind: str, count:
     points = to_metres(coordinates, kind)
     if len(points) != len(conflicts):
         raise ValueError(f"{len(conflicts)} pairs came with {len(points)} coordinates")
-    return nearest_others(_mean_points(points, conflicts.pairs), count).astype(np.int32)[conflicts.places]
+    sums = np.add.reduceat(points[conflicts.pairs.values], conflicts.pairs.offsets[:-1], axis=0)
+    means = sums / conflicts.pairs.counts()[:, None]
+    return nearest_others(means, count).astype(np.int32)[conflicts.places]
 
 
 def nearest_others(points: np.ndarray, count: int) -> np.ndarray:
@@ -123,12 +158,6 @@ def nearest_others(points: np.ndarray, count: int) -> np.ndarray:
     others = nearest != rows[:, None]
     others[others.all(axis=1), -1] = False  # so many points coincide that this one is not among the first
     return nearest[others].reshape(len(points), wanted - 1)
-
-
-def _mean_points(points: np.ndarray, pairs: Ragged) -> np.ndarray:
-    """Return the mean of every place's points."""
-    sums = np.add.reduceat(points[pairs.values], pairs.offsets[:-1], axis=0)
-    return sums / pairs.counts()[:, None]
 
 
 def neighbour_options(
@@ -200,3 +229,21 @@ def geo(
     """
     options = neighbour_options(split, batch_size, seed, neighbours, neighbour_range)
     return GeoNeighbourBatchSampler(*pair_coordinates(split, "geo"), **options)
+
+
+@register_sampler("similar")
+def similar(
+    split: Split, batch_size: int, seed: int, neighbours: int | None = None, neighbour_range: int | None = None
+) -> SimilarBatchSampler:
+    """Build batches of places that look alike to the network, random ones until there are embeddings; see `geo`."""
+    return SimilarBatchSampler(**neighbour_options(split, batch_size, seed, neighbours, neighbour_range))
+
+
+@register_sampler("geo+similar")
+def geo_then_similar(
+    split: Split, batch_size: int, seed: int, neighbours: int | None = None, neighbour_range: int | None = None
+) -> SimilarBatchSampler:
+    """Build batches as `geo` until there are embeddings, then as `similar`."""
+    options = neighbour_options(split, batch_size, seed, neighbours, neighbour_range)
+    coordinates, kind = pair_coordinates(split, "geo+similar")
+    return SimilarBatchSampler(**options, coordinates=coordinates, kind=kind)

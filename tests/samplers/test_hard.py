@@ -22,7 +22,7 @@ from geodtr_plugin.samplers import (
     SimilarBatchSampler,
     build_sampler,
 )
-from geodtr_plugin.samplers.filling import Conflicts
+from geodtr_plugin.samplers.disjoint import Conflicts
 from geodtr_plugin.utils.errors import UserError
 from geodtr_plugin.utils.ragged import Ragged
 
