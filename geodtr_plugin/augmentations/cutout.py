@@ -86,7 +86,7 @@ class CutoutAugmentation(SemanticAugmentation):
         )
 
     @torch.no_grad()
-    def apply_draws(self, images: Tensor, draws: Draws) -> Tensor:
+    def apply_draws(self, images: Tensor, draws: Draws) -> Tensor:  # type: ignore[override]
         """Return image i modulo B of images `[B, 3, H, W]` under draw i of n, float32 `[n, 3, H, W]`."""
         n = len(draws.quality)
         with torch.autocast(images.device.type, enabled=False):

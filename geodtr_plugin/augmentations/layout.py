@@ -15,13 +15,17 @@ STRENGTHS = {"strong": (0, 1, 2, 3, 4, 5, 6, 7), "weak": (0, 4), "none": (0,)}
 
 
 def inverse_layout(layout: Tensor) -> Tensor:
-    """Return the layouts that undo `layout`, int64 `[B]`: quarter turns turn back, reflections undo themselves."""
+    """Return the layouts that undo `layout`, int64 `[B]`: quarter turns turn back, reflections undo themselves.
+
+    Exact for tiles and even panorama widths. At an odd width a half turn rolls by (W +- 1)/2, so that two of them are
+    one column off and no layout is its exact inverse; `LayoutSimulation.undo` reverts it exactly.
+    """
     return torch.where(layout < 4, -layout % 4, layout)
 
 
 def compose_layouts(first: Tensor, second: Tensor) -> Tensor:
-    """Return the layouts that equal `first` then `second`, int64 `[B]`; a mirror reverses the turns before it."""
-    turns = second % 4 + torch.where(second < 4, first, -first) % 4
+    """Return the layouts that equal `first` then `second`, int64 `[B]`; panoramas agree to a column."""
+    turns = second % 4 + torch.where(second < 4, first, -first) % 4  # a mirror reverses the turns before it
     return 4 * (first // 4 ^ second // 4) + turns % 4
 
 
@@ -160,20 +164,6 @@ class LayoutSimulation(nn.Module):
         if layout.is_floating_point() or layout.shape != (len(ground),) or ((layout < 0) | (layout > 7)).any():
             raise ValueError(f"A layout is one whole number 0..7 for each of the {len(ground)} places, not {layout}.")
         return layout.long()
-
-    @staticmethod
-    def inverse(layout: Tensor) -> Tensor:
-        """Return the layouts that undo `layout`, int64 `[B]`; exact for tiles and even panorama widths.
-
-        At an odd width a half turn rolls by (W +- 1)/2, so that two of them are one column off: no layout is its exact
-        inverse. `undo` reverts it exactly.
-        """
-        return inverse_layout(layout)
-
-    @staticmethod
-    def compose(first: Tensor, second: Tensor) -> Tensor:
-        """Return the layouts that equal `first` then `second`, `[B]`; panoramas agree to a column (see `inverse`)."""
-        return compose_layouts(first, second)
 
     def sample(
         self,

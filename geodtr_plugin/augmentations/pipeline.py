@@ -23,6 +23,9 @@ class RoleTransform(nn.Module):
         std: channel standard deviations.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self, image: ImageTransform, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD
     ):

@@ -56,13 +56,8 @@ class CounterfactualLoss(FullPrecisionLoss):
             )
         if len(embeddings) == 0:
             return {"loss": self.zero(embeddings, ref_emb)}
-        losses = F.softplus(-self.beta * self._row_distances(embeddings, ref_emb))
+        one, other = (self.distance.maybe_normalize(rows) for rows in (embeddings, ref_emb))
+        distances = self.as_distances(self.distance.pairwise_distance(one, other) ** self.distance.power)
+        losses = F.softplus(-self.beta * distances)
         rows = torch.arange(len(losses), device=losses.device)
         return {"loss": {"losses": losses, "indices": rows, "reduction_type": "element"}}
-
-    def _row_distances(self, one: Tensor, other: Tensor) -> Tensor:
-        """Return the distance of row i to row i, `[N]`."""
-        distance = self.distance
-        values = distance.pairwise_distance(distance.maybe_normalize(one), distance.maybe_normalize(other))
-        values = values**distance.power
-        return self.excess(values, torch.ones_like(values)) if distance.is_inverted else values

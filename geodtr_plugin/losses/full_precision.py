@@ -43,6 +43,10 @@ class FullPrecisionLoss(BaseMetricLossFunction):
         """Return how much farther `one` is than `other`, in distances, for values of `self.distance` of any shape."""
         return self.scale * self.distance.margin(one, other)
 
+    def as_distances(self, values: Tensor) -> Tensor:
+        """Turn values of `self.distance`, of any shape, into distances: of cosine similarities squared ones."""
+        return self.excess(values, torch.ones_like(values)) if self.distance.is_inverted else values
+
     @property
     def scale(self) -> float:
         """Distance by which a difference of 1 between values of `self.distance` counts."""

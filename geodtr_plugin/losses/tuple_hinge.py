@@ -63,13 +63,9 @@ class TupleLoss(FullPrecisionLoss):
         rows, positives, negatives = rows[full], positives[full], negatives[full]
         if len(rows) == 0:
             return {"loss": self.zero(embeddings, ref_emb)}
-        squared = self._squared(self.distance(embeddings, ref_emb))
+        squared = self.as_distances(self.distance(embeddings, ref_emb))
         losses, owners = self.terms(squared[rows, positives][:, None], squared[rows], negatives, rows)
         return {"loss": {"losses": losses, "indices": owners, "reduction_type": "element"}}
-
-    def _squared(self, matrix: Tensor) -> Tensor:
-        """Return values of `self.distance` as squared distances."""
-        return self.excess(matrix, torch.ones_like(matrix)) if self.distance.is_inverted else matrix
 
 
 @register_loss("hinge")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..augmentations import LayoutSimulation, SemanticAugmentation
+from ..augmentations import LayoutSimulation, SemanticAugmentation, compose_layouts
 from ..utils.errors import UnknownNameError
 
 
@@ -157,7 +157,7 @@ class CHSG(nn.Module):
         if self.plan.layout == "drawn":
             return first.repeat(2)
         turn = LayoutSimulation(strength="strong").sample(n, first.device, self.generator, exclude=0)
-        return torch.cat([first, self.layout.compose(first, turn)])
+        return torch.cat([first, compose_layouts(first, turn)])
 
     def as_getter(
         self, device: torch.device | str | None = None, two_streams: bool = True

@@ -67,7 +67,9 @@ class TwinMiner(BaseMiner):
         if self.mode == "only":
             return twins
         every = get_all_triplets_indices(labels, ref_labels)
-        return tuple(torch.cat([all_, *[twin] * (self.repeats - 1)]) for all_, twin in zip(every, twins))
+        repeated = [[twin] * (self.repeats - 1) for twin in twins]
+        anchor, positive, negative = (torch.cat([rows, *more]) for rows, more in zip(every, repeated))
+        return anchor, positive, negative
 
     def _record(self, embeddings: Tensor, ref_emb: Tensor, twins: tuple[Tensor, Tensor, Tensor]) -> None:
         self.num_twin_triplets = len(twins[0])

@@ -10,7 +10,14 @@ from pytorch_metric_learning.losses import TripletMarginLoss
 from pytorch_metric_learning.trainers import MetricLossOnly, TwoStreamMetricLoss
 from torch import nn
 
-from geodtr_plugin.augmentations import LayoutSimulation, SemanticAugmentation, turn_panoramas, turn_tiles
+from geodtr_plugin.augmentations import (
+    LayoutSimulation,
+    SemanticAugmentation,
+    compose_layouts,
+    inverse_layout,
+    turn_panoramas,
+    turn_tiles,
+)
 from geodtr_plugin.miners import CHSG, CHSG_VARIANTS
 from geodtr_plugin.utils.errors import UserError
 
@@ -48,7 +55,7 @@ def test_layouts_are_uniform_and_so_is_the_turn_between_twins():
     chsg = CHSG(generator=torch.Generator().manual_seed(0))
     images = batch(7000)
     first, twin = (torch.tensor(layouts_found(rows, images[1], turn_tiles)) for rows in chsg(*images)[1].split(7000))
-    turn = LayoutSimulation.compose(LayoutSimulation.inverse(first), twin)
+    turn = compose_layouts(inverse_layout(first), twin)
     assert (first.bincount(minlength=8) - 875).abs().max() < 120
     counts = turn.bincount(minlength=8)
     assert counts[0] == 0 and (counts[1:] - 1000).abs().max() < 120
