@@ -18,14 +18,11 @@ class EmbeddingBank:
     4 bytes times rows times their size for each role, 142 MB for 35,532 rows of 1,000 entries.
 
     Args:
-        num_rows: rows of the queries, for training pairs their number.
-        num_references: rows of the references, if there are not as many.
-        device: where it is kept; None: where the embeddings come from.
+        num_rows: rows of each role: the number of training pairs.
     """
 
-    def __init__(self, num_rows: int, num_references: int | None = None, device: torch.device | str | None = None):
-        self.num_rows = {"query": num_rows, "reference": num_rows if num_references is None else num_references}
-        self.device = None if device is None else torch.device(device)
+    def __init__(self, num_rows: int):
+        self.num_rows = num_rows
         self._stored: dict[str, Tensor | None] = dict.fromkeys(ROLES)
 
     @property
@@ -35,40 +32,34 @@ class EmbeddingBank:
 
     @property
     def reference(self) -> Tensor | None:
-        """float32 `[num_references, D]`; None before the first write."""
+        """float32 `[num_rows, D]`; None before the first write."""
         return self._stored["reference"]
 
-    def write(self, rows: Sequence[int] | Tensor, query: Tensor | None = None, reference: Tensor | None = None) -> None:
-        """Replace some rows of one role or of both.
+    def write(self, rows: Sequence[int] | Tensor, query: Tensor, reference: Tensor) -> None:
+        """Replace some rows of both roles; the bank lies on the device of what was written last.
 
         Args:
             rows: distinct row numbers `[B]`.
-            query: `[B, D]`; None leaves the queries as they are.
-            reference: likewise.
+            query: `[B, D]`.
+            reference: `[B, D]`.
 
         Raises:
             ValueError: sizes do not fit.
             IndexError: there is no such row.
         """
         rows = torch.as_tensor(rows, dtype=torch.long, device="cpu")
-        for role, embeddings in zip(ROLES, (query, reference)):
-            if embeddings is not None:
-                self._write(role, rows, embeddings.detach())
-
-    def _write(self, role: str, rows: Tensor, embeddings: Tensor) -> None:
-        if embeddings.ndim != 2 or len(embeddings) != len(rows):
-            raise ValueError(f"{len(rows)} rows came with {role} embeddings {list(embeddings.shape)}")
-        num = self.num_rows[role]
-        if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < num:
-            raise IndexError(f"{role} rows are 0 to {num - 1}, not {int(rows.min())} to {int(rows.max())}")
-        device = embeddings.device if self.device is None else self.device
-        stored = self._stored[role]
-        if stored is None:
-            stored = torch.full((num, embeddings.shape[1]), torch.nan, device=device)
-        if stored.shape[1] != embeddings.shape[1]:
-            raise ValueError(f"{role} embeddings here have {stored.shape[1]} entries, not {embeddings.shape[1]}")
-        self._stored[role] = stored = stored.to(device)  # a loaded state lies on the CPU
-        stored[rows.to(device)] = embeddings.to(device, torch.float32)
+        if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < self.num_rows:
+            raise IndexError(f"rows are 0 to {self.num_rows - 1}, not {int(rows.min())} to {int(rows.max())}")
+        for role, embeddings in zip(ROLES, (query.detach(), reference.detach())):
+            if embeddings.ndim != 2 or len(embeddings) != len(rows):
+                raise ValueError(f"{len(rows)} rows came with {role} embeddings {list(embeddings.shape)}")
+            stored, device = self._stored[role], embeddings.device
+            if stored is None:
+                stored = torch.full((self.num_rows, embeddings.shape[1]), torch.nan, device=device)
+            if stored.shape[1] != embeddings.shape[1]:
+                raise ValueError(f"{role} embeddings here have {stored.shape[1]} entries, not {embeddings.shape[1]}")
+            self._stored[role] = stored = stored.to(device)  # a loaded state lies on the CPU
+            stored[rows.to(device)] = embeddings.float()
 
     def state_dict(self) -> dict[str, Any]:
         """Return both tables; None for one that was never written."""
@@ -78,9 +69,9 @@ class EmbeddingBank:
         """Go on from such a state.
 
         Raises:
-            ValueError: it has other numbers of rows.
+            ValueError: it has another number of rows.
         """
         for role in ROLES:
-            if state[role] is not None and len(state[role]) != self.num_rows[role]:
-                raise ValueError(f"the state has {len(state[role])} {role} rows, this bank {self.num_rows[role]}")
+            if state[role] is not None and len(state[role]) != self.num_rows:
+                raise ValueError(f"the state has {len(state[role])} {role} rows, this bank {self.num_rows}")
         self._stored = {role: None if state[role] is None else state[role].clone() for role in ROLES}

@@ -34,7 +34,7 @@ class Ragged:
         return cls.from_counts(np.concatenate([np.empty(0, np.int64), *rows]), [len(row) for row in rows])
 
     @classmethod
-    def from_counts(cls, values: np.ndarray, counts: Sequence[int]) -> Ragged:
+    def from_counts(cls, values: np.ndarray, counts: Sequence[int] | np.ndarray) -> Ragged:
         """Pack flat values `[T]` by the lengths of their rows `[N]`."""
         return cls(values, np.concatenate([[0], np.cumsum(as_int64(counts))]))
 

@@ -25,12 +25,10 @@ def test_the_bank_keeps_what_was_written_last():
     assert bank.query[0].abs().sum() > 0  # a copy
 
 
-def test_roles_may_be_written_alone_and_differ_in_number():
-    bank = EmbeddingBank(2, num_references=5)
-    bank.write([4], reference=torch.ones(1, 3))
-    assert bank.query is None and bank.reference.shape == (5, 3)
-    bank.write([], torch.ones(0, 3))
-    assert bank.query.shape == (2, 3) and bank.query.isnan().all()
+def test_a_batch_without_rows_tells_the_size():
+    bank = EmbeddingBank(2)
+    bank.write([], torch.ones(0, 3), torch.ones(0, 3))
+    assert bank.query.shape == bank.reference.shape == (2, 3) and bank.query.isnan().all()
 
 
 def test_a_state_brings_the_bank_back(tmp_path):
@@ -55,8 +53,8 @@ def test_writes_that_do_not_fit_are_errors():
     with pytest.raises(ValueError, match="2 rows came with query embeddings"):
         bank.write([0, 1], torch.zeros(3, 2), torch.zeros(3, 2))
     for rows in ([4], [-1]):
-        with pytest.raises(IndexError, match="query rows are 0 to 3"):
-            bank.write(rows, torch.zeros(1, 2))
-    bank.write([0], torch.zeros(1, 2))
-    with pytest.raises(ValueError, match="2 entries, not 3"):
-        bank.write([0], torch.zeros(1, 3))
+        with pytest.raises(IndexError, match="rows are 0 to 3"):
+            bank.write(rows, torch.zeros(1, 2), torch.zeros(1, 2))
+    bank.write([0], torch.zeros(1, 2), torch.zeros(1, 2))
+    with pytest.raises(ValueError, match="reference embeddings here have 2 entries, not 3"):
+        bank.write([0], torch.zeros(1, 2), torch.zeros(1, 3))
