@@ -170,3 +170,19 @@ def test_names_can_be_listed_and_help_be_read_without_torch():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "--train" in done.stdout and "geodtr_plus" in done.stdout and "synth-suburb" in done.stdout
+
+
+def test_text_files_name_their_encoding():
+    """Without one, a locale decides, and a run folder with a name beyond ASCII cannot be read elsewhere."""
+    guilty = []
+    for file in PACKAGE.rglob("*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+            name = call.func.id if isinstance(call.func, ast.Name) else ""
+            modes = "".join(str(a.value) for a in call.args if isinstance(a, ast.Constant))
+            text = method in ("read_text", "write_text") and len(call.args) < 2
+            text |= name == "open" and "b" not in modes
+            if text and not any(keyword.arg == "encoding" for keyword in call.keywords):
+                guilty.append(f"{file.relative_to(PACKAGE)}:{call.lineno} {ast.unparse(call)[:60]}")
+    assert guilty == []

@@ -78,10 +78,7 @@ class SpatialTower(nn.Module):
     ):
         super().__init__()
         self.trunk = trunk
-        try:
-            channels, height, width = feature_size(trunk, image_size)
-        except RuntimeError as error:
-            raise ValueError(f"Images of {image_size[0]}x{image_size[1]} are too small for the trunk.") from error
+        channels, height, width = feature_size(trunk, image_size)
         self.spatial = SpatialEmbedding(height * width, heads, pool, squash)
         self.embedding_size = channels * heads
 

@@ -53,20 +53,30 @@ def downloading(weights: str) -> Iterator[None]:
         ) from error
 
 
-def feature_size(trunk: nn.Module, image_size: tuple[int, int]) -> tuple[int, ...]:
-    """Return channels, height and width of a trunk's output for images of (height, width), without arithmetic.
+def map_sizes(trunk: nn.Module, image_size: tuple[int, int]) -> list[tuple[int, ...]]:
+    """Return channels, height and width of each map of a trunk for images of (height, width), without arithmetic.
 
     Raises:
-        RuntimeError: the images are too small for it.
+        ValueError: the images are too small for it.
     """
     weights = {name: tensor.to("meta") for name, tensor in (*trunk.named_parameters(), *trunk.named_buffers())}
     images = torch.empty(1, 3, *image_size, device="meta")
     training = trunk.training
-    features = torch.func.functional_call(trunk.eval(), weights, images)
-    trunk.train(training)
-    if 0 in features.shape:  # not every version of torch finds that wrong
-        raise RuntimeError(f"the trunk makes {list(features.shape)} of images of {image_size}")
-    return tuple(features.shape[1:])
+    try:
+        maps = torch.func.functional_call(trunk.eval(), weights, images)
+        sizes = [tuple(features.shape[1:]) for features in ([maps] if isinstance(maps, Tensor) else maps)]
+        if any(0 in size for size in sizes):  # not every version of torch finds that wrong
+            raise RuntimeError(f"the trunk makes maps of {sizes}")
+    except RuntimeError as error:
+        raise ValueError(f"Images of {image_size[0]}x{image_size[1]} pixels are too small for the trunk.") from error
+    finally:
+        trunk.train(training)
+    return sizes
+
+
+def feature_size(trunk: nn.Module, image_size: tuple[int, int]) -> tuple[int, ...]:
+    """Return `map_sizes` of a trunk with one map."""
+    return map_sizes(trunk, image_size)[0]
 
 
 def _convnext_tiny(pretrained: bool) -> nn.Module:

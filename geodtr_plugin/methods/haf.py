@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..layers import VGG16, build_trunk
-from ..layers.trunks import ResidualBlock
+from ..layers.trunks import ResidualBlock, map_sizes
 from ..utils.errors import UserError
 from . import register_method
 from .base import Paper
@@ -108,15 +108,6 @@ def build_pyramid(backbone: str, taps: Sequence[str], pretrained: bool, freeze: 
     if backbone == "tiny":
         return Stages(*build_trunk(backbone, pretrained), ResidualBlock(96, 96, 2))
     raise ValueError(f"backbone is {backbone!r}; the pyramid is of vgg16 or tiny.")
-
-
-def map_sizes(trunk: nn.Module, image_size: tuple[int, int]) -> list[tuple[int, ...]]:
-    """Return channels, height and width of each map for images of (height, width), computed without arithmetic."""
-    weights = {name: tensor.to("meta") for name, tensor in (*trunk.named_parameters(), *trunk.named_buffers())}
-    training = trunk.training
-    maps = torch.func.functional_call(trunk.eval(), weights, torch.empty(1, 3, *image_size, device="meta"))
-    trunk.train(training)
-    return [tuple(features.shape[1:]) for features in maps]
 
 
 @register_method("haf")

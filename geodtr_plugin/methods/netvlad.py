@@ -172,11 +172,7 @@ class NetVLADMethod(VladMethod):
             trunk = VGG16("conv5_3", weights, frozen=frozen)
         else:
             trunk = build_trunk(backbone, pretrained)
-        for height, width in (query_size, reference_size or query_size):
-            try:
-                channels = feature_size(trunk, (height, width))[0]
-            except RuntimeError as error:  # nothing is left behind a pooling
-                raise ValueError(f"images of {height}x{width} pixels are too small for {backbone}.") from error
+        channels, *_ = (feature_size(trunk, size)[0] for size in (query_size, reference_size or query_size))
         tower = VladTower(trunk, channels, clusters, pca)
         super().__init__(query_size, reference_size, polar, tower, caffe=backbone == "vgg16")
 

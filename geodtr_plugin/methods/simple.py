@@ -85,10 +85,7 @@ class GeMTower(nn.Module):
     def __init__(self, trunk: nn.Module, image_size: tuple[int, int], dim: int, p: float):
         super().__init__()
         self.trunk = trunk
-        try:
-            channels = feature_size(trunk, image_size)[0]
-        except RuntimeError as error:
-            raise ValueError(f"Images of {image_size[0]}x{image_size[1]} are too small for the trunk.") from error
+        channels = feature_size(trunk, image_size)[0]
         self.pool = GeM(p)
         self.project = nn.Linear(channels, dim) if dim else nn.Identity()
         self.embedding_size = dim or channels

@@ -8,6 +8,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
@@ -52,11 +53,13 @@ class Spec(ABC):
 
     def __post_init__(self) -> None:
         get_style(self.style)
-        object.__setattr__(self, "realism", float(self.realism))
         if self.split not in SPLITS:
             raise UserError(f"A world has the splits {' and '.join(SPLITS)}, not {self.split!r}.")
-        if self.count < 1 or self.seed < 0 or not 0 <= self.realism <= 2:
-            raise UserError("A world needs count >= 1, seed >= 0 and a realism between 0 and 2.")
+        whole = isinstance(self.count, Integral) and isinstance(self.seed, Integral) and isinstance(self.realism, Real)
+        if not whole or self.count < 1 or self.seed < 0 or not 0 <= self.realism <= 2:
+            asked = f"not {self.count!r}, {self.seed!r} and {self.realism!r}"
+            raise UserError(f"A world needs whole numbers count >= 1 and seed >= 0, and realism from 0 to 2, {asked}.")
+        object.__setattr__(self, "realism", float(self.realism))
 
     @abstractmethod
     def arrays(self) -> dict[str, ArrayShape]:

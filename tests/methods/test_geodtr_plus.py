@@ -128,3 +128,9 @@ def test_unknown_names_are_answered_with_the_nearest():
         create_model("geodtr_plus", mask="relu", **TINY)
     with pytest.raises(UserError, match="extractor is 'v3'; it must be one of v1, v2"):
         create_model("geodtr_plus", extractor="v3", **TINY)
+
+
+@pytest.mark.parametrize("method", ["geodtr", "geodtr_plus"])
+def test_images_without_a_feature_map_are_refused(method):
+    with pytest.raises(UserError, match="Images of 2x40 pixels are too small for the trunk"):
+        create_model(method, query_size=(2, 40), reference_size=(64, 64), polar=False, pretrained=False)

@@ -162,7 +162,7 @@ def test_missing_and_extra_tensors_are_named(state):
 def test_what_cannot_be_built_is_answered_with_a_sentence():
     with pytest.raises(UserError, match="--no-polar"):
         create_model("netvlad", **TINY, polar=True)
-    with pytest.raises(UserError, match="8x640 pixels are too small for vgg16"):
+    with pytest.raises(UserError, match="8x640 pixels are too small for the trunk"):
         create_model("netvlad", query_size=(8, 640), pretrained=False)
 
 

@@ -123,7 +123,7 @@ def test_faults_are_named(model, state):
         load_author_weights(model, state | {"spatial_aware_grd.b1": torch.zeros(1, 143, 8)})
     with pytest.raises(UserError, match="VGG16 alone, not 'tiny'"):
         load_author_weights(create_model("safa_port", **TINY), state)
-    with pytest.raises(UserError, match="Images of 12x88 are too small"):
+    with pytest.raises(UserError, match="Images of 12x88 pixels are too small"):
         create_model("safa_port", **{**SMALL, "query_size": (12, 88)})
 
 
