@@ -13,6 +13,9 @@ from documents import ROOT, blocks, commands, run_example
 from trees import save_jpeg, smooth_noise
 
 from geodtr_plugin.commands.main import VERBS, main
+from geodtr_plugin.comparison.ablations import TABLES
+from geodtr_plugin.comparison.compare import compare_parser, parse_compare, parse_entries
+from geodtr_plugin.comparison.jobs import Variant, plan
 from geodtr_plugin.datasets import DATASETS
 from geodtr_plugin.losses import LOSSES
 from geodtr_plugin.methods import METHODS
@@ -87,7 +90,22 @@ def test_commands_name_options_that_exist(tmp_path, monkeypatch, capsys):
             main([*verb, "--help"])
         known = capsys.readouterr().out
         for option in re.findall(r"(?<!\S)(--[a-z-]+|-o)(?!\S)", line):
-            assert option in known, f"{line}: {option}"
+            assert re.search(rf"(?<![\w-]){option}(?![\w-])", known), f"{line}: {option}"
+
+
+def test_comparisons_name_options_that_exist():
+    comparisons = [line for line in commands(*PAGES) if "benchmarks/compare.py" in line]
+    tables = [line for line in commands(*PAGES) if "benchmarks/ablations.py" in line]
+    assert comparisons and tables
+    for line in comparisons:
+        options, shared = parse_compare(compare_parser(), shlex.split(line.split("compare.py", 1)[1]))
+        for entry in parse_entries(options.methods):
+            plan(entry, 0, shared, Path("nowhere"))
+    for line in tables:
+        table, *words = shlex.split(line.split("ablations.py", 1)[1])
+        _, shared = parse_compare(compare_parser(methods=False), words)
+        assert table in TABLES
+        plan(Variant.parse("geodtr_plus"), 0, shared, Path("nowhere"))
 
 
 def test_every_public_name_is_described():
