@@ -37,13 +37,13 @@ def choose_workers(workers: int | None, device: torch.device) -> int:
     return 0 if device.type == "cpu" else min(16, os.cpu_count() or 1)
 
 
-def build_model(config: RunConfig) -> TwoTower:
-    """Return the method's model, with initial weights if the run has some."""
+def build_model(config: RunConfig, weights: str | None = None) -> TwoTower:
+    """Return the method's model, filled from a weights file if there is one."""
     settings = model_settings(config)
     if config.init_weights:
         settings["pretrained"] = False  # the weights that follow replace ImageNet's
     model = create_model(config.method, **settings)
-    return load_weights(model, config.init_weights) if config.init_weights else model
+    return load_weights(model, weights) if weights else model
 
 
 def model_settings(config: RunConfig) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ..utils.console import add_common_options, make_parser, parse
 from ..utils.errors import UnknownNameError, UserError
 from ..utils.registry import import_modules
 from .config import RunConfig
+from .initial_weights import split_choice
 
 DESCRIPTION = """Train a method on one data set and test it on others.
 
@@ -131,9 +132,9 @@ def _base_recipe(known: argparse.Namespace, name: str | None = None) -> Recipe:
 
     The arguments of its loss, miner and sampler go where the command line names others.
     """
-    weights = known.init_weights if known.recipe == "auto" and name is None else None
-    if weights is not None and Path(weights).is_dir():
-        recipe = _recipe_of_run(weights, known.method)
+    source = known.init_weights if known.recipe == "auto" and name is None else None
+    if source and (folder := split_choice(source)[0]).is_dir():
+        recipe = _recipe_of_run(folder, known.method)
     else:
         name = name or _recipe_name(known)
         recipes = METHODS[known.method].recipes
@@ -159,7 +160,7 @@ def _named(known: argparse.Namespace, setting: str) -> Any:
     return group.get(name) if isinstance(group, dict) else None
 
 
-def _recipe_of_run(folder: str, method: str) -> Recipe:
+def _recipe_of_run(folder: Path, method: str) -> Recipe:
     from .run_folder import RunFolder
 
     run = RunFolder.existing(folder).config()
@@ -235,7 +236,7 @@ def _add_aliases(parser: ArgumentParser) -> None:
 def _add_machine_options(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("--init-weights", "--init_weights", type=str | None,
-        help="start from a weights file (ours or the authors') or from a run")  # fmt: skip
+        help="start from a weights file (ours or the authors'), a run's last weights, or RUN:best")  # fmt: skip
     add("--allow-untrained", action="store_true", help="with --epochs 0: evaluate initial weights, as a baseline")
     add("--resume", type=str | None, help="continue the run in this folder with its own settings")
     add("--out", type=str | None, help="folder of the run; one below runs/ if not given")

@@ -12,6 +12,7 @@ from ..methods import METHODS, TwoTower
 from ..methods.base import count_parameters
 from ..utils.distributed import world_size
 from .config import RunConfig
+from .initial_weights import InitialWeights
 
 COLUMNS = {  # heading -> name of the calculator
     "R@1": "recall_at_1", "R@5": "recall_at_5", "R@10": "recall_at_10", "R@20": "recall_at_20",
@@ -26,7 +27,7 @@ def chance_of(split: Split) -> float:
 
 def collect_results(
     config: RunConfig, model: TwoTower, train: Split | None, tests: Mapping[str, Split], last: Mapping[str, Any],
-    best: Mapping[str, Any] | None, seconds: float,
+    best: Mapping[str, Any] | None, seconds: float, initial: InitialWeights | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Return the content of results.json.
 
@@ -38,7 +39,9 @@ def collect_results(
         last: scores after the last epoch, by test set.
         best: epoch, test set that it was selected on, and scores of the best epoch, if there was a training.
         seconds: how long the run took.
+        initial: the weights that the run started from.
     """
+    trained_on = config.train if config.recipe.optim.epochs else (initial and initial.train) or config.train
     selected = {name: {**best["tests"][name], "epoch": best["epoch"]} if best else None for name in tests}
     results = {
         "method": config.method,
@@ -53,17 +56,25 @@ def collect_results(
         "seconds": round(seconds, 1),
         "best_selected_on": f"{best['selected_on']} (a test set, as published numbers are)" if best else None,
         "tests": {
-            name: test_entry(config, name, split, model.polar, last[name], selected[name])
+            name: test_entry(config, trained_on, name, split, model.polar, last[name], selected[name])
             for name, split in tests.items()
         },
+        "initial_weights": initial.to_dict() if initial else None,
         "recipe": config.recipe.to_dict(),
     }
     return results if train is None else {**results, "train_data": describe(train)}
 
 
-def published(config: RunConfig, test: str, polar: bool) -> dict[str, float]:
-    """Return the paper's row for this training set, test set and kind of aerial image; empty if it has none."""
-    return dict(METHODS[config.method].paper.published.get((config.train or "", test, polar), {}))
+def published(method: str, train: str | None, test: str, polar: bool) -> dict[str, float]:
+    """Return the paper's row for a training set, test set and kind of aerial image; empty if it has none."""
+    return dict(METHODS[method].paper.published.get((train or "", test, polar), {}))
+
+
+def kind_of_test(trained_on: str | None, test: str) -> str:
+    """Return "same area" or "cross area"; "area unknown" where nothing says what the weights were trained on."""
+    if trained_on is None:
+        return "area unknown"
+    return "same area" if same_area(trained_on, test) else "cross area"
 
 
 def describe(split: Split) -> dict[str, Any]:
@@ -76,16 +87,17 @@ def describe(split: Split) -> dict[str, Any]:
 
 
 def test_entry(
-    config: RunConfig, name: str, split: Split, polar: bool, last: dict[str, Any], best: dict[str, Any] | None
-) -> dict[str, Any]:
+    config: RunConfig, trained_on: str | None, name: str, split: Split, polar: bool, last: dict[str, Any],
+    best: dict[str, Any] | None,
+) -> dict[str, Any]:  # fmt: skip
     """Return one test set's part of results.json: scores after the last and at the best epoch, chance, the paper."""
     return {
-        "kind": "same area" if config.train and same_area(config.train, name) else "cross area",
+        "kind": kind_of_test(trained_on, name),
         "data": describe(split),
         "last": last,
         "best": best,
         "chance_recall_at_1": chance_of(split),
-        "published": published(config, name, polar),
+        "published": published(config.method, trained_on, name, polar),
         "rules": {
             "ties": config.recipe.evaluation.ties,
             "percent_rounding": split.percent_rounding,

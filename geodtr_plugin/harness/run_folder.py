@@ -17,6 +17,7 @@ from ..utils.errors import UserError
 from ..utils.files import write_json, write_text
 from ..utils.versions import package_versions
 from .config import RunConfig
+from .initial_weights import InitialWeights
 
 
 class RunFolder:
@@ -125,9 +126,18 @@ class RunFolder:
             weights = str(folder.last_weights)
         return stages
 
-    def write_config(self, config: RunConfig, model: dict[str, Any], transforms: dict[str, Any]) -> None:
-        """Write config.json: the settings of the run, of its model, and of its image transforms."""
-        write_json(self.config_file, {"model": model, "views": transforms, "run": config.to_dict()})
+    def write_config(
+        self, config: RunConfig, model: dict[str, Any], transforms: dict[str, Any],
+        initial: InitialWeights | None = None,
+    ) -> None:  # fmt: skip
+        """Write config.json: the settings of the run, of its model and image transforms, and its initial weights."""
+        content = {"model": model, "views": transforms, "run": config.to_dict()}
+        write_json(self.config_file, content | ({"initial_weights": initial.to_dict()} if initial else {}))
+
+    def initial_weights(self) -> InitialWeights | None:
+        """Return what is known of the weights that the run started from; None where it named none."""
+        facts = json.loads(self.config_file.read_text(encoding="utf-8")).get("initial_weights")
+        return InitialWeights(**facts) if facts else None
         write_json(self.path / "environment.json", environment())
 
     def append_metrics(self, record: dict[str, Any]) -> None:

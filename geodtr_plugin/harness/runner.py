@@ -26,6 +26,7 @@ from .checks import check_recipe
 from .config import RunConfig
 from .data import load_splits
 from .evaluate import Details, Evaluator, write_ranks
+from .initial_weights import find_initial_weights
 from .log import Scalars, log, open_scalars, start_log, stop_log
 from .pictures import learning_curve, retrieval_examples
 from .results import chance_of, collect_results, table
@@ -76,7 +77,7 @@ def resume(path: str | Path, **changed: Any) -> dict[str, Any]:
     folder = RunFolder.existing(path)
     if folder.config().recipe.optim.epochs and not folder.state_file.is_file():
         raise UserError(f"{path} holds no training state ({folder.state_file.name}) to go on from.", "Start a new run.")
-    return Run(replace(folder.config(), **changes), folder).finish(resumed=True)
+    return Run(replace(folder.config(), **changes), folder, resumed=True).finish(resumed=True)
 
 
 def run_stages(whole: RunFolder, **changed: Any) -> dict[str, Any]:
@@ -101,7 +102,7 @@ def _prepared(config: RunConfig, folder: RunFolder, keep: bool = False) -> Run:
     """Return the parts of a run; if that fails (wrong names, missing data), a new folder is not worth keeping."""
     folder.path.mkdir(parents=True, exist_ok=True)
     try:
-        return Run(config, folder)
+        return Run(config, folder, resumed=keep)
     except BaseException:
         stop_log()
         if not keep and distributed.is_main_process():
@@ -112,7 +113,7 @@ def _prepared(config: RunConfig, folder: RunFolder, keep: bool = False) -> Run:
 class Run:
     """The parts of one run, and what happens at the end of an epoch."""
 
-    def __init__(self, config: RunConfig, folder: RunFolder):
+    def __init__(self, config: RunConfig, folder: RunFolder, resumed: bool = False):
         self.config, self.folder = config, folder
         self.begun = time.perf_counter()
         self.warned_of_waiting = False
@@ -127,8 +128,13 @@ class Run:
             splits = load_splits(config)
         self.train: Any = splits[0]  # a Split; None in a run that only evaluates, which has no trainer either
         self.tests = splits[1]
+        self.initial = folder.initial_weights() if resumed else None
+        if config.init_weights and self.initial is None:
+            self.initial = find_initial_weights(config.init_weights)
+        in_state = resumed and folder.state_file.is_file()  # which holds all weights: the file may be gone
+        weights = self.initial.file if self.initial and not in_state else None
         # channels last: a fifth less time for a step on the CPU, and the layout that tensor cores want
-        self.model = build_model(config).to(self.device, memory_format=torch.channels_last)
+        self.model = build_model(config, weights).to(self.device, memory_format=torch.channels_last)
         self.transforms = build_image_transforms(config, self.model)
         if config.cache:
             with distributed.main_process_first():
@@ -137,7 +143,7 @@ class Run:
         self.trainer: Any = self._build_trainer() if config.recipe.optim.epochs else None
         if distributed.is_main_process():
             transforms = {role: transform.to_config() for role, transform in self.transforms.items()}
-            folder.write_config(config, self.model.config, transforms)
+            folder.write_config(config, self.model.config, transforms, self.initial)
         self.scalars = open_scalars(folder.path) if distributed.is_main_process() else Scalars()
         if distributed.world_size() > 1:  # from here on, each process augments its own part of a batch
             seed_everything(config.seed + 1_000_003 * distributed.rank())
@@ -256,7 +262,8 @@ class Run:
             last = metrics[-1]["tests"]
         best = self.trainer.best if self.trainer else None
         seconds = time.perf_counter() - self.begun
-        results = collect_results(self.config, self.model, self.train, self.tests, last, best, seconds)
+        parts = self.config, self.model, self.train, self.tests
+        results = collect_results(*parts, last, best, seconds, self.initial)
         if distributed.is_main_process():
             self._write(results, metrics)
         distributed.wait_for_all()
@@ -283,11 +290,10 @@ class Run:
 
     def _footer(self) -> str:
         ties = self.config.recipe.evaluation.ties
-        untrained = "" if self.trainer or self.config.init_weights else "UNTRAINED weights. "
-        return (
-            f"{untrained}In percent, after the last epoch; ties {ties}; {time.perf_counter() - self.begun:.0f} s. "
-            f"Results: {self.folder.results_file}"
-        )
+        which = "In percent, after the last epoch"
+        if not self.trainer:
+            which = f"{self.initial.sentence() if self.initial else 'UNTRAINED weights.'}\nIn percent"
+        return f"{which}; ties {ties}; {time.perf_counter() - self.begun:.0f} s. Results: {self.folder.results_file}"
 
 
 def _size(size: tuple[int, int]) -> str:

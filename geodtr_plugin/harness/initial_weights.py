@@ -1,0 +1,107 @@
+"""The weights that a run starts from: which file, how it was chosen, and what it was trained on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..utils.errors import UserError
+
+CHOICES = ("last", "best")  # of a run folder: RUN or RUN:last, and RUN:best
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """A file of weights, and what is known about it; what is not known is None.
+
+    Args:
+        file: its path, as the command line named it or the folder of the run with the file's name.
+        sha256: of its content.
+        method: that it belongs to.
+        train: data set that it was trained on.
+        epoch: after which it was kept.
+        chosen: how: after the last epoch, or by which test set.
+    """
+
+    file: str
+    sha256: str
+    method: str | None = None
+    train: str | None = None
+    epoch: int | None = None
+    chosen: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the facts as they stand in results.json."""
+        return asdict(self)
+
+    def sentence(self) -> str:
+        """Return the facts for the line below a table."""
+        epoch = "" if self.epoch is None else f", epoch {self.epoch}"
+        chosen = self.chosen or "nobody knows how chosen"
+        return f"Weights: {self.file}{epoch} ({chosen}), trained on {self.train or 'what is not known'}."
+
+
+def split_choice(source: str) -> tuple[Path, str]:
+    """Return the path in the value of `--init-weights`, and "last" or "best"."""
+    path, _, choice = source.rpartition(":")
+    return (Path(path), choice) if path and choice in CHOICES and not Path(source).exists() else (Path(source), "last")
+
+
+def find_initial_weights(source: str) -> InitialWeights:
+    """Return the file that `--init-weights` names: a file, a run folder (its last weights), or `RUN:best`.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    path, choice = split_choice(source)
+    file = path
+    if path.is_dir():
+        exported = path / "model.safetensors"
+        file = path / f"{choice}.safetensors"
+        if not file.is_file() and exported.is_file():
+            file = exported
+        if not file.is_file():
+            other = "Resume the run to its end" if choice == "last" else "Train it with a test set"
+            kept = [name for name in CHOICES if (path / f"{name}.safetensors").is_file()]
+            also = f", or name {path}:{kept[0]}" if kept else ""
+            raise UserError(f"{path} holds no {choice}.safetensors.", f"{other}{also}.")
+    if not file.is_file():
+        raise UserError(f"There is no weights file {file}.")
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256") if hasattr(hashlib, "file_digest") else _digest(stream)
+    return InitialWeights(str(file), digest.hexdigest(), **_provenance(file))
+
+
+def _digest(stream) -> Any:
+    """Hash a file as `hashlib.file_digest` does, which Python 3.10 lacks."""
+    digest = hashlib.sha256()
+    while block := stream.read(1 << 20):
+        digest.update(block)
+    return digest
+
+
+def _provenance(file: Path) -> dict[str, Any]:
+    """Return what the config.json and the results beside a file say about it."""
+    config, results = _read(file.parent / "config.json"), _read(file.parent / "results.json")
+    run = config.get("run")
+    if file.suffix != ".safetensors" or not isinstance(run, dict):
+        return {}
+    choice = config.get("weights") if file.stem == "model" else file.stem  # an export says which it took
+    epochs = run.get("recipe", {}).get("optim", {}).get("epochs")
+    facts = {"method": run.get("method"), "train": run.get("train") if epochs else None}
+    if choice == "last":
+        return {**facts, "epoch": epochs, "chosen": "after the last epoch"}
+    selected = results.get("best_selected_on") or config.get("training", {}).get("selected_on") or "a test set"
+    best = next((entry["best"] for entry in results.get("tests", {}).values() if entry.get("best")), None)
+    return {**facts, "epoch": best and best["epoch"], "chosen": f"best R@1 on {selected}"}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
