@@ -42,7 +42,7 @@ def test_the_second_stage_can_be_trained_by_itself(trained):
 
 
 def test_there_are_no_stages_without_training():
-    assert settings("--method transgeo --train synth-suburb --epochs 0").later_stages == ()
+    assert settings("--method transgeo --train synth-suburb --epochs 0 --allow-untrained").later_stages == ()
 
 
 def test_the_second_stage_starts_from_the_first(trained):
