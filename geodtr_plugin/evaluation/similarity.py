@@ -41,8 +41,10 @@ class Vectors:
             raise ValueError(f"{name} embeddings must be [N, D] with N, D > 0, not {list(self.data.shape)}")
         if not self.data.is_floating_point():
             self.data = self.data.double()
-        blocks = self.data.split(self.block)
-        norms = torch.cat([torch.linalg.vector_norm(rows.to(device), dim=1, dtype=torch.float64) for rows in blocks])
+        # in one piece: small results kept between large buffers would break up the heap, and memory would grow with N
+        norms = torch.empty(len(self.data), dtype=torch.float64, device=device)
+        for part, rows in zip(norms.split(self.block), self.data.split(self.block)):
+            torch.linalg.vector_norm(rows.to(device), dim=1, dtype=torch.float64, out=part)
         _require_finite(norms, name)
         self.inverse_norms = torch.where(norms < NO_DIRECTION, 0.0, 1.0 / norms)  # float64 [N]
 
@@ -111,12 +113,10 @@ def _faster_in_bfloat16(threads: int) -> bool:
 
 def pair_similarities(query: Vectors, rows: Tensor, reference: Vectors, columns: Tensor) -> Tensor:
     """Return the float64 cosines `[T]` of query `rows[t]` with reference `columns[t]`, int64 `[T]` each."""
-    parts = [
-        torch.linalg.vecdot(query.rows(some, torch.float64), reference.rows(others, torch.float64))
-        for some, others in zip(rows.split(query.block), columns.split(query.block))
-        if len(some)
-    ]
-    products = torch.cat([torch.empty(0, dtype=torch.float64, device=query.device), *parts])
+    products = torch.empty(len(rows), dtype=torch.float64, device=query.device)
+    parts = (numbers.split(query.block) for numbers in (products, rows, columns))
+    for part, some, others in zip(*parts):
+        torch.linalg.vecdot(query.rows(some, torch.float64), reference.rows(others, torch.float64), out=part)
     return products * query.inverse_norms[rows] * reference.inverse_norms[columns]
 
 

@@ -133,12 +133,12 @@ class RunFolder:
         """Write config.json: the settings of the run, of its model and image transforms, and its initial weights."""
         content = {"model": model, "views": transforms, "run": config.to_dict()}
         write_json(self.config_file, content | ({"initial_weights": initial.to_dict()} if initial else {}))
+        write_json(self.path / "environment.json", environment())
 
     def initial_weights(self) -> InitialWeights | None:
         """Return what is known of the weights that the run started from; None where it named none."""
         facts = json.loads(self.config_file.read_text(encoding="utf-8")).get("initial_weights")
         return InitialWeights(**facts) if facts else None
-        write_json(self.path / "environment.json", environment())
 
     def append_metrics(self, record: dict[str, Any]) -> None:
         """Add the record of one epoch."""
