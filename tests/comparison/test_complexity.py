@@ -33,6 +33,7 @@ def test_work_of_known_models(method, options, gmacs):
     assert complexity(empty_model(method, **options)).whole.macs / 1e9 == pytest.approx(gmacs, abs=5.1e-4)
 
 
+@pytest.mark.slow
 def test_trunks_are_counted_apart():
     """The figures of GeoDTR+'s Table VII, 24.7 M and 11.25 G, are those of two trunks at 122 x 671."""
     polar, square = complexity(empty_model("geodtr_plus")), complexity(empty_model("geodtr_plus", polar=False))

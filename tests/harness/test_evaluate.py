@@ -73,6 +73,7 @@ def test_a_smaller_gallery_is_ranked_anew():
     assert ranks.plain.tolist() != bare().rank(query, reference, truth).plain[kept].tolist()
 
 
+@pytest.mark.slow
 def test_examples_show_the_most_similar_references(parts):
     embeddings = evaluator(parts).embed(parts.tests["synth-suburb"])
     _, details = evaluator(parts, words="--evaluation.examples 3")(details=True)
@@ -235,6 +236,7 @@ def test_a_full_disk_is_told_before_anything_is_embedded(parts, tmp_path, monkey
     assert not any((tmp_path / "embeddings").iterdir())
 
 
+@pytest.mark.slow
 def test_a_run_that_mines_by_similarity_takes_files_too(tmp_path, monkeypatch):
     """Whenever the run embeds or measures, memory is asked for the same."""
     calls, embed_pairs, measure = [], Evaluator.embed_pairs, Evaluator.measure

@@ -96,6 +96,7 @@ def test_the_rule_of_the_large_cvact_test(tmp_path, rule, right):
     assert entry["chance_recall_at_1"] == pytest.approx(100 * (6 + 2 * right) / 8 / 8)
 
 
+@pytest.mark.slow
 def test_places_within_25_metres_are_no_negatives_on_cvact(tmp_path, capsys):
     trees.write_cvact(tmp_path / "data" / "CVACT")
     run(tmp_path, tmp_path / "data", "--train cvact --test cvact")

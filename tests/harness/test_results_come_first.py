@@ -40,6 +40,7 @@ def test_a_backend_that_is_not_installed_costs_nothing(tmp_path):
     assert (tmp_path / "run/learning_curve.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_pictures_that_fail_are_warnings(tmp_path, monkeypatch, capsys):
     def fail(*arguments):
         raise RuntimeError("no font")

@@ -16,6 +16,7 @@ SHAPES = [  # the authors' feature maps
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, image_size, expected", SHAPES)
 def test_feature_maps_have_the_published_shapes(name, image_size, expected):
     trunk = build_trunk(name, pretrained=False)

@@ -110,6 +110,7 @@ def test_embeddings_agree_with_the_description_of_the_method(model, state):
     assert (outputs.query[0] - outputs.query[1]).abs().max() > 1e-3  # the images matter
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrapper", [None, "model_state_dict", "state_dict", "model"])
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_every_tensor_is_used_and_every_parameter_filled(model, state, wrapper, prefix, tmp_path):

@@ -113,6 +113,7 @@ def test_aerial_sizes_that_go_with_a_panorama():
     assert create_model("geodtr_plus", pretrained=False, polar=False).reference_size == (256, 256)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS["geodtr_plus"].recipes)
 def test_every_recipe_builds(name):
     recipe = METHODS["geodtr_plus"].recipes[name]

@@ -127,6 +127,7 @@ def authors_embedding(w: dict[str, torch.Tensor], images: torch.Tensor, heads: i
     return embedding / embedding.norm(dim=1, keepdim=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options, reference_size", [({}, (128, 512)), ({"polar": False}, (256, 256))])
 def test_sizes_equal_the_authors(options, reference_size):
     with torch.device("meta"):
@@ -139,6 +140,7 @@ def test_sizes_equal_the_authors(options, reference_size):
     assert shapes == {f"{view}.{key}": shape for view in ("model_grd", "model_sat") for key, shape in tower.items()}
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_embeddings_agree_with_the_description_of_the_method(model, checkpoint):
     load_author_weights(model, checkpoint)

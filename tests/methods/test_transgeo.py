@@ -222,6 +222,7 @@ def test_a_stage_1_file_of_the_authors_starts_stage_2(stage1):
     assert torch.equal(model.query_tower.trunk.pos_embed, stage1["query_net.pos_embed"])
 
 
+@pytest.mark.slow
 def test_faults_of_checkpoints_are_named(stage1, stage2):
     first, second = create_model("transgeo", **DEIT), create_model("transgeo", **DEIT2)
     missing = {key: tensor for key, tensor in stage1.items() if key != "query_net.norm.bias"}

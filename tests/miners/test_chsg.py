@@ -51,6 +51,7 @@ def test_twins_share_a_place_and_never_a_layout(places, seed):
     assert all(first != twin for first, twin in zip(*by_ground))
 
 
+@pytest.mark.slow
 def test_layouts_are_uniform_and_so_is_the_turn_between_twins():
     chsg = CHSG(generator=torch.Generator().manual_seed(0))
     images = batch(7000)

@@ -35,6 +35,7 @@ def rotated(aerial: np.ndarray, layout: int) -> np.ndarray:
     return np.rot90(aerial[:, ::-1] if layout >= 4 else aerial, -(layout % 4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("style", list_worlds())
 def test_turned_world_equals_turned_pictures(style, layout):

@@ -38,6 +38,7 @@ def same(one, two, count=None) -> bool:
     return all(np.array_equal(getattr(one, name)[:count], getattr(two, name)[:count]) for name in names)
 
 
+@pytest.mark.slow
 def test_pictures_do_not_depend_on_the_number_of_workers(country, tmp_path):
     assert same(country, load_world(tmp_path, "country", "test", 60, workers=1, **SMALL))
 
