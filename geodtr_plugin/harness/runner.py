@@ -128,10 +128,10 @@ class Run:
             splits = load_splits(config)
         self.train: Any = splits[0]  # a Split; None in a run that only evaluates, which has no trainer either
         self.tests = splits[1]
-        self.initial = folder.initial_weights() if resumed else None
-        if config.init_weights and self.initial is None:
-            self.initial = find_initial_weights(config.init_weights)
         in_state = resumed and folder.state_file.is_file()  # which holds all weights: the file may be gone
+        self.initial = folder.initial_weights() if resumed else None
+        if config.init_weights and self.initial is None and not in_state:
+            self.initial = find_initial_weights(config.init_weights)
         weights = self.initial.file if self.initial and not in_state else None
         # channels last: a fifth less time for a step on the CPU, and the layout that tensor cores want
         self.model = build_model(config, weights).to(self.device, memory_format=torch.channels_last)

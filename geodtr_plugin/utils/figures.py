@@ -50,4 +50,4 @@ def failing_with_a_warning(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        log.warning(f"{what} could not be written ({type(error).__name__}: {error}). The results are complete.")
+        log.warning(f"{what} could not be written ({type(error).__name__}: {error}). The results do not need it.")
