@@ -28,7 +28,7 @@ class CheckpointError(UserError):
 
 
 def save_training_state(path: str | os.PathLike[str], trainer: Any, epoch: int, extra: Any = None) -> None:
-    """Write the state of `trainer` at the end of `epoch`, and note the path as `trainer.last_checkpoint`.
+    """Write the state of `trainer` at the end of `epoch` or in the one after, and note it as `trainer.last_checkpoint`.
 
     The file holds models, optimizers, schedulers, losses and miners with a state, a batch transform with a state
     (generators of its own through `get_extra_state`), a sampler and an embedding bank with a state, `trainer.best`,
@@ -40,7 +40,8 @@ def save_training_state(path: str | os.PathLike[str], trainer: Any, epoch: int, 
     Args:
         path: the file.
         trainer: a `CrossViewTrainer`, or any trainer of pytorch-metric-learning.
-        epoch: the last epoch that is complete.
+        epoch: the last epoch that is complete. Where `trainer.epoch` is later, the file says how far that one has come;
+            the trainer must then stand between two steps, as after `trainers.epoch_loop.Stopped`.
         extra: anything to keep beside it, for instance the recipe: tensors, numbers, text, lists and dicts.
 
     Raises:
@@ -49,6 +50,7 @@ def save_training_state(path: str | os.PathLike[str], trainer: Any, epoch: int, 
     state = {
         "format": FORMAT,
         "epoch": epoch,
+        "position": trainer.position() if getattr(trainer, "epoch", 0) > epoch else None,
         "states": {name: part.state_dict() for name, part in _parts(trainer)},
         "kinds": {name: type(part).__name__ for name, part in _parts(trainer)},
         "settings": _settings(trainer),
@@ -65,7 +67,7 @@ def read_training_state(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a file of `save_training_state`, tensors on the CPU. No code in the file is run.
 
     Returns:
-        Its entries, among them `epoch`, `best` and `extra`.
+        Its entries, among them `epoch`, `position` in the next one or None, `best` and `extra`.
 
     Raises:
         CheckpointError: if there is no such file, or it is damaged or something else.
@@ -88,7 +90,7 @@ def read_training_state(path: str | os.PathLike[str]) -> dict[str, Any]:
 def load_training_state(path: str | os.PathLike[str], trainer: Any) -> dict[str, Any]:
     """Put the state in `path` into `trainer`, which was built with the settings of the run that wrote it.
 
-    Go on with `trainer.train(state["epoch"] + 1, num_epochs)`: on the CPU the result equals that of a run without
+    Go on with `trainer.train(state["epoch"] + 1, num_epochs)`, from within that epoch where the state is: on the CPU the result equals that of a run without
     interruption bit for bit. Call this last, as whatever draws random numbers afterwards moves the generators on.
 
     Args:
@@ -110,7 +112,7 @@ def load_training_state(path: str | os.PathLike[str], trainer: Any) -> dict[str,
         except (RuntimeError, ValueError, KeyError) as error:
             reason = str(error).strip().splitlines()[-1].strip()
             raise _misfit(path, f"{name} does not fit ({reason})") from error
-    trainer.epoch = state["epoch"]
+    trainer.epoch, trainer.resume_at = state["epoch"], state.get("position")
     trainer.best = state["best"]
     trainer.last_checkpoint = Path(path)
     set_rng_state(state["rng"][rank()])
