@@ -17,7 +17,8 @@ from ..utils.errors import UserError
 from ..utils.files import write_torch
 from ..utils.seed import rng_state, set_rng_state
 
-FORMAT = 2  # raised when an older reader would misread the file
+FORMAT = 3  # raised when an older reader would misread the file
+READABLE = (2, FORMAT)
 GROUPS = ("models", "optimizers", "lr_schedulers", "loss_funcs", "mining_funcs")  # the trainer's dicts with state
 SINGLE_PARTS = ("batch_transform", "sampler", "bank")
 SETTINGS = ("seed", "batch_size", "iterations_per_epoch")  # what the order of the batches follows from
@@ -79,7 +80,7 @@ def read_training_state(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError(f"There is no training state at {path}.", "Check the path of the run.") from None
     except OSError as error:
         raise CheckpointError(f"The training state {path} cannot be read: {error.strerror}.") from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+    if not isinstance(state, dict) or state.get("format") not in READABLE:
         raise CheckpointError(
             f"{path} is no training state of this version of geodtr_plugin.",
             "To start from weights alone, give them as initial weights of a new run.",

@@ -5,20 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from . import leftovers
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path in the folder of `path`; rename it to `path` once the block has ended well.
 
-    The folder is made if it is missing. When the block raises, `path` is left as it was. The block may make a folder
+    The folder is made if it is missing, and what killed processes left of earlier writings of `path` is removed. When the block raises, `path` is left as it was. The block may make a folder
     instead of a file; then `path` must not exist, or be an empty folder.
 
     Args:
@@ -29,8 +29,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    leftovers.sweep(path.parent, path)
     # tempfile would make the file private to its owner; a plain open() follows the umask like any other result
-    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+    temporary = leftovers.temporary_name(path)
     try:
         yield temporary
         _flush_to_disk(temporary)
@@ -38,10 +39,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             path.rmdir()  # some systems do not rename onto a folder
         os.replace(temporary, path)
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
+        leftovers.remove(temporary)
     _flush_to_disk(path.parent)
 
 
