@@ -142,15 +142,14 @@ def run_job(job: Job) -> None:
 
     It runs in this process, as the start of another one (torch, data sets) takes longer than a run on miniature data.
     """
-    from ..harness import runner
+    from ..harness import launch
 
     config = job.config
     try:
-        if job.begun and (job.folder.state_file.is_file() or job.folder.stages_file.is_file()):
-            runner.resume(job.folder.path, data_root=config.data_root, device=config.device,
+        if job.begun:
+            launch.resume(job.folder.path, data_root=config.data_root, device=config.device,
                           workers=config.workers, threads=config.threads)  # fmt: skip
         else:
-            job.folder.config_file.unlink(missing_ok=True)  # of a run that was stopped before its first step
-            runner.run(config, settings=job.settings, command=job.words)
+            launch.run(config, settings=job.settings, command=job.words)
     finally:
         gc.collect()  # trainer and hooks refer to each other: the next run needs the memory of this one

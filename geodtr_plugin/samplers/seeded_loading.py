@@ -99,7 +99,7 @@ class SeededBatches:
 
     def __iter__(self) -> Iterator[list[tuple[int, Any]]]:
         self.issued.clear()  # what an earlier iterator had read ahead is lost
-        while self.passed_over and self.passed_over >= len(self):  # whole passages that an interrupted training went through
+        while self.passed_over and self.passed_over >= len(self):  # whole passages
             self.passed_over -= len(self)
             self.passage += 1
         key = (self.seed, self.epoch, self.passage)

@@ -91,8 +91,9 @@ def read_training_state(path: str | os.PathLike[str]) -> dict[str, Any]:
 def load_training_state(path: str | os.PathLike[str], trainer: Any) -> dict[str, Any]:
     """Put the state in `path` into `trainer`, which was built with the settings of the run that wrote it.
 
-    Go on with `trainer.train(state["epoch"] + 1, num_epochs)`, from within that epoch where the state is: on the CPU the result equals that of a run without
-    interruption bit for bit. Call this last, as whatever draws random numbers afterwards moves the generators on.
+    Go on with `trainer.train(state["epoch"] + 1, num_epochs)`, which begins within that epoch if the state lies there:
+    on the CPU the result equals that of a run without interruption bit for bit. Call this last, as whatever draws
+    random numbers afterwards moves the generators on.
 
     Args:
         path: the file.

@@ -23,7 +23,15 @@ from .step_meter import NonFiniteLossError, StepMeter
 
 
 class Stopped(KeyboardInterrupt):
-    """A training was asked to stop, and stands where its state can be saved and gone on from."""
+    """A training was asked to stop, and stands where its state can be saved and gone on from.
+
+    Args:
+        agreed: all processes stop at this place.
+    """
+
+    def __init__(self, agreed: bool = False):
+        super().__init__()
+        self.agreed = agreed
 
 
 class EpochLoop(TwoStreamMetricLoss):
@@ -164,7 +172,7 @@ class EpochLoop(TwoStreamMetricLoss):
             requested = all_meet and any(gather_objects(self.stop_requested))
         if requested:
             self.stop_requested = False
-            raise Stopped
+            raise Stopped(agreed=True)
 
     def log(self, bar: tqdm) -> None:
         """Read the losses since the last reading, and show and report them.

@@ -35,8 +35,12 @@ def claimed(lock: Path, what: str) -> Iterator[None]:
 
     Raises:
         InUseError: another process, or another place of this one, holds the lock.
+        UserError: the folder cannot be made or written to.
     """
-    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{lock.parent} cannot be made ({error.strerror}).", "Choose another folder.") from error
     name = str(lock.resolve())
     if name in _held:
         raise _in_use(what, "this process")
@@ -56,7 +60,11 @@ def claimed(lock: Path, what: str) -> Iterator[None]:
 def _locked(lock: Path, what: str) -> IO[str]:
     """Open and lock the file; once more if its last holder has just removed it."""
     while True:
-        file = lock.open("a+", encoding="utf-8")
+        try:
+            file = lock.open("a+", encoding="utf-8")
+        except OSError as error:
+            message = f"{lock.parent} cannot be written to ({error.strerror})."
+            raise UserError(message, "Choose another folder.") from error
         try:
             _lock(file)
         except (BlockingIOError, PermissionError) as error:

@@ -24,6 +24,10 @@ class UserError(Exception):
         return _restored, (type(self), self.args, self.__dict__)
 
 
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end, by SIGTERM; as Ctrl-C, it is no error, and what is open gets closed."""
+
+
 class UnknownNameError(UserError, KeyError):
     """A name that is not among the known ones.
 

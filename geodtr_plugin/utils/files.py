@@ -18,7 +18,8 @@ from . import leftovers
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path in the folder of `path`; rename it to `path` once the block has ended well.
 
-    The folder is made if it is missing, and what killed processes left of earlier writings of `path` is removed. When the block raises, `path` is left as it was. The block may make a folder
+    The folder is made if it is missing, and what killed processes left of earlier writings of `path` is removed. When
+    the block raises, `path` is left as it was. The block may make a folder
     instead of a file; then `path` must not exist, or be an empty folder.
 
     Args:
