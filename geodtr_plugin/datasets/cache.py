@@ -21,6 +21,7 @@ from tqdm import tqdm
 from ..utils.cache_folder import cache_root, complete_folder, sweep
 from ..utils.errors import DatasetCorruptError, DatasetNotFoundError, UserError
 from ..utils.loading import ReportingLoader
+from ..utils.npy_files import new_array
 from ..utils.roles import ROLE_FOLDERS
 from ..utils.seed import one_thread_worker
 from .base import LoadTransform, Split
@@ -146,7 +147,7 @@ class _RoleCache:
         return CachedImages(self.target / _ARRAY, self.stored)
 
     def _write(self, folder: Path, workers: int) -> None:
-        np.lib.format.open_memmap(folder / _ARRAY, mode="w+", dtype=np.uint8, shape=self.shape)
+        new_array(folder / _ARRAY, self.shape, np.uint8, "cached images", _REMEDY)
         writer = _Writer(self.stored, self.transform, folder / _ARRAY, self.shape[1:])
         loader = ReportingLoader(writer, batch_size=16, num_workers=workers, worker_init_fn=one_thread_worker)
         with tqdm(total=len(writer), desc=f"cache {self.title}", unit="image") as bar:
