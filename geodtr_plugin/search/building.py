@@ -74,18 +74,17 @@ def build_index(
         raise UserError(f"--dtype is {dtype!r}; vectors are stored as float32 or float16.")
     if batch_size < 1:
         raise UserError(f"--batch-size is {batch_size}; it must be 1 at least.")
-    _refuse_taken(out, overwrite)
-    record, images = RunRecord.read(run), list_images(references, names)
-    refuse_two_sources(cells, kind, nlist)
-    settings = {
-        "kind": kind, "nlist": nlist, "nprobe": nprobe, "dtype": dtype, "batch_size": batch_size, "names": names,
-        "cells": None if cells is None else _state_of_cells(Path(cells).expanduser(), record),
-    }  # fmt: skip
-    if not images.files:
-        raise _nothing_indexed(references, images.left_out, images.notes)
     with claimed(out.with_name(f".{out.name}.lock"), f"The index {printable_name(out)}"):
         recover(out)
-        _refuse_taken(out, overwrite)  # once more: by now another process may have built it
+        _refuse_taken(out, overwrite)
+        record, images = RunRecord.read(run), list_images(references, names)
+        refuse_two_sources(cells, kind, nlist)
+        settings = {
+            "kind": kind, "nlist": nlist, "nprobe": nprobe, "dtype": dtype, "batch_size": batch_size, "names": names,
+            "cells": None if cells is None else _state_of_cells(Path(cells).expanduser(), record),
+        }  # fmt: skip
+        if not images.files:
+            raise _nothing_indexed(references, images.left_out, images.notes)
         index = UnfinishedIndex(out, record, images, settings)
         index.open(overwrite)
         resumed_at = len(index.done)

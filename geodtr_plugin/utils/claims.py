@@ -23,7 +23,9 @@ class InUseError(UserError):
 
 @contextlib.contextmanager
 def claimed(lock: Path, what: str) -> Iterator[None]:
-    """Keep other processes from what a lock file stands for while the block runs; the file is gone afterwards.
+    """Keep other processes from what a lock file stands for while the block runs.
+
+    The file is gone afterwards, and so are folders that were made for it and stayed empty.
 
     The lock is the operating system's record lock (`fcntl.lockf`): it ends with the process, however that ends, and it
     holds between machines over NFS wherever the server locks files (version 4, or 3 with lockd). Where a file system
@@ -37,6 +39,7 @@ def claimed(lock: Path, what: str) -> Iterator[None]:
         InUseError: another process, or another place of this one, holds the lock.
         UserError: the folder cannot be made or written to.
     """
+    made = [folder for folder in lock.parents if not folder.exists()]
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -55,6 +58,9 @@ def claimed(lock: Path, what: str) -> Iterator[None]:
         with contextlib.suppress(OSError):
             lock.unlink()  # before the lock ends: whoever waits sees that its file is no longer there
         file.close()
+        with contextlib.suppress(OSError):
+            for folder in made:
+                folder.rmdir()
 
 
 def _locked(lock: Path, what: str) -> IO[str]:
