@@ -37,25 +37,20 @@ empty folder, no image at all                   a sentence and exit code 1
 
 from __future__ import annotations
 
-import io
 import os
 import stat
-import warnings
 from dataclasses import dataclass
 
 from PIL import Image
 from torch import Tensor
 
-from ..datasets.images import decode_image
+from ..datasets.decode import decode_image, open_image
 from ..utils.errors import UserError
 from .geotags import exif_position
 
 SMALLEST = 8  # pixels along a side
 MOST_PIXELS = 178_956_970  # where Pillow too speaks of a decompression bomb; a panorama of 18,000 x 9,000 still passes
 MOST_BYTES = 2**30
-_ORIENTATION = 0x0112
-_IN_PLACE = {2: [-1], 3: [-2, -1], 4: [-2]}  # EXIF orientation: axes to mirror
-_SIDEWAYS = {5: [], 6: [-1], 7: [-2, -1], 8: [-2]}  # the same after swapping the axes
 
 
 class BadImageError(UserError):
@@ -99,31 +94,21 @@ def decode_photo(data: bytes) -> Photo:
     """
     if not data:
         raise BadImageError("is empty")
-    with warnings.catch_warnings():  # Pillow warns of what is refused or accepted here anyway
-        warnings.simplefilter("ignore")
-        try:
-            with Image.open(io.BytesIO(data)) as header:
-                _refuse_by_header(header)
-                orientation, position = _exif(header)
-                pixels = decode_image(data)
-        except BadImageError:
-            raise
-        except Image.DecompressionBombError as error:
-            raise BadImageError(f"has more than {MOST_PIXELS:,} pixels") from error
-        except Image.UnidentifiedImageError as error:
-            raise BadImageError("is not an image that Pillow knows") from error
-        except MemoryError as error:
-            raise BadImageError("does not fit into memory") from error
-        except Exception as error:  # Pillow's readers raise a dozen types for damaged files
-            raise BadImageError(f"is damaged ({str(error).rstrip('.') or type(error).__name__})") from error
-    return Photo(upright(pixels, orientation), position)
-
-
-def upright(pixels: Tensor, orientation: int) -> Tensor:
-    """Undo an EXIF orientation, 1 to 8, of pixels `[3, H, W]` -> `[3, H, W]`, or `[3, W, H]` from 5 on."""
-    if orientation in _IN_PLACE:
-        return pixels.flip(_IN_PLACE[orientation])
-    return pixels.mT.flip(_SIDEWAYS[orientation]) if orientation in _SIDEWAYS else pixels
+    try:
+        with open_image(data) as header:
+            _refuse_by_header(header)
+            pixels, position = decode_image(data), _position(header)
+    except BadImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise BadImageError(f"has more than {MOST_PIXELS:,} pixels") from error
+    except Image.UnidentifiedImageError as error:
+        raise BadImageError("is not an image that Pillow knows") from error
+    except MemoryError as error:
+        raise BadImageError("does not fit into memory") from error
+    except Exception as error:  # Pillow's readers raise a dozen types for damaged files
+        raise BadImageError(f"is damaged ({str(error).rstrip('.') or type(error).__name__})") from error
+    return Photo(pixels, position)
 
 
 def printable_name(path: str | os.PathLike) -> str:
@@ -150,12 +135,9 @@ def _refuse_by_header(header: Image.Image) -> None:
         raise BadImageError("has floating-point pixels, which are no colours")
 
 
-def _exif(header: Image.Image) -> tuple[int, tuple[float, float] | None]:
-    """Return orientation and position; a damaged EXIF block costs both, and not the picture."""
+def _position(header: Image.Image) -> tuple[float, float] | None:
+    """Return where the image was taken; a damaged EXIF block costs that, and not the picture."""
     try:
-        exif = header.getexif()
-        # Pillow itself turns TIFFs upright when it loads them
-        orientation = 1 if header.format == "TIFF" else int(exif.get(_ORIENTATION, 1))
-        return orientation, exif_position(exif)
+        return exif_position(header.getexif())
     except Exception:  # as above: whatever a damaged block makes Pillow raise
-        return 1, None
+        return None
