@@ -28,7 +28,9 @@ from .photo_reader import PhotoReader
 from .photos import printable_name
 from .vector_index import Kind, VectorIndex, refuse_two_sources
 
-PLAN, LOG = "plan.json", "log.jsonl"  # of an unfinished index: what is to be built, and a line a finished batch
+PLAN, LOG = "plan.json", "images.jsonl"  # of an unfinished index: what is to be built, and a line a finished batch
+
+Result = tuple[Sequence[float] | None, str | None, str | None]  # position from EXIF, fault and note of an image
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Summary:
         without_position: those of them that have no coordinates.
         left_out: (name, reason) of what is not in it.
         notes: sentences that a user must read.
+        unplaced: (name, reason) of references whose EXIF has coordinates that cannot be read.
         resumed_at: images that an interrupted build had done before.
     """
 
@@ -51,6 +54,7 @@ class Summary:
     without_position: int
     left_out: list[tuple[str, str]]
     notes: tuple[str, ...]
+    unplaced: list[tuple[str, str]]
     resumed_at: int = 0
 
 
@@ -105,7 +109,9 @@ def build_index(
     if out.exists():
         shutil.rmtree(out)
     build.folder.rename(out)
-    return Summary(out, chosen, build.rows, without_position, build.left_out(), images.notes, resumed_at)
+    return Summary(
+        out, chosen, build.rows, without_position, build.left_out(), images.notes, build.unplaced(), resumed_at
+    )
 
 
 def _refuse_taken(out: Path, overwrite: bool) -> None:
@@ -155,7 +161,7 @@ class _Build:
     def __init__(self, folder: Path, record: RunRecord, images: ImageList, settings: dict[str, Any]):
         self.folder, self.record, self.images, self.settings = folder, record, images, settings
         self.versions = package_versions(("torch", "torchvision", "timm", "numpy", "pillow", "geodtr_plugin"))
-        self.done: list[tuple[Sequence[float] | None, str | None]] = []  # position from EXIF and fault of each image
+        self.done: list[Result] = []
         self.rows = 0  # of the vectors: images without a fault
 
     def open(self, overwrite: bool) -> None:
@@ -190,7 +196,7 @@ class _Build:
                 if pixels:
                     vectors[self.rows : self.rows + len(pixels)] = embedder.embed(pixels, "reference")
                     vectors.flush()
-                results = [(image.position, image.fault) for image in batch]
+                results = [(image.position, image.fault, image.note) for image in batch]
                 log.write(json.dumps(results) + "\n")
                 log.flush()
                 self._count(results)
@@ -210,7 +216,7 @@ class _Build:
             nprobe=self.settings["nprobe"], cells=None if cells is None else read_cells(cells[0]),
         )  # fmt: skip
         index.save(self.folder)
-        used = [(file, at) for file, (at, fault) in zip(self.images.files, self.done) if fault is None]
+        used = [(file, at) for file, (at, fault, _) in zip(self.images.files, self.done) if fault is None]
         positions = [tuple(self.images.positions.get(file) or at or (None, None)) for file, at in used]
         references = ({"file": file, "lat": lat, "lon": lon} for (file, _), (lat, lon) in zip(used, positions))
         write_json_lines(self.folder / REFERENCES, references)
@@ -224,8 +230,13 @@ class _Build:
 
     def left_out(self) -> list[tuple[str, str]]:
         """Return (name, reason) of all images that have no row."""
-        faults = [(file, fault) for file, (_, fault) in zip(self.images.files, self.done) if fault is not None]
+        faults = [(file, fault) for file, (_, fault, _) in zip(self.images.files, self.done) if fault is not None]
         return [*faults, *self.images.left_out]
+
+    def unplaced(self) -> list[tuple[str, str]]:
+        """Return (name, reason) of the references that would have a position, if their EXIF could be read."""
+        notes = [(file, note) for file, (_, _, note) in zip(self.images.files, self.done) if note is not None]
+        return [(file, note) for file, note in notes if file not in self.images.positions]
 
     def _plan(self) -> dict[str, Any]:
         """Return all that the vectors depend on; a build may only be continued if none of it has changed."""
@@ -246,10 +257,10 @@ class _Build:
             self._count(json.loads(line))
         write_text(file, "".join(whole))
 
-    def _count(self, results: Sequence[tuple[Sequence[float] | None, str | None]]) -> None:
+    def _count(self, results: Sequence[Result]) -> None:
         """Take in what became of the next images."""
         self.done += results
-        self.rows += sum(fault is None for _, fault in results)
+        self.rows += sum(fault is None for _, fault, _ in results)
 
     def _vectors(self, size: int) -> np.memmap:
         """Return the rows `[N, size]` of all images; those without a fault fill the first ones."""

@@ -12,8 +12,9 @@ animation, several pages                        the first picture
 wrong suffix (a PNG named .jpg)                 decoded by its content
 the same picture under two names                kept twice: copies are references of their own
 file name that is not UTF-8                     read; printed with \\x.. for the bytes that are no text
-damaged EXIF or GPS                             decoded, without coordinates
-GPS of 0, 0 or beyond the Earth                 decoded, without coordinates: cameras write it before they have a fix
+damaged EXIF                                    decoded, without coordinates
+GPS of 0, 0                                     decoded, without coordinates: cameras write it before they have a fix
+GPS that is not certain: no N or S, 0/0, 95 N   decoded, without coordinates; the image is named
 text or HTML named .jpg, HEIC                   left out: not an image
 0 bytes                                         left out: empty
 truncated JPEG, PNG, GIF, ...                   left out: never half a picture
@@ -46,7 +47,7 @@ from torch import Tensor
 
 from ..datasets.decode import decode_image, open_image
 from ..utils.errors import UserError
-from .geotags import exif_position
+from .geotags import GeotagError, exif_position
 
 SMALLEST = 8  # pixels along a side
 MOST_PIXELS = 178_956_970  # where Pillow too speaks of a decompression bomb; a panorama of 18,000 x 9,000 still passes
@@ -64,10 +65,12 @@ class Photo:
     Args:
         pixels: uint8 `[3, H, W]`, upright.
         position: latitude and longitude in degrees from its EXIF, or None.
+        note: why there is no position although the EXIF has one, as a part of a sentence after the file's name.
     """
 
     pixels: Tensor
     position: tuple[float, float] | None = None
+    note: str | None = None
 
 
 def read_photo(path: str | os.PathLike) -> Photo:
@@ -97,7 +100,7 @@ def decode_photo(data: bytes) -> Photo:
     try:
         with open_image(data) as header:
             _refuse_by_header(header)
-            pixels, position = decode_image(data), _position(header)
+            return Photo(decode_image(data), *_position(header))
     except BadImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -108,7 +111,6 @@ def decode_photo(data: bytes) -> Photo:
         raise BadImageError("does not fit into memory") from error
     except Exception as error:  # Pillow's readers raise a dozen types for damaged files
         raise BadImageError(f"is damaged ({str(error).rstrip('.') or type(error).__name__})") from error
-    return Photo(pixels, position)
 
 
 def printable_name(path: str | os.PathLike) -> str:
@@ -135,9 +137,11 @@ def _refuse_by_header(header: Image.Image) -> None:
         raise BadImageError("has floating-point pixels, which are no colours")
 
 
-def _position(header: Image.Image) -> tuple[float, float] | None:
-    """Return where the image was taken; a damaged EXIF block costs that, and not the picture."""
+def _position(header: Image.Image) -> tuple[tuple[float, float] | None, str | None]:
+    """Return where the image was taken, and a note; a damaged EXIF block costs that, and not the picture."""
     try:
-        return exif_position(header.getexif())
+        return exif_position(header.getexif()), None
+    except GeotagError as error:
+        return None, f"has GPS coordinates that cannot be read: {error}"
     except Exception:  # as above: whatever a damaged block makes Pillow raise
-        return None
+        return None, None
