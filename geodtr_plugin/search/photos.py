@@ -18,6 +18,7 @@ GPS that is not certain: no N or S, 0/0, 95 N   decoded, without coordinates; th
 text or HTML named .jpg, HEIC                   left out: not an image
 0 bytes                                         left out: empty
 truncated JPEG, PNG, GIF, ...                   left out: never half a picture
+JPEG with a film behind it (motion photo), MPO  the picture; what follows is not looked at
 1 x 1, any side below 8 pixels                  left out: too small to show a place
 more than 179 million pixels (or a bomb)        left out before anything is decoded
 floating-point pixels (height models)           left out: no colours
