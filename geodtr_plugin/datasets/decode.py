@@ -14,6 +14,9 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
 
+# All that is ever opened: Pillow knows others which start a program (EPS: Ghostscript) or are hardly ever tested, and
+# it looks at the content, so that x.jpg may be any of them. JPEG stands for MPO too; a plugin may bring HEIF.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM", "GIF", "JPEG2000", "AVIF", "HEIF")
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 # A marker with a segment behind it, or the end marker: compressed data holds neither, but FF 00 and restart markers.
 _MARKER = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
@@ -25,10 +28,12 @@ _SIDEWAYS = {5: [], 6: [-1], 7: [-2, -1], 8: [-2]}  # the same after swapping th
 
 @contextmanager
 def open_image(data: bytes) -> Iterator[Image.Image]:
-    """Open an image file with Pillow, whose header is read by that, and its pixels later."""
+    """Open an image file of one of the FORMATS with Pillow, whose header is read by that, and its pixels later."""
+    Image.init()  # which registers them
+    known = [name for name in FORMATS if name in Image.OPEN]
     with warnings.catch_warnings():  # Pillow warns of what is refused or accepted here anyway
         warnings.simplefilter("ignore")
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=known) as image:
             yield image
 
 

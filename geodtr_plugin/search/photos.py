@@ -2,7 +2,7 @@
 
 What there is                                   What becomes of it
 ----------------------------------------------  ------------------------------------------------------------------
-JPEG, PNG, WebP, TIFF, BMP, GIF, ...            decoded to RGB, by the decoder of the data sets
+JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000 decoded to RGB, by the decoder of the data sets
 EXIF orientation (phones)                       turned and mirrored upright
 grey, palette, one bit, LAB, YCbCr              to RGB
 CMYK                                            to RGB
@@ -15,7 +15,7 @@ file name that is not UTF-8                     read; printed with \\x.. for the
 damaged EXIF                                    decoded, without coordinates
 GPS of 0, 0                                     decoded, without coordinates: cameras write it before they have a fix
 GPS that is not certain: no N or S, 0/0, 95 N   decoded, without coordinates; the image is named
-text or HTML named .jpg, HEIC                   left out: not an image
+text or HTML named .jpg, EPS, PSD, HEIC         left out: not an image, see `decode.FORMATS`
 0 bytes                                         left out: empty
 truncated JPEG, PNG, GIF, ...                   left out: never half a picture
 JPEG with a film behind it (motion photo), MPO  the picture; what follows is not looked at
@@ -107,7 +107,7 @@ def decode_photo(data: bytes) -> Photo:
     except Image.DecompressionBombError as error:
         raise BadImageError(f"has more than {MOST_PIXELS:,} pixels") from error
     except Image.UnidentifiedImageError as error:
-        raise BadImageError("is not an image that Pillow knows") from error
+        raise BadImageError("is not an image of a known format") from error
     except MemoryError as error:
         raise BadImageError("does not fit into memory") from error
     except Exception as error:  # Pillow's readers raise a dozen types for damaged files
