@@ -29,7 +29,7 @@ from .images import Images
 
 log = logging.getLogger("geodtr_plugin")
 
-VERSION = 1  # another number makes all caches anew
+VERSION = 2  # another number makes all caches anew; 2: images are upright, whatever their EXIF orientation
 PROBES = 16  # images whose pixels are part of a cache's name: other pictures under the same ids get another cache
 _ARRAY, _MANIFEST = "images.npy", "manifest.json"
 _REMEDY = "Name a folder with room for it, set GEODTR_CACHE to one, or run without the cache."

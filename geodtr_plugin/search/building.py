@@ -30,6 +30,7 @@ class Summary:
         without_position: those of them that have no coordinates.
         left_out: (name, reason) of what is not in it.
         notes: sentences that a user must read.
+        unplaced: (name, reason) of references whose EXIF has coordinates that cannot be read.
         resumed_at: images that an interrupted build had done before.
     """
 
@@ -39,6 +40,7 @@ class Summary:
     without_position: int
     left_out: list[tuple[str, str]]
     notes: tuple[str, ...]
+    unplaced: list[tuple[str, str]]
     resumed_at: int = 0
 
 
@@ -94,7 +96,9 @@ def build_index(
             raise _nothing_indexed(references, index.left_out(), images.notes)
         chosen, without_position = index.finish()
         index.publish()
-    return Summary(out, chosen, index.rows, without_position, index.left_out(), images.notes, resumed_at)
+    return Summary(
+        out, chosen, index.rows, without_position, index.left_out(), images.notes, index.unplaced(), resumed_at
+    )
 
 
 def _refuse_taken(out: Path, overwrite: bool) -> None:

@@ -46,12 +46,14 @@ class Answer:
         matches: the references, most similar first; none with a fault.
         fault: why the query could not be used, as a part of a sentence after its name; else None.
         position: latitude and longitude in degrees from the query's own EXIF, which the search does not look at.
+        note: why there is no position although the EXIF has one, as a part of a sentence after the query's name.
     """
 
     query: str
     matches: tuple[Match, ...] = ()
     fault: str | None = None
     position: tuple[float, float] | None = None
+    note: str | None = None
 
 
 class Locator:
@@ -163,7 +165,8 @@ class Locator:
         for batch in reader.batches(batch_size, workers=workers):
             matches = self._search([image for image in batch if image.fault is None], k, exact, nprobe)
             for image in batch:
-                yield Answer(names[image.number], matches.get(image.number, ()), image.fault, image.position)
+                found = matches.get(image.number, ())
+                yield Answer(names[image.number], found, image.fault, image.position, image.note)
 
     def path_of(self, match: Match) -> Path:
         """Return the file of a match."""

@@ -3,7 +3,7 @@
 Everything lies in the folder `NAME.partial` beside the index:
 
 plan.json       what is to be built
-log.jsonl       a line a finished batch
+images.jsonl    a line a finished batch
 index/          the files of the index, which becomes NAME at the end
 replaced/       for an instant, the index that was NAME before
 """
@@ -33,7 +33,9 @@ from .listing import ImageList
 from .photo_reader import PhotoReader
 from .vector_index import VectorIndex
 
-PLAN, LOG = "plan.json", "log.jsonl"
+PLAN, LOG = "plan.json", "images.jsonl"
+
+Result = tuple[Sequence[float] | None, str | None, str | None]  # position from EXIF, fault and note of an image
 
 
 class UnfinishedIndex:
@@ -51,7 +53,7 @@ class UnfinishedIndex:
         self.index, self.replaced = self.folder / "index", self.folder / "replaced"
         self.record, self.images, self.settings = record, images, settings
         self.versions = package_versions(("torch", "torchvision", "timm", "numpy", "pillow", "geodtr_plugin"))
-        self.done: list[tuple[Sequence[float] | None, str | None]] = []  # position from EXIF and fault of each image
+        self.done: list[Result] = []
         self.rows = 0  # of the vectors: images without a fault
 
     def open(self, overwrite: bool) -> None:
@@ -90,7 +92,7 @@ class UnfinishedIndex:
                 if pixels:
                     vectors[self.rows : self.rows + len(pixels)] = embedder.embed(pixels, "reference")
                     vectors.flush()
-                results = [(image.position, image.fault) for image in batch]
+                results = [(image.position, image.fault, image.note) for image in batch]
                 log.write(json.dumps(results) + "\n")
                 log.flush()
                 self._count(results)
@@ -110,7 +112,7 @@ class UnfinishedIndex:
             nprobe=self.settings["nprobe"], cells=None if cells is None else read_cells(cells[0]),
         )  # fmt: skip
         index.save(self.index)
-        used = [(file, at) for file, (at, fault) in zip(self.images.files, self.done) if fault is None]
+        used = [(file, at) for file, (at, fault, _) in zip(self.images.files, self.done) if fault is None]
         positions = [tuple(self.images.positions.get(file) or at or (None, None)) for file, at in used]
         references = ({"file": file, "lat": lat, "lon": lon} for (file, _), (lat, lon) in zip(used, positions))
         write_json_lines(self.index / REFERENCES, references)
@@ -134,8 +136,13 @@ class UnfinishedIndex:
 
     def left_out(self) -> list[tuple[str, str]]:
         """Return (name, reason) of all images that have no row."""
-        faults = [(file, fault) for file, (_, fault) in zip(self.images.files, self.done) if fault is not None]
+        faults = [(file, fault) for file, (_, fault, _) in zip(self.images.files, self.done) if fault is not None]
         return [*faults, *self.images.left_out]
+
+    def unplaced(self) -> list[tuple[str, str]]:
+        """Return (name, reason) of the references that would have a position, if their EXIF could be read."""
+        notes = [(file, note) for file, (_, _, note) in zip(self.images.files, self.done) if note is not None]
+        return [(file, note) for file, note in notes if file not in self.images.positions]
 
     def _plan(self) -> dict[str, Any]:
         """Return all that the vectors depend on; a build may only be continued if none of it has changed."""
@@ -156,10 +163,10 @@ class UnfinishedIndex:
             self._count(json.loads(line))
         write_text(file, "".join(whole))
 
-    def _count(self, results: Sequence[tuple[Sequence[float] | None, str | None]]) -> None:
+    def _count(self, results: Sequence[Result]) -> None:
         """Take in what became of the next images."""
         self.done += results
-        self.rows += sum(fault is None for _, fault in results)
+        self.rows += sum(fault is None for _, fault, _ in results)
 
     def _vectors(self, size: int) -> np.ndarray:
         """Return the rows `[N, size]` of all images; those without a fault fill the first ones."""

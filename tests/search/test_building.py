@@ -60,7 +60,7 @@ def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(run, tiles, tmp_pat
     )
     done = subprocess.run([sys.executable, "-c", code, run, tiles, killed], capture_output=True)
     assert done.returncode == -9, done.stderr.decode()
-    log = killed.with_name("killed.index.partial") / "log.jsonl"
+    log = killed.with_name("killed.index.partial") / "images.jsonl"
     assert not killed.exists() and sum(len(json.loads(line)) for line in log.read_text().splitlines()) == 6
     with log.open("a") as file:
         file.write('[[null, null], [nu')  # a line that was cut off

@@ -18,7 +18,7 @@ class OpenedImage:
         split: "train" or "test".
         role: "queries" or "references".
         name: its path, or its number where it is no file.
-        size: (height, width) as stored, before any crop; of no meaning where it does not decode.
+        size: (height, width) upright, before any crop; of no meaning where it does not decode.
         error: what is wrong with it, a sentence; empty where it decodes.
     """
 

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from ...utils.errors import UserError
@@ -51,13 +50,9 @@ def _name(split: Split, role: str, row: int) -> str:
 def _open(split: Split, role: str, row: int, name: str) -> OpenedImage:
     images = getattr(split, role)
     try:
-        height, width = images.read(row).shape[1:]
+        height, width = images.whole(row).shape[1:]
     except UserError as error:
         return OpenedImage(split.split, role, name, (0, 0), str(error))
-    path = images.path(row)
-    if path is not None:  # the header tells the size before the crop
-        with Image.open(path) as image:
-            width, height = image.size
     return OpenedImage(split.split, role, name, (height, width))
 
 
