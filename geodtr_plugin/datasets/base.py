@@ -127,7 +127,7 @@ class Split:
         """Return twelve hexadecimal digits that change with ids, labels, pairs or truth, but not with the folder."""
         digest = hashlib.sha256()
         for images in (self.queries, self.references):
-            digest.update("\n".join(images.ids).encode() + b"\n\n")
+            digest.update("\n".join(images.ids).encode(errors="surrogateescape") + b"\n\n")
         truth = [self.truth.positives] if self.truth.ignored is None else [self.truth.positives, self.truth.ignored]
         arrays = [self.query_places, self.reference_places, self.pairs]
         arrays += [] if self.truth.groups is None else [self.truth.groups]

@@ -19,14 +19,15 @@ import numpy as np
 
 from ..evaluation.truth import Truth
 from ..utils.errors import DatasetNotFoundError, UserError
+from ..utils.paths import is_hidden, one_form
 from ..utils.ragged import Ragged
-from ..utils.roles import ROLE_FOLDERS
+from ..utils.roles import ROLE_FOLDERS, SPLITS
 from .base import Split
-from .folder_csv import Row, Table, read_table
+from .folder_csv import Row, Table, read_table, tables_of
+from .folder_files import REMEDY, OwnFiles, UnmatchedName
 from .images import ImageFiles
 from .places import label_linked, label_places, nearest, within
 from .registry import FOLDER, DatasetFacts
-from .role_files import DirectoryCache
 
 FACTS = DatasetFacts(title="own data", paper="your own data", centred=False)
 _SHAPE = "Own data needs the folders queries and references, and one table (*.csv), or train.csv and test.csv."
@@ -42,9 +43,10 @@ def load_folder(
 ) -> Split:
     """Read own data.
 
-    Rows `file,lat,lon` name queries and references alike (`queries/a.jpg`, or `a.jpg` for the files of that name in
-    both folders); every reference within `radius` of a query is right, and a training pair is a query and its nearest
-    reference. Rows `query,reference` name what is right themselves; a row without a query adds a distractor.
+    Rows `file,lat,lon` name queries and references alike (`queries/a.jpg`, or `a.jpg` for the files of that path in
+    both folders, see `OwnFiles`); every reference within `radius` of a query is right, and a training pair is a query
+    and its nearest reference. Rows `query,reference` name what is right themselves; a row without a query adds a
+    distractor.
 
     One table serves both splits: its last places, in the order of its queries, are the test, and no reference that is
     right for one of them is trained on. The gallery is every reference of the table, so that chance is as in use.
@@ -87,15 +89,15 @@ def _find(name: str, root: str | os.PathLike[str] | None) -> Path:
     for role in ROLE_FOLDERS:
         if not (folder / role).is_dir():
             raise DatasetNotFoundError(f"{folder} has no folder {role}.", _SHAPE)
-        if not any((folder / role).iterdir()):
+        if all(is_hidden(path.name) for path in (folder / role).iterdir()):
             raise DatasetNotFoundError(f"{folder / role} holds nothing.", f"Put the images of the {role} there.")
     return folder
 
 
 def _table_path(folder: Path, split: str) -> tuple[Path, bool]:
     """Return the table of the split, and whether it serves the other one too."""
-    tables = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".csv")
-    by_split = {path.stem.lower(): path for path in tables if path.stem.lower() in ("train", "test")}
+    tables = tables_of(folder)
+    by_split = {path.stem.lower(): path for path in tables if path.stem.lower() in SPLITS}
     if split in by_split:
         return by_split[split], False
     if by_split:
@@ -167,11 +169,11 @@ def _by_position(table: Table, folder: Path, radius: float, **fields: Any) -> Sp
 
 def _positions_of_files(table: Table, folder: Path) -> tuple[ImageFiles, ImageFiles]:
     """Return the queries and the references that rows `file,lat,lon` name."""
-    directories = [DirectoryCache(folder / role) for role in ROLE_FOLDERS]
+    files = OwnFiles(folder)
     positions: dict[str, dict[str, tuple[float, float]]] = {role: {} for role in ROLE_FOLDERS}
     for row in table.rows:
         position = table.position(row)
-        for role, path in _files_of(table, row, directories):
+        for role, path in _matched(table, row, row.cells[0], files):
             if path in positions[role]:
                 raise table.fault(row, f"names {role}/{path} for the second time.", "Take one of the lines out.")
             positions[role][path] = position
@@ -185,33 +187,34 @@ def _positions_of_files(table: Table, folder: Path) -> tuple[ImageFiles, ImageFi
     return queries, references
 
 
-def _files_of(table: Table, row: Row, directories: Sequence[DirectoryCache]) -> list[tuple[str, str]]:
-    """Return the role and the path of the files that a row stands for."""
-    path = row.cells[0]
-    for role, directory in zip(ROLE_FOLDERS, directories):
-        if path.startswith(f"{role}/"):
-            inner = path.removeprefix(f"{role}/")
-            _check_file(directory, inner, table, row, role)
-            return [(role, inner)]
-    files = [(role, path) for role, directory in zip(ROLE_FOLDERS, directories) if path in directory]
-    if not path or not files:
-        raise _missing(table, row, path, "neither in queries nor in references")
-    return files
+def _matched(table: Table, row: Row, name: str, files: OwnFiles) -> list[tuple[str, str]]:
+    """Return role and path of the files that a name in a row stands for.
+
+    Raises:
+        DatasetNotFoundError: it means no file, or may mean several.
+    """
+    try:
+        return files.of(name)
+    except UnmatchedName as error:
+        raise DatasetNotFoundError(f"Line {row.line} of {table.path} names {name!r}, which {error}.", REMEDY) from None
 
 
 def _by_pair(table: Table, folder: Path, **fields: Any) -> Split:
     """Return the whole table `query,reference` as a split."""
-    directories = [DirectoryCache(folder / role) for role in ROLE_FOLDERS]
+    files, named = OwnFiles(folder), {}
     numbers: tuple[dict[str, int], ...] = ({}, {})
     pairs: dict[tuple[int, ...], None] = {}  # keeps the order and drops what is named twice
     for row in table.rows:
-        paths = [path.removeprefix(f"{role}/") for path, role in zip(row.cells, ROLE_FOLDERS)]
-        if not paths[1]:
-            raise table.fault(row, f"names the query {paths[0]} without a reference.")
+        names = [name.removeprefix(f"{role}/") for name, role in zip(row.cells, ROLE_FOLDERS)]
+        if not names[1]:
+            raise table.fault(row, f"names the query {names[0]} without a reference.")
         pair = []
-        for role, path, directory, known in zip(ROLE_FOLDERS, paths, directories, numbers):
-            if path:
-                _check_file(directory, path, table, row, role)
+        for role, name, known in zip(ROLE_FOLDERS, names, numbers):
+            if name:
+                ((_, path),) = _matched(table, row, f"{role}/{name}", files)
+                if named.setdefault((role, path), one_form(name)) != one_form(name):
+                    both = f"names {name!r}, and another line {named[role, path]!r}"
+                    raise table.fault(row, f"{both}: either means {role}/{path}.", REMEDY)
                 pair.append(known.setdefault(path, len(known)))
         if len(pair) == 2:
             pairs[tuple(pair)] = None
@@ -235,16 +238,5 @@ def _by_pair(table: Table, folder: Path, **fields: Any) -> Split:
 
 def _images(folder: Path, role: str, paths: Sequence[str], at: np.ndarray | None = None) -> ImageFiles:
     files = (f"{role}/{path}" for path in paths)
-    return ImageFiles(folder, files, paths, coordinates=at, coordinate_kind=None if at is None else "latlon")
-
-
-def _check_file(directory: DirectoryCache, path: str, table: Table, row: Row, role: str) -> None:
-    if not path or path not in directory:
-        raise _missing(table, row, f"{role}/{path}", "not there")
-
-
-def _missing(table: Table, row: Row, path: str, where: str) -> DatasetNotFoundError:
-    return DatasetNotFoundError(
-        f"Line {row.line} of {table.path} names {path!r}, which is {where} (names are case-sensitive).",
-        "Put the file there, or take the line out.",
-    )
+    ids = map(one_form, paths)  # the same whichever form a disk keeps names in
+    return ImageFiles(folder, files, ids, coordinates=at, coordinate_kind=None if at is None else "latlon")
