@@ -3,14 +3,16 @@
     my_city/queries/0001.jpg ...        what is asked: photos, panoramas
     my_city/references/0001.png ...     what is searched: aerial tiles
     my_city/places.csv                  file,lat,lon    or    query,reference
+    my_city/dataset.json                {"centred": true}   where each query was taken at the centre of its reference
 
-Or train.csv and test.csv in place of the one table, which otherwise gives its last places to the test.
+Or train.csv and test.csv in place of the one table, which otherwise gives its last places to the test. Without
+dataset.json, cameras stand anywhere.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from ..evaluation.truth import Truth
-from ..utils.errors import DatasetNotFoundError, UserError
+from ..utils.errors import DatasetCorruptError, DatasetNotFoundError, UserError
 from ..utils.paths import is_hidden, one_form
 from ..utils.ragged import Ragged
+from ..utils.reading import read_json
 from ..utils.roles import ROLE_FOLDERS, SPLITS
 from .base import Split
 from .folder_csv import Row, Table, read_table, tables_of
@@ -29,6 +32,7 @@ from .images import ImageFiles
 from .places import label_linked, label_places, nearest, within
 from .registry import FOLDER, DatasetFacts
 
+STATEMENT = "dataset.json"
 FACTS = DatasetFacts(title="own data", paper="your own data", centred=False)
 _SHAPE = "Own data needs the folders queries and references, and one table (*.csv), or train.csv and test.csv."
 
@@ -40,6 +44,7 @@ def load_folder(
     *,
     radius: float = 25.0,  # metres; what place recognition counts as found, and what GPS in a street is good for
     test_share: float = 0.2,
+    centred: bool | None = None,
 ) -> Split:
     """Read own data.
 
@@ -57,6 +62,7 @@ def load_folder(
         root: where a relative path starts.
         radius: metres within which a reference is right.
         test_share: the part of the places that is held out for the test when there is one table.
+        centred: cameras stand at the centres of their tiles, see `Split`; None: as dataset.json says.
 
     Raises:
         UserError: the options mean nothing, or the table names too little.
@@ -67,8 +73,8 @@ def load_folder(
         raise UserError(f"radius must be above 0 and test_share between 0 and 1, not {radius:g} and {test_share:g}.")
     folder = _find(name, root)
     path, shared = _table_path(folder, split)
-    table = read_table(path)
-    fields = {"name": name, "split": split, "provenance": "own", "centred": False}
+    table, centred = read_table(path), says_centred(folder, centred)
+    fields = {"name": name, "split": split, "provenance": "own", "centred": centred}
     if table.has_positions:
         whole = _by_position(table, folder, radius, **fields)
     else:
@@ -77,6 +83,37 @@ def load_folder(
     if not len(part.pairs):
         raise UserError(f"{path} leaves no pair for {split}.", "Name more places, or write train.csv and test.csv.")
     return part
+
+
+def is_folder_centred(name: str, root: str | os.PathLike[str] | None = None, asked: bool | None = None) -> bool:
+    """Tell whether cameras are centred before own data is read; name and root as for `load_folder`.
+
+    Raises:
+        UserError: see `says_centred`; a folder that is not there is no error here.
+    """
+    try:
+        return says_centred(_find(name, root), asked)
+    except DatasetNotFoundError:
+        return bool(asked)
+
+
+def says_centred(folder: Path, asked: bool | None = None) -> bool:
+    """Tell whether cameras stand at the centres of their tiles: as asked, else as the folder's dataset.json says.
+
+    Raises:
+        UserError: the answer is neither true nor false.
+        DamagedFileError: dataset.json cannot be read, or says something else besides.
+    """
+    file = folder / STATEMENT
+    if asked is None and file.is_file():
+        remedy = 'It may hold {"centred": true} or {"centred": false}.'
+        stated = read_json(file, remedy)
+        if set(stated) != {"centred"} or not isinstance(stated["centred"], bool):
+            raise DatasetCorruptError(f"{file} does not say whether cameras are centred, or more than that.", remedy)
+        return stated["centred"]
+    if not isinstance(asked, bool | None):
+        raise UserError(f"--data.centred is {asked!r}.", "Give true or false.")
+    return bool(asked)
 
 
 def _find(name: str, root: str | os.PathLike[str] | None) -> Path:
@@ -160,7 +197,7 @@ def _by_position(table: Table, folder: Path, radius: float, **fields: Any) -> Sp
         query_places=np.where(near, places[closest], np.arange(len(queries)) + len(references)),
         reference_places=places,
         truth=Truth(within(queries.coordinates, references.coordinates, radius, "latlon")),
-        layout=f"own data in {folder}, {table.path.name}: references within {radius:g} m are right",
+        layout=f"{_layout(table, folder, fields)}references within {radius:g} m are right",
         exclusion_radius=radius if fields["split"] == "train" else None,
         notes=(note,) if alone else (),
         **fields,
@@ -231,9 +268,14 @@ def _by_pair(table: Table, folder: Path, **fields: Any) -> Split:
         query_places=places[: len(queries)],
         reference_places=places[len(queries) :],
         truth=Truth(Ragged.from_counts(in_order[:, 1], np.bincount(linked[:, 0], minlength=len(queries)))),
-        layout=f"own data in {folder}, {table.path.name}: the pairs that it names are right",
+        layout=f"{_layout(table, folder, fields)}the pairs that it names are right",
         **fields,
     )
+
+
+def _layout(table: Table, folder: Path, fields: Mapping[str, Any]) -> str:
+    centred = "cameras at the centres of their tiles, " if fields["centred"] else ""
+    return f"own data in {folder}, {table.path.name}: {centred}"
 
 
 def _images(folder: Path, role: str, paths: Sequence[str], at: np.ndarray | None = None) -> ImageFiles:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from ..datasets.folder import STATEMENT, says_centred
 from ..utils.errors import UserError
 from ..utils.files import write_text
 from ..utils.versions import package_versions
@@ -23,7 +24,7 @@ from .cells import CELLS_FILE, read_cells
 from .embedder import Embedder, RunRecord
 from .geotags import NameOrder
 from .index_folder import FORMAT, LEFT_OUT, MANIFEST, REFERENCES, VECTORS, read_manifest, write_json_lines
-from .listing import ImageList, list_images
+from .listing import ImageList, is_own_data, list_images
 from .photo_reader import PhotoReader
 from .photos import printable_name
 from .vector_index import Kind, VectorIndex, refuse_two_sources
@@ -87,25 +88,37 @@ def build_index(
         raise UserError(f"--batch-size is {batch_size}; it must be 1 at least.")
     _refuse_taken(out, overwrite)
     record, images = RunRecord.read(run), list_images(references, names)
+    notes = (*images.notes, *_centre_notes(record, references))
     refuse_two_sources(cells, kind, nlist)
     settings = {
         "kind": kind, "nlist": nlist, "nprobe": nprobe, "dtype": dtype, "batch_size": batch_size, "names": names,
         "cells": None if cells is None else _state_of_cells(Path(cells).expanduser(), record),
     }  # fmt: skip
     if not images.files:
-        raise _nothing_indexed(references, images.left_out, images.notes)
+        raise _nothing_indexed(references, images.left_out, notes)
     build = _Build(out.with_name(f"{out.name}.partial"), record, images, settings)
     build.open(overwrite)
     resumed_at = len(build.done)
     build.embed(Embedder.load(record, device), workers, progress, after_batch)
     if not build.rows:
         shutil.rmtree(build.folder)
-        raise _nothing_indexed(references, build.left_out(), images.notes)
+        raise _nothing_indexed(references, build.left_out(), notes)
     chosen, without_position = build.finish()
     if out.exists():
         shutil.rmtree(out)
     build.folder.rename(out)
-    return Summary(out, chosen, build.rows, without_position, build.left_out(), images.notes, resumed_at)
+    return Summary(out, chosen, build.rows, without_position, build.left_out(), notes, resumed_at)
+
+
+def _centre_notes(record: RunRecord, references: str | os.PathLike) -> tuple[str, ...]:
+    """Return a note for a polar model on own data that do not say that photos are taken at the centres of tiles."""
+    folder = Path(references).expanduser()
+    if not record.views["reference"]["polar"] or not is_own_data(folder) or says_centred(folder):
+        return ()
+    return (
+        f"The model sees tiles as from their centres (polar transform), and {printable_name(folder)} does not say that "
+        f'photos are taken there. If they are, write {{"centred": true}} into its {STATEMENT}.',
+    )
 
 
 def _refuse_taken(out: Path, overwrite: bool) -> None:

@@ -62,7 +62,7 @@ def list_images(where: str | os.PathLike, names: NameOrder = "none") -> ImageLis
     if where.suffix.lower() == ".csv" and where.is_file():
         images = _from_tables([where])
     elif where.is_dir():
-        images = _from_own_data(where) if _is_own_data(where) else _from_folder(where)
+        images = _from_own_data(where) if is_own_data(where) else _from_folder(where)
     else:
         raise _nothing_at(where)
     in_names = {name: at for name in images.files if (at := name_position(name, names)) is not None}
@@ -86,7 +86,7 @@ def list_photos(places: Sequence[str]) -> ImageList:
     return ImageList(Path(), tuple(kept), {}, (*left_out, *repeated), tuple(notes))
 
 
-def _is_own_data(folder: Path) -> bool:
+def is_own_data(folder: Path) -> bool:
     """Tell whether `--train folder:PATH` would read this folder."""
     return all((folder / name).is_dir() for name in ROLE_FOLDERS)
 
@@ -146,7 +146,7 @@ def _from_own_data(folder: Path) -> ImageList:
 def _from_tables(tables: Sequence[Path]) -> ImageList:
     """Return the references that tables of one folder name; what a later table repeats of an earlier is no fault."""
     root, notes = tables[0].parent, []
-    files = _reference_of_own_data(root) if _is_own_data(root) else _file_below(root)
+    files = _reference_of_own_data(root) if is_own_data(root) else _file_below(root)
     positions: dict[str, tuple[float, float] | None] = {}
     left_out: list[tuple[str, str]] = []
     for path in tables:
