@@ -28,12 +28,15 @@ class Subset:
         what: a sentence that says what a number on it means.
         queries: rows of the queries, int64, rising.
         references: rows of the references, int64, rising; None for the whole gallery.
+        leak: what the other queries show and should not, a part of a sentence for the check of the data; empty where
+            nothing is wrong with them.
     """
 
     name: str
     what: str
     queries: np.ndarray
     references: np.ndarray | None = None
+    leak: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "queries", as_int64(self.queries))
