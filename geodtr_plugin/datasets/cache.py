@@ -117,7 +117,7 @@ class _RoleCache:
             "shape": list(self.shape),
             # an earlier name of the class stands in the caches that people have
             "view": repr(transform).replace("ImageTransform(", "ViewTransform("),
-            "ids": _digest("\n".join(self.stored.ids).encode()),
+            "ids": _digest("\n".join(self.stored.ids).encode(errors="surrogateescape")),
             "pixels": _digest(*(image.contiguous().numpy() for image in pixels)),
         }
         key = _digest(json.dumps(self.manifest, sort_keys=True).encode())

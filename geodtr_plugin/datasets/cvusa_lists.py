@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from ..utils.errors import DatasetCorruptError, DatasetNotFoundError
+from ..utils.paths import below
 from .find_root import first_path
 from .places import label_places
 
@@ -186,6 +187,7 @@ def read_list(path: Path) -> SplitList:
         cells = [cell.strip().replace("\\", "/").removeprefix("./") for cell in line.split(",")]
         if not any(cells):
             continue
+        cells[:2] = [below(cell, f"Line {number} of {path}") for cell in cells[:2]]
         if len(cells) < 2 or not all(cells[:2]):
             raise DatasetCorruptError(
                 f"Line {number} of {path} is {line.strip()!r}, but every line must name an aerial and a panorama, "

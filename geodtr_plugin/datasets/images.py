@@ -26,7 +26,7 @@ class Names(Sequence[str]):
     """
 
     def __init__(self, names: Iterable[str]):
-        encoded = [name.encode() for name in names]
+        encoded = [name.encode(errors="surrogateescape") for name in names]  # names of files may be no UTF-8
         self._text = np.frombuffer(b"".join(encoded), np.uint8)
         self._ends = np.cumsum([0, *map(len, encoded)])
 
@@ -35,7 +35,7 @@ class Names(Sequence[str]):
 
     def __getitem__(self, i: int) -> str:  # type: ignore[override]  # no slices
         i = range(len(self))[i]
-        return self._text[self._ends[i] : self._ends[i + 1]].tobytes().decode()
+        return self._text[self._ends[i] : self._ends[i + 1]].tobytes().decode(errors="surrogateescape")
 
 
 class Images(ABC):

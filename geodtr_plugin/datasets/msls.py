@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..utils.errors import DatasetCorruptError, DatasetNotFoundError, UnknownNameError
+from ..utils.paths import below
 from .base import Split
 from .find_root import data_root, find_folder, how_to_get
 from .photo_lists import NOUNS, PhotoList, PhotoSet, find_photos, homes_of_named, read_named
@@ -141,7 +142,8 @@ def _read_role(name: str, folder: Path, city: str, role: str, official: bool) ->
         raise DatasetCorruptError(
             f"postprocessed.csv in {folder / home} has a position that is no number ({error}).", "Extract it again."
         ) from None
-    return PhotoList([f"{home}/images/{positions[i]['key']}.jpg" for i in rows], at.reshape(-1, 2))
+    keys = [below(positions[i]["key"], f"postprocessed.csv in {folder / home}") for i in rows]
+    return PhotoList([f"{home}/images/{key}.jpg" for key in keys], at.reshape(-1, 2))
 
 
 def _read_table(name: str, path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:

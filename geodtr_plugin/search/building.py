@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..datasets.folder import STATEMENT, says_centred
 from ..utils.claims import claimed
 from ..utils.errors import UserError
 from .cells import CELLS_FILE
 from .embedder import Embedder, RunRecord
 from .geotags import NameOrder
 from .index_folder import MANIFEST, read_manifest
-from .listing import list_images
+from .listing import is_own_data, list_images
 from .photos import printable_name
 from .unfinished import UnfinishedIndex, file_state, recover
 from .vector_index import Kind, refuse_two_sources
@@ -80,24 +81,34 @@ def build_index(
         recover(out)
         _refuse_taken(out, overwrite)
         record, images = RunRecord.read(run), list_images(references, names)
+        notes = (*images.notes, *_centre_notes(record, references))
         refuse_two_sources(cells, kind, nlist)
         settings = {
             "kind": kind, "nlist": nlist, "nprobe": nprobe, "dtype": dtype, "batch_size": batch_size, "names": names,
             "cells": None if cells is None else _state_of_cells(Path(cells).expanduser(), record),
         }  # fmt: skip
         if not images.files:
-            raise _nothing_indexed(references, images.left_out, images.notes)
+            raise _nothing_indexed(references, images.left_out, notes)
         index = UnfinishedIndex(out, record, images, settings)
         index.open(overwrite)
         resumed_at = len(index.done)
         index.embed(Embedder.load(record, device), workers, progress, after_batch)
         if not index.rows:
             index.discard()
-            raise _nothing_indexed(references, index.left_out(), images.notes)
+            raise _nothing_indexed(references, index.left_out(), notes)
         chosen, without_position = index.finish()
         index.publish()
-    return Summary(
-        out, chosen, index.rows, without_position, index.left_out(), images.notes, index.unplaced(), resumed_at
+    return Summary(out, chosen, index.rows, without_position, index.left_out(), notes, index.unplaced(), resumed_at)
+
+
+def _centre_notes(record: RunRecord, references: str | os.PathLike) -> tuple[str, ...]:
+    """Return a note for a polar model on own data that do not say that photos are taken at the centres of tiles."""
+    folder = Path(references).expanduser()
+    if not record.views["reference"]["polar"] or not is_own_data(folder) or says_centred(folder):
+        return ()
+    return (
+        f"The model sees tiles as from their centres (polar transform), and {printable_name(folder)} does not say that "
+        f'photos are taken there. If they are, write {{"centred": true}} into its {STATEMENT}.',
     )
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..utils.errors import UserError
 from ..utils.files import write_text
+from ..utils.paths import below
 from .photos import printable_name
 from .vector_index import VectorIndex
 
@@ -48,8 +49,14 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def read_references(path: Path, root: str = "") -> list[tuple[str, float | None, float | None]]:
-    """Read the file, latitude and longitude of each row of an index; files below `root`, where it is given."""
-    lines = read_json_lines(path / REFERENCES)
+    """Read the file, latitude and longitude of each row of an index; files below `root`, where it is given.
+
+    Raises:
+        DatasetCorruptError: a file would lie elsewhere.
+    """
+    lines = list(read_json_lines(path / REFERENCES))
+    for number, line in enumerate(lines, start=1):
+        below(line["file"], f"Line {number} of {printable_name(path / REFERENCES)}")
     return [(os.path.join(root, line["file"]), line["lat"], line["lon"]) for line in lines]
 
 

@@ -55,8 +55,12 @@ class DatasetNotFoundError(UserError, FileNotFoundError):
     __str__ = Exception.__str__  # OSError formats (errno, text) pairs; the message is a plain sentence
 
 
-class DatasetCorruptError(UserError):
-    """An image or index file is there but cannot be used."""
+class DamagedFileError(UserError):
+    """A file is there but cannot be used: it is damaged, cut short, or something else than its name says."""
+
+
+class DatasetCorruptError(DamagedFileError):
+    """An image or a list of a data set is there but cannot be used."""
 
 
 def _restored(kind: type[UserError], args: tuple, state: dict) -> UserError:

@@ -59,7 +59,8 @@ def _open(split: Split, role: str, row: int, name: str) -> OpenedImage:
 def check_decoding(data: Inspection) -> list[Finding]:
     """Name the images that were opened and do not decode."""
     broken = [image for image in data.images if image.error]
-    what = f"{'all ' if data.opened_all else ''}{len(data.images):,} images"
+    there = " that are there" if data.opened_all and data.incomplete else ""
+    what = f"{'all ' if data.opened_all else ''}{len(data.images):,} images{there}"
     if not broken:
         chosen = "" if data.opened_all else ", chosen by the seed (--decode all opens every one)"
         return [ok("decoding", f"{what} decode{chosen}")]
