@@ -70,7 +70,18 @@ def _write(argv: Sequence[str]) -> int:
 
 
 def write_city(split: Split, folder: Path) -> None:
-    """Write the images of a world in metres, and places.csv last, so that a table never names what is not there."""
+    """Write the images of a world in metres and places.csv into a new folder, whole or not at all.
+
+    Raises:
+        UserError: the disk has no room.
+    """
+    from ..utils.files import atomic_path
+
+    with atomic_path(folder) as unfinished:
+        _write_files(split, unfinished)
+
+
+def _write_files(split: Split, folder: Path) -> None:
     from tqdm import tqdm
 
     from ..datasets.folder import STATEMENT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -95,8 +96,9 @@ def _write_model(folder: Path, model: TwoTower, config: dict[str, Any], options:
 
     roles: list[Role] = ["query", "reference"] if options.tower == "both" else [options.tower]
     for role in roles:  # the file alone says how its images are prepared
-        program = export_tower(model, role)
-        torch.export.save(program, str(folder / f"{role}.pt2"), extra_files={"config.json": json.dumps(config)})
+        content = io.BytesIO()  # on a full disk, torch's own writing ends the process
+        torch.export.save(export_tower(model, role), content, extra_files={"config.json": json.dumps(config)})
+        (folder / f"{role}.pt2").write_bytes(content.getbuffer())
     return [f"{role}.pt2" for role in roles]
 
 

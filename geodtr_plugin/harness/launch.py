@@ -95,7 +95,7 @@ def _do_stages(whole: RunFolder, **changed: Any) -> dict[str, Any]:
     stages = whole.stages()
     results: dict[str, Any] = {}
     for number, (folder, config) in enumerate(stages, start=1):
-        if folder.results_file.is_file() and number < len(stages):
+        if number < len(stages) and folder.is_reported(stages[number][0]):
             continue
         begun = folder.state_file.is_file()
         if not begun and folder.metrics_file.is_file():

@@ -92,7 +92,11 @@ def build_index(
         index = UnfinishedIndex(out, record, images, settings)
         index.open(overwrite)
         resumed_at = len(index.done)
-        index.embed(Embedder.load(record, device), workers, progress, after_batch)
+        try:
+            index.embed(Embedder.load(record, device), workers, progress, after_batch)
+        finally:
+            if not index.done:
+                index.discard()
         if not index.rows:
             index.discard()
             raise _nothing_indexed(references, index.left_out(), notes)

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 from jsonargparse import ArgumentParser, Namespace
 
-from .errors import Terminated, UserError
+from .errors import Terminated, UserError, from_system
 from .registry import import_modules
 
 COMMON_OPTIONS: dict[str, dict[str, Any]] = {  # name -> arguments of `add_argument`
@@ -39,8 +39,9 @@ def guarded(command: Callable[[], int], argv: Sequence[str]) -> int:
         argv: the words of the command line.
 
     Returns:
-        The command's exit code; 1 after a `UserError`, which is printed; 130 after Ctrl-C; 143 after SIGTERM; 141 if
-        the reader of the output has left, as `head` does. The last three are what shells report for these signals.
+        The command's exit code; 1 after a `UserError` or one of the system (a full disk, a folder that cannot be
+        written to), which is printed; 130 after Ctrl-C; 143 after SIGTERM; 141 if the reader of the output has left, as
+        `head` does. The last three are what shells report for these signals.
     """
     # OpenMP threads wait by spinning, which makes a step three times slower as soon as another program wants a core;
     # so few turns cost nothing on an idle machine. It must be set before torch is imported.
@@ -66,6 +67,11 @@ def guarded(command: Callable[[], int], argv: Sequence[str]) -> int:
         for stream in unread:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # else the last flush, at exit, fails again
         return 141
+    except (OSError, RuntimeError) as error:
+        known = from_system(error)
+        if known is None or "--debug" in argv:
+            raise
+        return complain(known)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from . import leftovers
+from .errors import UserError, no_room
 
 
 @contextlib.contextmanager
@@ -24,6 +25,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Args:
         path: the final name.
+
+    Raises:
+        UserError: the disk has no room.
 
     Yields:
         The path to write to. It has the suffix of `path`, for writers that go by it.
@@ -39,6 +43,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         if temporary.is_dir() and path.is_dir():
             path.rmdir()  # some systems do not rename onto a folder
         os.replace(temporary, path)
+    except Exception as error:
+        if words := no_room(error):
+            message = f"{path} cannot be written: {words}."
+            raise UserError(message, "Free some space; what was there before is as it was.") from error
+        raise
     finally:
         leftovers.remove(temporary)
     _flush_to_disk(path.parent)
@@ -57,8 +66,8 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 def write_torch(path: str | os.PathLike[str], value: Any) -> None:
     """Write `torch.save(value)` under `path`, whole or not at all."""
-    with atomic_path(path) as temporary:
-        torch.save(value, temporary)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:  # whose errors say what is wrong, unlike torch's
+        torch.save(value, file)
 
 
 def write_safetensors(

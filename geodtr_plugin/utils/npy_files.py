@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import os
 from pathlib import Path
@@ -10,9 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .errors import UserError
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+from .errors import UserError, no_room
 
 
 def new_array(path: Path, shape: tuple[int, ...], dtype: Any, what: str, remedy: str) -> np.memmap:
@@ -29,7 +26,11 @@ def new_array(path: Path, shape: tuple[int, ...], dtype: Any, what: str, remedy:
         UserError: the disk has no room.
     """
     with path.open("w+b") as file:
-        start = take_room(file, shape, np.dtype(dtype), what, remedy)
+        try:
+            start = take_room(file, shape, np.dtype(dtype), what, remedy)
+        except UserError:
+            path.unlink()  # with the room that it has got
+            raise
         return np.memmap(file, dtype, mode="r+", offset=start, shape=shape)
 
 
@@ -51,7 +52,7 @@ def take_room(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype, what: str
         if hasattr(os, "posix_fallocate") and size:
             os.posix_fallocate(file.fileno(), start, size)
     except OSError as error:
-        if error.errno in NO_ROOM:  # else it is a file system that cannot take room before it is used
-            message = f"There is no room for {size / 1e9:.2g} GB of {what} ({error.strerror})."
-            raise UserError(message, remedy) from error
+        words = no_room(error)
+        if words:  # else it is a file system that cannot take room before it is used
+            raise UserError(f"There is no room for {size / 1e9:.2g} GB of {what} ({words}).", remedy) from error
     return start
