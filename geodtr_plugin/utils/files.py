@@ -44,7 +44,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             path.rmdir()  # some systems do not rename onto a folder
         os.replace(temporary, path)
     except Exception as error:
-        if words := no_room(error):
+        told = isinstance(error, UserError) and str(temporary) not in str(error)
+        if (words := no_room(error)) and not told:
             message = f"{path} cannot be written: {words}."
             raise UserError(message, "Free some space; what was there before is as it was.") from error
         raise
