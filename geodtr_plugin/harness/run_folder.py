@@ -15,9 +15,12 @@ from typing import Any
 
 from ..utils.errors import UserError
 from ..utils.files import write_json, write_text
+from ..utils.reading import read_json, understood
+from ..utils.typed import typed
 from ..utils.versions import package_versions
 from .config import RunConfig
 from .initial_weights import InitialWeights
+from .records import DAMAGED, read_epochs
 
 
 class RunFolder:
@@ -105,16 +108,32 @@ class RunFolder:
         return self.path / "embeddings" / f"{'' if split == 'test' else f'{split}-'}{plain}-{role}.npy"
 
     def config(self) -> RunConfig:
-        """Return the settings of the run."""
-        return RunConfig.from_dict(json.loads(self.config_file.read_text(encoding="utf-8"))["run"])
+        """Return the settings of the run.
+
+        Raises:
+            DamagedFileError: config.json is damaged, or of another version.
+        """
+        content = read_json(self.config_file, DAMAGED)
+        with understood(self.config_file, DAMAGED):
+            return RunConfig.from_dict(content["run"])
 
     def write_stages(self, config: RunConfig) -> None:
         """Note what a run of several stages was asked to do."""
         write_json(self.stages_file, config.to_dict())
 
+    def whole_config(self) -> RunConfig:
+        """Return what a run of several stages was asked to do; errors as for `stages`."""
+        content = read_json(self.stages_file, DAMAGED)
+        with understood(self.stages_file, DAMAGED):
+            return RunConfig.from_dict(content)
+
     def stages(self) -> list[tuple[RunFolder, RunConfig]]:
-        """Return folder and settings of every stage; each starts from the last weights of the one before."""
-        whole = RunConfig.from_dict(json.loads(self.stages_file.read_text(encoding="utf-8")))
+        """Return folder and settings of every stage; each starts from the last weights of the one before.
+
+        Raises:
+            DamagedFileError: stages.json is damaged, or of another version.
+        """
+        whole = self.whole_config()
         recipes = [(whole.recipe_name, whole.recipe), *whole.later_stages]
         folders = [RunFolder(self.path / f"stage-{i}") for i in range(1, len(recipes))] + [self]
         stages, weights = [], whole.init_weights
@@ -136,9 +155,14 @@ class RunFolder:
         write_json(self.path / "environment.json", environment())
 
     def initial_weights(self) -> InitialWeights | None:
-        """Return what is known of the weights that the run started from; None where it named none."""
-        facts = json.loads(self.config_file.read_text(encoding="utf-8")).get("initial_weights")
-        return InitialWeights(**facts) if facts else None
+        """Return what is known of the weights that the run started from; None where it named none.
+
+        Raises:
+            DamagedFileError: config.json is damaged.
+        """
+        facts = read_json(self.config_file, DAMAGED).get("initial_weights")
+        with understood(self.config_file, DAMAGED):
+            return typed(InitialWeights, facts, "initial_weights") if facts else None
 
     def append_metrics(self, record: dict[str, Any]) -> None:
         """Add the record of one epoch."""
@@ -146,21 +170,22 @@ class RunFolder:
             file.write(json.dumps(record) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the records of all epochs so far."""
-        if not self.metrics_file.exists():
-            return []
-        return [json.loads(line) for line in self.metrics_file.read_text(encoding="utf-8").splitlines()]
+        """Return the records of all epochs so far.
+
+        Raises:
+            DamagedFileError: a line is damaged.
+        """
+        return read_epochs(self.metrics_file) if self.metrics_file.exists() else []
 
     def drop_metrics_after(self, epoch: int) -> None:
-        """Forget epochs that a resumed run will go through again; a line that was cut off in writing goes too."""
-        kept = []
-        for line in self.metrics_file.read_text(encoding="utf-8").splitlines() if self.metrics_file.exists() else []:
-            try:
-                if json.loads(line)["epoch"] <= epoch:
-                    kept.append(line + "\n")
-            except json.JSONDecodeError:
-                break
-        write_text(self.metrics_file, "".join(kept))
+        """Forget epochs that a resumed run will go through again; a last line that was cut off in writing goes too.
+
+        Raises:
+            DamagedFileError: another line is damaged.
+        """
+        records = read_epochs(self.metrics_file, may_be_cut=True) if self.metrics_file.exists() else []
+        lines = (json.dumps(record) for record in records if record["epoch"] <= epoch)
+        write_text(self.metrics_file, "".join(f"{line}\n" for line in lines))
 
 
 def environment() -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,6 +28,7 @@ from .evaluate import Details, Evaluator, write_ranks
 from .initial_weights import find_initial_weights
 from .log import Scalars, log, open_scalars, start_log, stop_log
 from .pictures import learning_curve, retrieval_examples
+from .records import read_results
 from .results import chance_of, collect_results, table
 from .run_folder import RunFolder
 from .training_images import TrainingImages
@@ -95,7 +95,7 @@ def run_stages(whole: RunFolder, **changed: Any) -> dict[str, Any]:
             raise
         log.info(f"stage {number} of {len(stages)}")
         prepared.finish(resumed=begun)
-    return json.loads(whole.results_file.read_text(encoding="utf-8"))
+    return read_results(whole.results_file)
 
 
 def _prepared(config: RunConfig, folder: RunFolder, keep: bool = False) -> Run:

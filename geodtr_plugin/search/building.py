@@ -16,15 +16,16 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ..datasets.folder import STATEMENT, says_centred
-from ..utils.errors import UserError
+from ..utils.errors import DamagedFileError, UserError
 from ..utils.files import write_text
+from ..utils.reading import parse_json, read_json, read_text, understood
+from ..utils.typed import check
 from ..utils.versions import package_versions
 from .cells import CELLS_FILE, read_cells
 from .embedder import Embedder, RunRecord
 from .geotags import NameOrder
 from .index_folder import FORMAT, LEFT_OUT, MANIFEST, REFERENCES, VECTORS, read_manifest, write_json_lines
-from .listing import ImageList, is_own_data, list_images
+from .listing import ImageList, list_images, polar_notes
 from .photo_reader import PhotoReader
 from .photos import printable_name
 from .vector_index import Kind, VectorIndex, refuse_two_sources
@@ -88,7 +89,7 @@ def build_index(
         raise UserError(f"--batch-size is {batch_size}; it must be 1 at least.")
     _refuse_taken(out, overwrite)
     record, images = RunRecord.read(run), list_images(references, names)
-    notes = (*images.notes, *_centre_notes(record, references))
+    notes = (*images.notes, *(polar_notes(references) if record.views["reference"]["polar"] else ()))
     refuse_two_sources(cells, kind, nlist)
     settings = {
         "kind": kind, "nlist": nlist, "nprobe": nprobe, "dtype": dtype, "batch_size": batch_size, "names": names,
@@ -108,17 +109,6 @@ def build_index(
         shutil.rmtree(out)
     build.folder.rename(out)
     return Summary(out, chosen, build.rows, without_position, build.left_out(), notes, resumed_at)
-
-
-def _centre_notes(record: RunRecord, references: str | os.PathLike) -> tuple[str, ...]:
-    """Return a note for a polar model on own data that do not say that photos are taken at the centres of tiles."""
-    folder = Path(references).expanduser()
-    if not record.views["reference"]["polar"] or not is_own_data(folder) or says_centred(folder):
-        return ()
-    return (
-        f"The model sees tiles as from their centres (polar transform), and {printable_name(folder)} does not say that "
-        f'photos are taken there. If they are, write {{"centred": true}} into its {STATEMENT}.',
-    )
 
 
 def _refuse_taken(out: Path, overwrite: bool) -> None:
@@ -175,14 +165,15 @@ class _Build:
         """Go on with what the folder holds, or begin anew; an unfinished index of something else is refused."""
         file, plan = self.folder / PLAN, self._plan()
         if file.is_file():
-            if json.loads(file.read_text(encoding="utf-8")) == plan:
-                self._read_log()
-                return
+            remedy = "Repeat the command that began it, or start anew with --overwrite."
+            what = f"{self.folder} holds an unfinished index of other files, weights or settings."
+            try:
+                if read_json(file, remedy) == plan:
+                    return self._read_log(remedy)
+            except DamagedFileError as error:
+                what = error.message
             if not overwrite:
-                raise UserError(
-                    f"{self.folder} holds an unfinished index of other files, weights or settings.",
-                    "Repeat the command that began it, or start anew with --overwrite.",
-                )
+                raise UserError(what, remedy)
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         write_text(file, json.dumps(plan))
@@ -250,13 +241,18 @@ class _Build:
             "positions": {name: list(at) for name, at in self.images.positions.items()},
         }  # fmt: skip
 
-    def _read_log(self) -> None:
+    def _read_log(self, remedy: str) -> None:
         """Count the finished batches; a last line that was cut off is no batch, and is removed."""
         file = self.folder / LOG
-        lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.exists() else []
+        lines = read_text(file, remedy).splitlines(keepends=True) if file.exists() else []
         whole = [line for line in lines if line.endswith("\n")]
-        for line in whole:
-            self._count(json.loads(line))
+        batches = [parse_json(line, f"Line {i} of {file}", remedy, list) for i, line in enumerate(whole, start=1)]
+        with understood(file, remedy):
+            check(batches, list[list[tuple[tuple[float, float] | None, str | None]]], "its content")
+            if sum(map(len, batches)) > len(self.images.files):
+                raise ValueError("it names more images than there are")
+        for batch in batches:
+            self._count(batch)
         write_text(file, "".join(whole))
 
     def _count(self, results: Sequence[tuple[Sequence[float] | None, str | None]]) -> None:
