@@ -10,6 +10,7 @@ from ..utils.reading import parse_json, read_json, read_text, understood
 from ..utils.typed import check
 
 DAMAGED = "Take it from a copy of the run's folder, or start a new run."
+MOST = 1e18  # of a score: none comes near, and from sums of more statistics break
 Scores = dict[str, Any]  # numbers by name, and those of subsets
 
 
@@ -109,9 +110,12 @@ def read_results(file: Path, remedy: str = DAMAGED) -> dict[str, Any]:
 
 def _check_scores(scores: Scores, name: str) -> None:
     """Check that all scores are numbers, those of subsets included."""
-    check({key: value for key, value in scores.items() if key != "subsets"}, dict[str, float | None], name)
-    for part, own in scores.get("subsets", {}).items():
-        check(own, dict[str, float | None], f"{name}.subsets.{part}")
+    for part, own in {"": scores, **scores.get("subsets", {})}.items():
+        numbers = {key: value for key, value in own.items() if part or key != "subsets"}
+        check(numbers, dict[str, float], f"{name}.subsets.{part}" if part else name)
+        for key, value in numbers.items():
+            if not abs(value) < MOST:
+                raise ValueError(f"{name}.{key} is {value}")
 
 
 def read_epochs(file: Path, may_be_cut: bool = False) -> list[dict[str, Any]]:

@@ -37,7 +37,7 @@ def read_settings(file: Path) -> dict[str, Any]:
     text = read_text(file, REMEDY)
     with understood(file, REMEDY):
         try:
-            content = yaml.safe_load(text)
+            content = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # some ten times as fast
         except yaml.YAMLError as error:
             reason = " ".join(str(error).split())
             raise DamagedFileError(f"{file} cannot be read as settings: {reason}.", REMEDY) from error

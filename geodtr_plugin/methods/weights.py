@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..augmentations import ImageTransform, RoleTransform
-from ..utils.errors import UnknownNameError, UserError
+from ..utils.errors import DamagedFileError, UnknownNameError, UserError
 from ..utils.reading import read_json
 from ..utils.roles import ROLES, Role
 from . import METHODS, create_model
@@ -73,7 +73,7 @@ def load_model(source: str | os.PathLike[str], weights: str | None = None) -> Tw
         UserError: there is no such folder, or its model cannot be built or filled.
     """
     folder = local_folder(source)
-    model = _untrained(read_config(folder))
+    model = _untrained(read_config(folder), folder)
     return load_weights(model, find_weights(folder) if weights is None else folder / weights).eval()
 
 
@@ -92,7 +92,7 @@ def transforms_of(source: str | os.PathLike[str]) -> dict[Role, RoleTransform]:
     folder = local_folder(source)
     config = read_config(folder)
     with torch.device("meta"):  # the normalisation may depend on the model's options
-        model = _untrained(config)
+        model = _untrained(config, folder)
     try:
         images = {role: ImageTransform.from_config(config["views"][role]) for role in ROLES}
     except (KeyError, TypeError, ValueError) as error:
@@ -194,7 +194,7 @@ def _fetch(name: str) -> Path:
         ) from error
 
 
-def _untrained(config: Mapping[str, Any]) -> TwoTower:
+def _untrained(config: Mapping[str, Any], folder: Path) -> TwoTower:
     """Build the model that a config.json describes, without ImageNet's weights, which would be replaced anyhow.
 
     Raises:
@@ -210,7 +210,14 @@ def _untrained(config: Mapping[str, Any]) -> TwoTower:
             words = " ".join(f"--import {module}" for module in modules)
             remedy = f"The run imported it from a module of its own: add {words}, or import that in Python before."
         raise UnknownNameError("method", method, METHODS, remedy)
-    return create_model(**{**config["model"], "pretrained": False})
+    try:
+        return create_model(**{**config["model"], "pretrained": False})
+    except UserError:
+        raise
+    except Exception as error:  # of numbers that no network has, each layer and torch raise types of their own
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        message = f"{folder / 'config.json'} describes a model that cannot be built ({type(error).__name__}: {reason})."
+        raise DamagedFileError(message, "Copy or export it again.") from error
 
 
 def _state_dict(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
