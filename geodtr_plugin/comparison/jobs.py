@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..harness.config import RunConfig
 from ..harness.options import parse_run
-from ..utils.errors import UserError
+from ..utils.errors import DamagedFileError, UserError
 
 if TYPE_CHECKING:  # its writing of files imports torch, for which --help should not wait
     from ..harness.run_folder import RunFolder
@@ -99,8 +99,9 @@ def check_settings(job: Job) -> None:
     remedy = f"Choose another --out, or remove {job.folder.path} to train it anew."
     try:
         stored = stored_config(job.folder)
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise UserError(f"{job.folder.path} holds a run of another version of geodtr_plugin.", remedy) from error
+    except DamagedFileError as error:
+        what = f"{job.folder.path} holds a damaged run, or one of another version of geodtr_plugin"
+        raise UserError(f"{what}: {error.message}", remedy) from error
     if stored is None:
         return
     there, here = settings_of(stored), settings_of(job.config)
@@ -117,7 +118,7 @@ def check_settings(job: Job) -> None:
 def stored_config(folder: RunFolder) -> RunConfig | None:
     """Read the settings of the run in a folder; None where there is no run."""
     if folder.stages_file.is_file():
-        return RunConfig.from_dict(json.loads(folder.stages_file.read_text(encoding="utf-8")))
+        return folder.whole_config()
     return folder.config() if folder.config_file.is_file() else None
 
 

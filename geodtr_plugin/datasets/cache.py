@@ -19,9 +19,10 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from ..utils.cache_folder import cache_root, complete_folder, sweep
-from ..utils.errors import DatasetCorruptError, DatasetNotFoundError, UserError
+from ..utils.errors import DamagedFileError, DatasetCorruptError, DatasetNotFoundError, UserError
 from ..utils.loading import ReportingLoader
 from ..utils.npy_files import new_array
+from ..utils.reading import read_json
 from ..utils.roles import ROLE_FOLDERS
 from ..utils.seed import one_thread_worker
 from .base import LoadTransform, Split
@@ -131,9 +132,9 @@ class _RoleCache:
     def is_complete(self) -> bool:
         """Tell whether the cache is there, with the array that its manifest describes."""
         try:
-            manifest = json.loads((self.target / _MANIFEST).read_text(encoding="utf-8"))
+            manifest = read_json(self.target / _MANIFEST)
             array = np.load(self.target / _ARRAY, mmap_mode="r")
-        except (OSError, ValueError):  # missing, cut short, not JSON, not an array
+        except (DamagedFileError, OSError, ValueError, EOFError):  # missing, cut short, not JSON, not an array
             return False
         return manifest == self.manifest and array.shape == self.shape and array.dtype == np.uint8
 

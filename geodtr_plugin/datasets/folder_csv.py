@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..utils.errors import DatasetCorruptError
 from ..utils.paths import below, is_hidden
+from ..utils.reading import read_text
 from ..utils.roles import SPLITS
 
 _SEPARATORS = (",", ";", "\t")
@@ -110,15 +111,14 @@ def read_table(path: Path) -> Table:
 
 def _rows(path: Path) -> list[Row]:
     """Return the lines that are not empty, as stripped cells."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DatasetCorruptError(f"{path} is not UTF-8 ({error.reason}).", "Save it as CSV in UTF-8.") from error
-    lines = text.splitlines()
+    lines = read_text(path, "Save it as CSV in UTF-8.", DatasetCorruptError).splitlines()
     first = next((line for line in lines if line.strip()), "")
     separator = max(_SEPARATORS, key=first.count)
     cells = csv.reader(map(_without_open_quotes, lines), delimiter=separator, skipinitialspace=True)
-    rows = [Row(number, tuple(cell.strip() for cell in row)) for number, row in enumerate(cells, start=1)]
+    try:
+        rows = [Row(number, tuple(cell.strip() for cell in row)) for number, row in enumerate(cells, start=1)]
+    except csv.Error as error:
+        raise DatasetCorruptError(f"Line {cells.line_num} of {path} is no line of a table ({error}).") from error
     return [row for row in rows if any(row.cells)]
 
 

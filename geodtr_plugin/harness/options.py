@@ -18,6 +18,7 @@ from ..methods.recipe import MOVED_TO_ARGS
 from ..utils.console import add_common_options, make_parser, parse
 from ..utils.errors import UnknownNameError, UserError
 from ..utils.registry import import_modules
+from ..utils.typed import typed
 from .config import RunConfig
 from .initial_weights import split_choice
 from .settings_file import read_settings, value_of
@@ -93,7 +94,7 @@ def _spelled_out(word: str, following: Sequence[str]) -> str:
 
 def _first_look(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Read the few options on which the defaults of all others depend; a settings file becomes its content."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--method", default="geodtr_plus")
     parser.add_argument("--recipe", default="auto")
     parser.add_argument("--train")
@@ -104,10 +105,13 @@ def _first_look(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     for option in ("--data", "--data.centred", "--loss", "--loss.name", "--loss.miner", "--miner", "--sampling",
                    "--sampling.name", "--sampler"):  # fmt: skip
         parser.add_argument(option, default=argparse.SUPPRESS)
-    known, _ = parser.parse_known_args(words)
+    try:
+        known, _ = parser.parse_known_args(words)
+    except argparse.ArgumentError as error:
+        raise UserError(f"{str(error).rstrip('.')}.", "--help lists the options.") from error
     words = list(words)
-    if known.config:
-        content = read_settings(Path(known.config))
+    if known.config is not None:
+        content = read_settings(known.config)
         place = next(i for i, word in enumerate(words) if word.split("=")[0] == "--config")
         end = place + (1 if "=" in words[place] else 2)
         words[place:end] = [f"--config={yaml.safe_dump(content)}"]
@@ -274,7 +278,13 @@ def _to_config(options: Namespace, base: Recipe, recipe_name: str, imports: Sequ
 
 def _to_recipe(options: Namespace, base: Recipe) -> Recipe:
     """Return the recipe's parts as given, then the aliases."""
-    parts = {name: part(**options[name]) for name, part in PARTS.items()}
+    for name in ("model", "data", *PARTS):
+        if not isinstance(options[name], Mapping | Namespace):
+            raise UserError(f"--{name} is {options[name]!r}.", f"Give settings by name, as --{name}.NAME VALUE.")
+    try:  # the parser takes null for any number
+        parts = {name: typed(part, {**options[name]}, f"--{name}") for name, part in PARTS.items()}
+    except ValueError as error:
+        raise UserError(f"{error}.") from error
     recipe = replace(base, model=options.model, **parts)
     named = {setting: options[option] for option, setting in ALIASES.items() if options[option] is not None}
     if "model.polar" in named and recipe.model.get("reference_size") == base.model.get("reference_size"):

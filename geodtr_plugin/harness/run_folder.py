@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from ..utils.claims import claimed
-from ..utils.errors import UserError
+from ..utils.errors import DamagedFileError, UserError
 from ..utils.files import write_json, write_text
 from ..utils.leftovers import sweep_own
+from ..utils.reading import read_json, understood
+from ..utils.typed import typed
 from ..utils.versions import package_versions
 from .config import RunConfig
 from .initial_weights import InitialWeights
+from .records import DAMAGED, read_epochs
 
 NOTES = ("recipe.yaml", "command.txt", "environment.json", "log.txt")  # what may be lost with a run that did nothing
 
@@ -111,9 +114,11 @@ class RunFolder:
     def holds_work(self) -> bool:
         """Tell whether there is more than the beginning of a run: states, weights, results, or what is of no run."""
         for file, part in ((self.config_file, "run"), (self.stages_file, "recipe")):
-            with contextlib.suppress(FileNotFoundError):
-                if part not in _read_object(file):
+            try:
+                if file.exists() and part not in read_json(file):
                     return True
+            except DamagedFileError:
+                return True
         return any(
             any(folder.glob(pattern))
             for folder in (self.path, self.path / "stage-1")
@@ -167,13 +172,19 @@ class RunFolder:
         return self.path / "embeddings" / f"{'' if split == 'test' else f'{split}-'}{plain}-{role}.npy"
 
     def config(self) -> RunConfig:
-        """Return the settings of the run."""
-        return RunConfig.from_dict(json.loads(self.config_file.read_text(encoding="utf-8"))["run"])
+        """Return the settings of the run.
+
+        Raises:
+            DamagedFileError: config.json is damaged, or of another version.
+        """
+        content = read_json(self.config_file, DAMAGED)
+        with understood(self.config_file, DAMAGED):
+            return RunConfig.from_dict(content["run"])
 
     def set_epochs(self, epochs: int) -> None:
         """Change for how many epochs the (last) stage is to train; results of another number of epochs are removed."""
         several = self.stages_file.is_file()
-        content = json.loads((self.stages_file if several else self.config_file).read_text(encoding="utf-8"))
+        content = read_json(self.stages_file if several else self.config_file, DAMAGED)
         settings = content if several else content["run"]
         recipe = settings["later_stages"][-1][1] if several else settings["recipe"]
         if recipe["optim"]["epochs"] == epochs:
@@ -182,11 +193,21 @@ class RunFolder:
         self.results_file.unlink(missing_ok=True)
         write_json(self.stages_file if several else self.config_file, content)
 
+    def whole_config(self) -> RunConfig:
+        """Return what a run of several stages was asked to do; errors as for `stages`."""
+        content = read_json(self.stages_file, DAMAGED)
+        with understood(self.stages_file, DAMAGED):
+            return RunConfig.from_dict(content)
+
     def stages(self) -> list[tuple[RunFolder, RunConfig]]:
-        """Return folder and settings of every stage; each starts from the last weights of the one before."""
+        """Return folder and settings of every stage; each starts from the last weights of the one before.
+
+        Raises:
+            DamagedFileError: stages.json is damaged, or of another version.
+        """
         if not self.stages_file.is_file():
             return [(self, self.config())]
-        whole = RunConfig.from_dict(json.loads(self.stages_file.read_text(encoding="utf-8")))
+        whole = self.whole_config()
         recipes = [(whole.recipe_name, whole.recipe), *whole.later_stages]
         folders = [RunFolder(self.path / f"stage-{i}") for i in range(1, len(recipes))] + [self]
         stages, weights = [], whole.init_weights
@@ -208,9 +229,14 @@ class RunFolder:
         write_json(self.path / "environment.json", environment())
 
     def initial_weights(self) -> InitialWeights | None:
-        """Return what is known of the weights that the run started from; None where it named none."""
-        facts = json.loads(self.config_file.read_text(encoding="utf-8")).get("initial_weights")
-        return InitialWeights(**facts) if facts else None
+        """Return what is known of the weights that the run started from; None where it named none.
+
+        Raises:
+            DamagedFileError: config.json is damaged.
+        """
+        facts = read_json(self.config_file, DAMAGED).get("initial_weights")
+        with understood(self.config_file, DAMAGED):
+            return typed(InitialWeights, facts, "initial_weights") if facts else None
 
     def append_metrics(self, record: dict[str, Any]) -> None:
         """Add the record of one epoch."""
@@ -218,21 +244,22 @@ class RunFolder:
             file.write(json.dumps(record) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the records of all epochs so far."""
-        if not self.metrics_file.exists():
-            return []
-        return [json.loads(line) for line in self.metrics_file.read_text(encoding="utf-8").splitlines()]
+        """Return the records of all epochs so far.
+
+        Raises:
+            DamagedFileError: a line is damaged.
+        """
+        return read_epochs(self.metrics_file) if self.metrics_file.exists() else []
 
     def drop_metrics_after(self, epoch: int) -> None:
-        """Forget epochs that a resumed run will go through again; a line that was cut off in writing goes too."""
-        kept = []
-        for line in self.metrics_file.read_text(encoding="utf-8").splitlines() if self.metrics_file.exists() else []:
-            try:
-                if json.loads(line)["epoch"] <= epoch:
-                    kept.append(line + "\n")
-            except json.JSONDecodeError:
-                break
-        write_text(self.metrics_file, "".join(kept))
+        """Forget epochs that a resumed run will go through again; a last line that was cut off in writing goes too.
+
+        Raises:
+            DamagedFileError: another line is damaged.
+        """
+        records = read_epochs(self.metrics_file, may_be_cut=True) if self.metrics_file.exists() else []
+        lines = (json.dumps(record) for record in records if record["epoch"] <= epoch)
+        write_text(self.metrics_file, "".join(f"{line}\n" for line in lines))
 
 
 def environment() -> dict[str, Any]:
@@ -250,15 +277,6 @@ def environment() -> dict[str, Any]:
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
-
-
-def _read_object(file: Path) -> dict[str, Any]:
-    """Return a JSON file's object, empty for anything else. Raises FileNotFoundError."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _as_file_name(name: str) -> str:

@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..datasets.folder import STATEMENT, says_centred
 from ..utils.claims import claimed
 from ..utils.errors import UserError
 from .cells import CELLS_FILE
 from .embedder import Embedder, RunRecord
 from .geotags import NameOrder
 from .index_folder import MANIFEST, read_manifest
-from .listing import is_own_data, list_images
+from .listing import list_images, polar_notes
 from .photos import printable_name
 from .unfinished import UnfinishedIndex, file_state, recover
 from .vector_index import Kind, refuse_two_sources
@@ -81,7 +80,7 @@ def build_index(
         recover(out)
         _refuse_taken(out, overwrite)
         record, images = RunRecord.read(run), list_images(references, names)
-        notes = (*images.notes, *_centre_notes(record, references))
+        notes = (*images.notes, *(polar_notes(references) if record.views["reference"]["polar"] else ()))
         refuse_two_sources(cells, kind, nlist)
         settings = {
             "kind": kind, "nlist": nlist, "nprobe": nprobe, "dtype": dtype, "batch_size": batch_size, "names": names,
@@ -103,17 +102,6 @@ def build_index(
         chosen, without_position = index.finish()
         index.publish()
     return Summary(out, chosen, index.rows, without_position, index.left_out(), notes, index.unplaced(), resumed_at)
-
-
-def _centre_notes(record: RunRecord, references: str | os.PathLike) -> tuple[str, ...]:
-    """Return a note for a polar model on own data that do not say that photos are taken at the centres of tiles."""
-    folder = Path(references).expanduser()
-    if not record.views["reference"]["polar"] or not is_own_data(folder) or says_centred(folder):
-        return ()
-    return (
-        f"The model sees tiles as from their centres (polar transform), and {printable_name(folder)} does not say that "
-        f'photos are taken there. If they are, write {{"centred": true}} into its {STATEMENT}.',
-    )
 
 
 def _refuse_taken(out: Path, overwrite: bool) -> None:

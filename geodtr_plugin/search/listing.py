@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ..datasets.folder import STATEMENT, says_centred
 from ..datasets.folder_csv import Row, Table, read_table, tables_of
 from ..datasets.folder_files import OwnFiles, UnmatchedName, unmatched
 from ..datasets.role_files import DirectoryCache
@@ -84,6 +85,17 @@ def list_photos(places: Sequence[str]) -> ImageList:
             files.append(place)
     kept, repeated = _without_repeats(Path(), files)
     return ImageList(Path(), tuple(kept), {}, (*left_out, *repeated), tuple(notes))
+
+
+def polar_notes(where: str | os.PathLike) -> tuple[str, ...]:
+    """Return a note for a polar model on own data that do not say that photos are taken at the centres of tiles."""
+    folder = Path(where).expanduser()
+    if not is_own_data(folder) or says_centred(folder):
+        return ()
+    return (
+        f"The model sees tiles as from their centres (polar transform), and {printable_name(folder)} does not say that "
+        f'photos are taken there. If they are, write {{"centred": true}} into its {STATEMENT}.',
+    )
 
 
 def is_own_data(folder: Path) -> bool:

@@ -21,10 +21,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ..utils.errors import UserError
+from ..utils.errors import DamagedFileError, UserError
 from ..utils.files import write_text
 from ..utils.leftovers import sweep_own
 from ..utils.npy_files import new_array
+from ..utils.reading import parse_json, read_json, read_text, understood
+from ..utils.typed import check
 from ..utils.versions import package_versions
 from .cells import read_cells
 from .embedder import Embedder, RunRecord
@@ -63,14 +65,15 @@ class UnfinishedIndex:
         if file.is_file() and self.index.is_dir() and has_rows:
             sweep_own(self.folder)
             sweep_own(self.index)
-            if json.loads(file.read_text(encoding="utf-8")) == plan:
-                self._read_log()
-                return
+            remedy = "Repeat the command that began it, or start anew with --overwrite."
+            what = f"{self.folder} holds an unfinished index of other files, weights or settings."
+            try:
+                if read_json(file, remedy) == plan:
+                    return self._read_log(remedy)
+            except DamagedFileError as error:
+                what = error.message
             if not overwrite:
-                raise UserError(
-                    f"{self.folder} holds an unfinished index of other files, weights or settings.",
-                    "Repeat the command that began it, or start anew with --overwrite.",
-                )
+                raise UserError(what, remedy)
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         write_text(file, json.dumps(plan))
@@ -154,13 +157,18 @@ class UnfinishedIndex:
             "positions": {name: list(at) for name, at in self.images.positions.items()},
         }  # fmt: skip
 
-    def _read_log(self) -> None:
+    def _read_log(self, remedy: str) -> None:
         """Count the finished batches; a last line that was cut off is no batch, and is removed."""
         file = self.folder / LOG
-        lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.exists() else []
+        lines = read_text(file, remedy).splitlines(keepends=True) if file.exists() else []
         whole = [line for line in lines if line.endswith("\n")]
-        for line in whole:
-            self._count(json.loads(line))
+        batches = [parse_json(line, f"Line {i} of {file}", remedy, list) for i, line in enumerate(whole, start=1)]
+        with understood(file, remedy):
+            check(batches, list[list[tuple[tuple[float, float] | None, str | None, str | None]]], "its content")
+            if sum(map(len, batches)) > len(self.images.files):
+                raise ValueError("it names more images than there are")
+        for batch in batches:
+            self._count(batch)
         write_text(file, "".join(whole))
 
     def _count(self, results: Sequence[Result]) -> None:

@@ -32,7 +32,7 @@ def cached(spec: Spec, root: Path, render: Callable[[Path], None]) -> dict[str, 
         try:
             if (folder / MANIFEST).read_text(encoding="utf-8") == spec.manifest():
                 return open_arrays(folder, spec, mode="r")
-        except (OSError, ValueError):  # missing, cut short, not text, not an array
+        except (OSError, ValueError, EOFError):  # missing, cut short, not text, not an array
             pass
         return None
 

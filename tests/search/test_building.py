@@ -18,9 +18,9 @@ from geodtr_plugin.methods.weights import load_model
 from geodtr_plugin.search import Locator, build_index
 from geodtr_plugin.search.embedder import RunRecord
 from geodtr_plugin.search.geotags import name_position
-from geodtr_plugin.search.index_folder import read_json_lines
 from geodtr_plugin.testers import CrossViewTester
 from geodtr_plugin.utils.errors import UserError
+from geodtr_plugin.utils.reading import read_json_lines
 
 
 def contents(folder):

@@ -84,7 +84,8 @@ def test_no_list_leads_out_of_its_folder(tiles, tmp_path, name):
         list_images(tiles / "mine.csv")
     with pytest.raises(DatasetCorruptError, match="Line 3 of .*mine.csv names"):
         read_truth(tiles / "mine.csv", [])
-    (tmp_path / REFERENCES).write_text(f'{{"file": "1.png", "lat": 1, "lon": 2}}\n{{"file": "{name}"}}\n')
+    lines = (f'{{"file": "{file}", "lat": 1, "lon": 2}}\n' for file in ("1.png", name))
+    (tmp_path / REFERENCES).write_text("".join(lines))
     with pytest.raises(DatasetCorruptError, match="Line 2 of .*references.jsonl names"):
         read_references(tmp_path)
 
