@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..utils.typed import typed
 from .field_of_view import crop_columns, random_columns
 from .polar import PolarTransform
 
@@ -90,5 +91,12 @@ class ImageTransform:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> ImageTransform:
-        """Return the transform that `to_config` described."""
-        return cls(**config)
+        """Return the transform that `to_config` described.
+
+        Raises:
+            ValueError: it describes none.
+        """
+        transform = typed(cls, config, "the image transform")
+        if min(transform.height, transform.width, transform.panorama_width or 1) < 1:
+            raise ValueError(f"no image is {transform.height} x {transform.width}")
+        return transform

@@ -21,11 +21,12 @@ DESCRIPTION = """Write a synthetic world as image files and a table of their pla
 
   geodtr data write synth-suburb --out my_city --count 2000
 
-makes my_city/queries/*.jpg (panoramas), my_city/references/*.png (aerial tiles of 72 m) and my_city/places.csv
-(file,lat,lon), which geodtr index build --references my_city, geodtr locate --truth my_city/places.csv and
---train folder:my_city read. The worlds measure in metres east and north. Here their scenes, which are half a kilometre
-wide, stand side by side as the blocks of a square city, and the city begins at 40 N 40 W: in the open Atlantic, so that
-nobody takes it for a real place.
+makes my_city/queries/*.jpg (panoramas), my_city/references/*.png (aerial tiles of 72 m), my_city/places.csv
+(file,lat,lon) and, of worlds with cameras at the centres of their tiles, my_city/dataset.json, which says so: what
+geodtr index build --references my_city, geodtr locate --truth my_city/places.csv and --train folder:my_city read. The
+worlds measure in metres east and north. Here their scenes, which are half a kilometre wide, stand side by side as the
+blocks of a square city, and the city begins at 40 N 40 W: in the open Atlantic, so that nobody takes it for a real
+place.
 """
 ORIGIN = (40.0, -40.0)  # latitude and longitude of the city's south-western corner
 STREET = 16.0  # metres between two scenes
@@ -69,10 +70,22 @@ def _write(argv: Sequence[str]) -> int:
 
 
 def write_city(split: Split, folder: Path) -> None:
-    """Write the images of a world in metres, and places.csv last, so that a table never names what is not there."""
+    """Write the images of a world in metres and places.csv into a new folder, whole or not at all.
+
+    Raises:
+        UserError: the disk has no room.
+    """
+    from ..utils.files import atomic_path
+
+    with atomic_path(folder) as unfinished:
+        _write_files(split, unfinished)
+
+
+def _write_files(split: Split, folder: Path) -> None:
     from tqdm import tqdm
 
-    from ..utils.files import write_text
+    from ..datasets.folder import STATEMENT
+    from ..utils.files import write_json, write_text
 
     lines, blocks = ["file,lat,lon"], Blocks(split.references.coordinates)
     for role, images, suffix in (("queries", split.queries, ".jpg"), ("references", split.references, ".png")):
@@ -82,6 +95,8 @@ def write_city(split: Split, folder: Path) -> None:
             name = f"{role}/{images.ids[row]}{suffix}"
             _save(images.read(row), folder / name)
             lines.append(f"{name},{lat:.8f},{lon:.8f}")
+    if split.centred:
+        write_json(folder / STATEMENT, {"centred": True})
     write_text(folder / "places.csv", "\n".join(lines) + "\n")
 
 

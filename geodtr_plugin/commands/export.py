@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -95,8 +96,9 @@ def _write_model(folder: Path, model: TwoTower, config: dict[str, Any], options:
 
     roles: list[Role] = ["query", "reference"] if options.tower == "both" else [options.tower]
     for role in roles:  # the file alone says how its images are prepared
-        program = export_tower(model, role)
-        torch.export.save(program, str(folder / f"{role}.pt2"), extra_files={"config.json": json.dumps(config)})
+        content = io.BytesIO()  # on a full disk, torch's own writing ends the process
+        torch.export.save(export_tower(model, role), content, extra_files={"config.json": json.dumps(config)})
+        (folder / f"{role}.pt2").write_bytes(content.getbuffer())
     return [f"{role}.pt2" for role in roles]
 
 
@@ -133,16 +135,14 @@ def _training(run: RunFolder, weights: str) -> dict[str, Any]:
     }  # fmt: skip
     if not run.results_file.is_file():
         return training
-    try:
-        results = json.loads(run.results_file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        message = f"{run.results_file} cannot be read: {error}."
-        raise UserError(message, "Remove it to export without results.") from error
+    from ..harness.records import read_results
+
+    results = read_results(run.results_file, "Remove it to export without results.")
     data = results.get("train_data")
     return {
         **training,
         "data": data and {key: data[key] for key in ("pairs", "fingerprint", "provenance")},
-        "selected_on": _last_part(results["best_selected_on"]) if weights == "best" else None,
+        "selected_on": _last_part(results.get("best_selected_on") or "") or None if weights == "best" else None,
         "tests": {_last_part(name): _scores(entry, weights) for name, entry in results["tests"].items()},
     }
 

@@ -27,7 +27,7 @@ Cells are learned from a sample of the references; --cells takes those of anothe
 build a part of a large gallery. geodtr locate searches the parts as one.
 Exit code 0 if anything could be indexed, else 1; what was left out is named.
 """
-MOST_NAMED = 20  # of the images that were left out
+MOST_NAMED = 20  # of the images with one fault
 
 
 def index_command(argv: Sequence[str]) -> int:
@@ -76,7 +76,8 @@ def _report(summary: Summary, names: NameOrder) -> None:
     """Print faults first, the result last."""
     from ..search.photos import printable_name
 
-    report_left_out(summary.left_out)
+    report_images("Left out", summary.left_out)
+    report_images("Without coordinates", summary.unplaced)
     for note in summary.notes:
         print(note, file=sys.stderr)
     if summary.without_position:
@@ -89,11 +90,11 @@ def _report(summary: Summary, names: NameOrder) -> None:
     print(f"{printable_name(summary.path)}: {summary.count:,} references indexed ({summary.kind}){left_out}.")
 
 
-def report_left_out(left_out: Sequence[tuple[str, str]]) -> None:
-    """Print a line for each of the first images that could not be used, given as (name, reason)."""
+def report_images(what: str, images: Sequence[tuple[str, str]]) -> None:
+    """Print a line for each of the first images that something is wrong with, given as (name, reason)."""
     from ..search.photos import printable_name
 
-    for name, reason in left_out[:MOST_NAMED]:
-        print(f"Left out: {printable_name(name)} {reason}.", file=sys.stderr)
-    if len(left_out) > MOST_NAMED:
-        print(f"Left out: {len(left_out) - MOST_NAMED:,} more.", file=sys.stderr)
+    for name, reason in images[:MOST_NAMED]:
+        print(f"{what}: {printable_name(name)} {reason}.", file=sys.stderr)
+    if len(images) > MOST_NAMED:
+        print(f"{what}: {len(images) - MOST_NAMED:,} more.", file=sys.stderr)

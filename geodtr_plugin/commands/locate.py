@@ -11,7 +11,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from ..utils.console import add_common_options, guarded, make_parser, parse_and_import, prepare_torch
 from ..utils.errors import UserError
-from .index import report_left_out
+from .index import report_images
 
 if TYPE_CHECKING:
     from ..search.errors_in_metres import LocationErrors
@@ -74,7 +74,8 @@ def _locate(argv: Sequence[str]) -> int:
         workers=options.workers,
     )  # fmt: skip
     bad = [(answer.query, answer.fault) for answer in answers if answer.fault is not None]
-    report_left_out([*bad, *photos.left_out])
+    report_images("Left out", [*bad, *photos.left_out])
+    report_images("Without coordinates", [(answer.query, answer.note) for answer in answers if answer.note is not None])
     for note in photos.notes:
         _warn(note)
     located = len(answers) - len(bad)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..harness.config import RunConfig
 from ..harness.options import parse_run
-from ..utils.errors import UserError
+from ..utils.errors import DamagedFileError, UserError
 
 if TYPE_CHECKING:  # its writing of files imports torch, for which --help should not wait
     from ..harness.run_folder import RunFolder
@@ -99,8 +99,9 @@ def check_settings(job: Job) -> None:
     remedy = f"Choose another --out, or remove {job.folder.path} to train it anew."
     try:
         stored = stored_config(job.folder)
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise UserError(f"{job.folder.path} holds a run of another version of geodtr_plugin.", remedy) from error
+    except DamagedFileError as error:
+        what = f"{job.folder.path} holds a damaged run, or one of another version of geodtr_plugin"
+        raise UserError(f"{what}: {error.message}", remedy) from error
     if stored is None:
         return
     there, here = settings_of(stored), settings_of(job.config)
@@ -117,7 +118,7 @@ def check_settings(job: Job) -> None:
 def stored_config(folder: RunFolder) -> RunConfig | None:
     """Read the settings of the run in a folder; None where there is no run."""
     if folder.stages_file.is_file():
-        return RunConfig.from_dict(json.loads(folder.stages_file.read_text(encoding="utf-8")))
+        return folder.whole_config()
     return folder.config() if folder.config_file.is_file() else None
 
 
@@ -142,15 +143,14 @@ def run_job(job: Job) -> None:
 
     It runs in this process, as the start of another one (torch, data sets) takes longer than a run on miniature data.
     """
-    from ..harness import runner
+    from ..harness import launch
 
     config = job.config
     try:
-        if job.begun and (job.folder.state_file.is_file() or job.folder.stages_file.is_file()):
-            runner.resume(job.folder.path, data_root=config.data_root, device=config.device,
+        if job.begun:
+            launch.resume(job.folder.path, data_root=config.data_root, device=config.device,
                           workers=config.workers, threads=config.threads)  # fmt: skip
         else:
-            job.folder.config_file.unlink(missing_ok=True)  # of a run that was stopped before its first step
-            runner.run(config, settings=job.settings, command=job.words)
+            launch.run(config, settings=job.settings, command=job.words)
     finally:
         gc.collect()  # trainer and hooks refer to each other: the next run needs the memory of this one

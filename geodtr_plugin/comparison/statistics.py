@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +10,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..harness import results
+from ..harness.records import read_epochs, read_results
 from .jobs import flatten
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def read_row(
     done = {seed: folder for seed, folder in runs.items() if folder.results_file.is_file()}
     if not done:
         return None
-    results = {seed: json.loads(folder.results_file.read_text(encoding="utf-8")) for seed, folder in done.items()}
+    results = {seed: read_results(folder.results_file) for seed, folder in done.items()}
     if published is None:
         # an option makes it something else than what the paper measured
         plain = all(word in OWN_NUMBERS for word in entry.words)
@@ -118,10 +118,10 @@ def read_row(
 def train_seconds(folder: RunFolder, results: Mapping[str, Any]) -> float:
     """Return the time in training steps, of all stages and of every session of a run that was interrupted."""
     files = [folder.metrics_file, *folder.path.glob("stage-*/metrics.jsonl")]
-    lines = [line for file in files if file.is_file() for line in file.read_text(encoding="utf-8").splitlines()]
+    epochs = [record for file in files if file.is_file() for record in read_epochs(file)]
     batch = results["recipe"]["optim"]["batch_size"]
     pairs = results.get("train_data", {}).get("pairs", 0) // batch * batch
-    return sum(pairs / json.loads(line)["pairs_per_second"] for line in lines)
+    return sum(pairs / record["pairs_per_second"] for record in epochs)
 
 
 def tests_of(rows: Sequence[Row]) -> list[str]:

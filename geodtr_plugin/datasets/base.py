@@ -28,12 +28,15 @@ class Subset:
         what: a sentence that says what a number on it means.
         queries: rows of the queries, int64, rising.
         references: rows of the references, int64, rising; None for the whole gallery.
+        leak: what the other queries show and should not, a part of a sentence for the check of the data; empty where
+            nothing is wrong with them.
     """
 
     name: str
     what: str
     queries: np.ndarray
     references: np.ndarray | None = None
+    leak: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "queries", as_int64(self.queries))
@@ -127,7 +130,7 @@ class Split:
         """Return twelve hexadecimal digits that change with ids, labels, pairs or truth, but not with the folder."""
         digest = hashlib.sha256()
         for images in (self.queries, self.references):
-            digest.update("\n".join(images.ids).encode() + b"\n\n")
+            digest.update("\n".join(images.ids).encode(errors="surrogateescape") + b"\n\n")
         truth = [self.truth.positives] if self.truth.ignored is None else [self.truth.positives, self.truth.ignored]
         arrays = [self.query_places, self.reference_places, self.pairs]
         arrays += [] if self.truth.groups is None else [self.truth.groups]

@@ -19,8 +19,10 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from ..utils.cache_folder import cache_root, complete_folder, sweep
-from ..utils.errors import DatasetCorruptError, DatasetNotFoundError, UserError
+from ..utils.errors import DamagedFileError, DatasetCorruptError, DatasetNotFoundError, UserError
 from ..utils.loading import ReportingLoader
+from ..utils.npy_files import new_array
+from ..utils.reading import read_json
 from ..utils.roles import ROLE_FOLDERS
 from ..utils.seed import one_thread_worker
 from .base import LoadTransform, Split
@@ -28,7 +30,7 @@ from .images import Images
 
 log = logging.getLogger("geodtr_plugin")
 
-VERSION = 1  # another number makes all caches anew
+VERSION = 2  # another number makes all caches anew; 2: images are upright, whatever their EXIF orientation
 PROBES = 16  # images whose pixels are part of a cache's name: other pictures under the same ids get another cache
 _ARRAY, _MANIFEST = "images.npy", "manifest.json"
 _REMEDY = "Name a folder with room for it, set GEODTR_CACHE to one, or run without the cache."
@@ -116,7 +118,7 @@ class _RoleCache:
             "shape": list(self.shape),
             # an earlier name of the class stands in the caches that people have
             "view": repr(transform).replace("ImageTransform(", "ViewTransform("),
-            "ids": _digest("\n".join(self.stored.ids).encode()),
+            "ids": _digest("\n".join(self.stored.ids).encode(errors="surrogateescape")),
             "pixels": _digest(*(image.contiguous().numpy() for image in pixels)),
         }
         key = _digest(json.dumps(self.manifest, sort_keys=True).encode())
@@ -130,9 +132,9 @@ class _RoleCache:
     def is_complete(self) -> bool:
         """Tell whether the cache is there, with the array that its manifest describes."""
         try:
-            manifest = json.loads((self.target / _MANIFEST).read_text(encoding="utf-8"))
+            manifest = read_json(self.target / _MANIFEST)
             array = np.load(self.target / _ARRAY, mmap_mode="r")
-        except (OSError, ValueError):  # missing, cut short, not JSON, not an array
+        except (DamagedFileError, OSError, ValueError, EOFError):  # missing, cut short, not JSON, not an array
             return False
         return manifest == self.manifest and array.shape == self.shape and array.dtype == np.uint8
 
@@ -146,7 +148,7 @@ class _RoleCache:
         return CachedImages(self.target / _ARRAY, self.stored)
 
     def _write(self, folder: Path, workers: int) -> None:
-        np.lib.format.open_memmap(folder / _ARRAY, mode="w+", dtype=np.uint8, shape=self.shape)
+        new_array(folder / _ARRAY, self.shape, np.uint8, "cached images", _REMEDY)
         writer = _Writer(self.stored, self.transform, folder / _ARRAY, self.shape[1:])
         loader = ReportingLoader(writer, batch_size=16, num_workers=workers, worker_init_fn=one_thread_worker)
         with tqdm(total=len(writer), desc=f"cache {self.title}", unit="image") as bar:

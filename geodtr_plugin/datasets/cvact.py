@@ -17,6 +17,7 @@ from scipy.io import loadmat
 
 from ..evaluation.truth import Truth
 from ..utils.errors import DatasetCorruptError, DatasetNotFoundError, UnknownNameError
+from ..utils.paths import escapes
 from .base import Split
 from .find_root import data_root, find_folder
 from .paired import paired_split
@@ -204,6 +205,8 @@ def read_act_mat(path: Path) -> ActMat:
         utm = np.atleast_2d(content["utm"]).astype(np.float64)
         if utm.shape != (len(ids), 2):
             raise ValueError(f"utm is {list(utm.shape)} for {len(ids)} panoIds")
+        if named := next(filter(escapes, ids.tolist()), None):
+            raise ValueError(f"the panorama {named!r} {escapes(named)}")
         fields = {"trainSet": "trainInd", "valSet": "valInd", "valSetAll": "valInd"}
         rows = {part: _rows(content[part][field], len(ids)) for part, field in fields.items()}
     except Exception as error:  # on a damaged file scipy raises whatever the bytes lead it to

@@ -126,7 +126,8 @@ def _not_in_training(
         f"{len(rows):,} of {len(test.queries):,} queries, those whose place is not in the training list (under "
         "whatever id), against the whole gallery: what the model finds without having seen it."
     )
-    return (Subset("not_in_training", what, rows),), ()
+    leak = "a place of the training list, under whatever id"
+    return (Subset("not_in_training", what, rows, leak=leak),), ()
 
 
 def _without_later_copies(test: Split) -> Subset:
@@ -135,4 +136,4 @@ def _without_later_copies(test: Split) -> Subset:
         f"{len(rows):,} of {len(test.queries):,} pairs, queries and references: the cleaned list of the GeoDTR "
         "authors, in which later copies of a place within the test list are dropped."
     )
-    return Subset("cleaned", what, rows, rows)
+    return Subset("cleaned", what, rows, rows, leak="a place that an earlier pair of the test list shows")

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from ..utils.errors import DatasetCorruptError, DatasetNotFoundError
+from ..utils.paths import below
 from .find_root import first_path
 from .places import label_places
 
@@ -21,6 +22,7 @@ PROVENANCE = {
     "e2c0d4a6fcf06467dfc236e95828fe51": "cleaned",  # train, 34,769 rows
     "0d9404924e991eb37516ffa618825af1": "cleaned",  # val, 8,841 rows
 }
+_DIGITS = 18  # of a number that fits into 64 bits
 DERIVED = "cleaned (derived by rule)"
 LOCATIONS_FROM = "all.csv comes with the CVPR subset's archive of splits, as split_locations/all.csv."
 _LOCATIONS = ("split_locations/all.csv", "split_locations/split/all.csv", "all.csv")
@@ -116,7 +118,7 @@ class PlaceMap:
 
 def are_numbers(ids: Sequence[str]) -> bool:
     """Tell whether all ids are numbers, as the released ones are; about other names all.csv says nothing."""
-    return all(name.isdecimal() for name in ids)
+    return all(name.isdecimal() and len(name) <= _DIGITS for name in ids)
 
 
 def label_ids(ids: Sequence[str]) -> np.ndarray:
@@ -186,6 +188,7 @@ def read_list(path: Path) -> SplitList:
         cells = [cell.strip().replace("\\", "/").removeprefix("./") for cell in line.split(",")]
         if not any(cells):
             continue
+        cells[:2] = [below(cell, f"Line {number} of {path}") for cell in cells[:2]]
         if len(cells) < 2 or not all(cells[:2]):
             raise DatasetCorruptError(
                 f"Line {number} of {path} is {line.strip()!r}, but every line must name an aerial and a panorama, "

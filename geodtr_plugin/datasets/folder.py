@@ -3,14 +3,16 @@
     my_city/queries/0001.jpg ...        what is asked: photos, panoramas
     my_city/references/0001.png ...     what is searched: aerial tiles
     my_city/places.csv                  file,lat,lon    or    query,reference
+    my_city/dataset.json                {"centred": true}   where each query was taken at the centre of its reference
 
-Or train.csv and test.csv in place of the one table, which otherwise gives its last places to the test.
+Or train.csv and test.csv in place of the one table, which otherwise gives its last places to the test. Without
+dataset.json, cameras stand anywhere.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,16 +20,19 @@ from typing import Any
 import numpy as np
 
 from ..evaluation.truth import Truth
-from ..utils.errors import DatasetNotFoundError, UserError
+from ..utils.errors import DatasetCorruptError, DatasetNotFoundError, UserError
+from ..utils.paths import is_hidden, one_form
 from ..utils.ragged import Ragged
-from ..utils.roles import ROLE_FOLDERS
+from ..utils.reading import read_json
+from ..utils.roles import ROLE_FOLDERS, SPLITS
 from .base import Split
-from .folder_csv import Row, Table, read_table
+from .folder_csv import Row, Table, read_table, tables_of
+from .folder_files import REMEDY, OwnFiles, UnmatchedName
 from .images import ImageFiles
 from .places import label_linked, label_places, nearest, within
 from .registry import FOLDER, DatasetFacts
-from .role_files import DirectoryCache
 
+STATEMENT = "dataset.json"
 FACTS = DatasetFacts(title="own data", paper="your own data", centred=False)
 _SHAPE = "Own data needs the folders queries and references, and one table (*.csv), or train.csv and test.csv."
 
@@ -39,12 +44,14 @@ def load_folder(
     *,
     radius: float = 25.0,  # metres; what place recognition counts as found, and what GPS in a street is good for
     test_share: float = 0.2,
+    centred: bool | None = None,
 ) -> Split:
     """Read own data.
 
-    Rows `file,lat,lon` name queries and references alike (`queries/a.jpg`, or `a.jpg` for the files of that name in
-    both folders); every reference within `radius` of a query is right, and a training pair is a query and its nearest
-    reference. Rows `query,reference` name what is right themselves; a row without a query adds a distractor.
+    Rows `file,lat,lon` name queries and references alike (`queries/a.jpg`, or `a.jpg` for the files of that path in
+    both folders, see `OwnFiles`); every reference within `radius` of a query is right, and a training pair is a query
+    and its nearest reference. Rows `query,reference` name what is right themselves; a row without a query adds a
+    distractor.
 
     One table serves both splits: its last places, in the order of its queries, are the test, and no reference that is
     right for one of them is trained on. The gallery is every reference of the table, so that chance is as in use.
@@ -55,6 +62,7 @@ def load_folder(
         root: where a relative path starts.
         radius: metres within which a reference is right.
         test_share: the part of the places that is held out for the test when there is one table.
+        centred: cameras stand at the centres of their tiles, see `Split`; None: as dataset.json says.
 
     Raises:
         UserError: the options mean nothing, or the table names too little.
@@ -65,8 +73,8 @@ def load_folder(
         raise UserError(f"radius must be above 0 and test_share between 0 and 1, not {radius:g} and {test_share:g}.")
     folder = _find(name, root)
     path, shared = _table_path(folder, split)
-    table = read_table(path)
-    fields = {"name": name, "split": split, "provenance": "own", "centred": False}
+    table, centred = read_table(path), says_centred(folder, centred)
+    fields = {"name": name, "split": split, "provenance": "own", "centred": centred}
     if table.has_positions:
         whole = _by_position(table, folder, radius, **fields)
     else:
@@ -75,6 +83,37 @@ def load_folder(
     if not len(part.pairs):
         raise UserError(f"{path} leaves no pair for {split}.", "Name more places, or write train.csv and test.csv.")
     return part
+
+
+def is_folder_centred(name: str, root: str | os.PathLike[str] | None = None, asked: bool | None = None) -> bool:
+    """Tell whether cameras are centred before own data is read; name and root as for `load_folder`.
+
+    Raises:
+        UserError: see `says_centred`; a folder that is not there is no error here.
+    """
+    try:
+        return says_centred(_find(name, root), asked)
+    except DatasetNotFoundError:
+        return bool(asked)
+
+
+def says_centred(folder: Path, asked: bool | None = None) -> bool:
+    """Tell whether cameras stand at the centres of their tiles: as asked, else as the folder's dataset.json says.
+
+    Raises:
+        UserError: the answer is neither true nor false.
+        DamagedFileError: dataset.json cannot be read, or says something else besides.
+    """
+    file = folder / STATEMENT
+    if asked is None and file.is_file():
+        remedy = 'It may hold {"centred": true} or {"centred": false}.'
+        stated = read_json(file, remedy)
+        if set(stated) != {"centred"} or not isinstance(stated["centred"], bool):
+            raise DatasetCorruptError(f"{file} does not say whether cameras are centred, or more than that.", remedy)
+        return stated["centred"]
+    if not isinstance(asked, bool | None):
+        raise UserError(f"--data.centred is {asked!r}.", "Give true or false.")
+    return bool(asked)
 
 
 def _find(name: str, root: str | os.PathLike[str] | None) -> Path:
@@ -87,15 +126,15 @@ def _find(name: str, root: str | os.PathLike[str] | None) -> Path:
     for role in ROLE_FOLDERS:
         if not (folder / role).is_dir():
             raise DatasetNotFoundError(f"{folder} has no folder {role}.", _SHAPE)
-        if not any((folder / role).iterdir()):
+        if all(is_hidden(path.name) for path in (folder / role).iterdir()):
             raise DatasetNotFoundError(f"{folder / role} holds nothing.", f"Put the images of the {role} there.")
     return folder
 
 
 def _table_path(folder: Path, split: str) -> tuple[Path, bool]:
     """Return the table of the split, and whether it serves the other one too."""
-    tables = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".csv")
-    by_split = {path.stem.lower(): path for path in tables if path.stem.lower() in ("train", "test")}
+    tables = tables_of(folder)
+    by_split = {path.stem.lower(): path for path in tables if path.stem.lower() in SPLITS}
     if split in by_split:
         return by_split[split], False
     if by_split:
@@ -158,7 +197,7 @@ def _by_position(table: Table, folder: Path, radius: float, **fields: Any) -> Sp
         query_places=np.where(near, places[closest], np.arange(len(queries)) + len(references)),
         reference_places=places,
         truth=Truth(within(queries.coordinates, references.coordinates, radius, "latlon")),
-        layout=f"own data in {folder}, {table.path.name}: references within {radius:g} m are right",
+        layout=f"{_layout(table, folder, fields)}references within {radius:g} m are right",
         exclusion_radius=radius if fields["split"] == "train" else None,
         notes=(note,) if alone else (),
         **fields,
@@ -167,11 +206,11 @@ def _by_position(table: Table, folder: Path, radius: float, **fields: Any) -> Sp
 
 def _positions_of_files(table: Table, folder: Path) -> tuple[ImageFiles, ImageFiles]:
     """Return the queries and the references that rows `file,lat,lon` name."""
-    directories = [DirectoryCache(folder / role) for role in ROLE_FOLDERS]
+    files = OwnFiles(folder)
     positions: dict[str, dict[str, tuple[float, float]]] = {role: {} for role in ROLE_FOLDERS}
     for row in table.rows:
         position = table.position(row)
-        for role, path in _files_of(table, row, directories):
+        for role, path in _matched(table, row, row.cells[0], files):
             if path in positions[role]:
                 raise table.fault(row, f"names {role}/{path} for the second time.", "Take one of the lines out.")
             positions[role][path] = position
@@ -185,33 +224,34 @@ def _positions_of_files(table: Table, folder: Path) -> tuple[ImageFiles, ImageFi
     return queries, references
 
 
-def _files_of(table: Table, row: Row, directories: Sequence[DirectoryCache]) -> list[tuple[str, str]]:
-    """Return the role and the path of the files that a row stands for."""
-    path = row.cells[0]
-    for role, directory in zip(ROLE_FOLDERS, directories):
-        if path.startswith(f"{role}/"):
-            inner = path.removeprefix(f"{role}/")
-            _check_file(directory, inner, table, row, role)
-            return [(role, inner)]
-    files = [(role, path) for role, directory in zip(ROLE_FOLDERS, directories) if path in directory]
-    if not path or not files:
-        raise _missing(table, row, path, "neither in queries nor in references")
-    return files
+def _matched(table: Table, row: Row, name: str, files: OwnFiles) -> list[tuple[str, str]]:
+    """Return role and path of the files that a name in a row stands for.
+
+    Raises:
+        DatasetNotFoundError: it means no file, or may mean several.
+    """
+    try:
+        return files.of(name)
+    except UnmatchedName as error:
+        raise DatasetNotFoundError(f"Line {row.line} of {table.path} names {name!r}, which {error}.", REMEDY) from None
 
 
 def _by_pair(table: Table, folder: Path, **fields: Any) -> Split:
     """Return the whole table `query,reference` as a split."""
-    directories = [DirectoryCache(folder / role) for role in ROLE_FOLDERS]
+    files, named = OwnFiles(folder), {}
     numbers: tuple[dict[str, int], ...] = ({}, {})
     pairs: dict[tuple[int, ...], None] = {}  # keeps the order and drops what is named twice
     for row in table.rows:
-        paths = [path.removeprefix(f"{role}/") for path, role in zip(row.cells, ROLE_FOLDERS)]
-        if not paths[1]:
-            raise table.fault(row, f"names the query {paths[0]} without a reference.")
+        names = [name.removeprefix(f"{role}/") for name, role in zip(row.cells, ROLE_FOLDERS)]
+        if not names[1]:
+            raise table.fault(row, f"names the query {names[0]} without a reference.")
         pair = []
-        for role, path, directory, known in zip(ROLE_FOLDERS, paths, directories, numbers):
-            if path:
-                _check_file(directory, path, table, row, role)
+        for role, name, known in zip(ROLE_FOLDERS, names, numbers):
+            if name:
+                ((_, path),) = _matched(table, row, f"{role}/{name}", files)
+                if named.setdefault((role, path), one_form(name)) != one_form(name):
+                    both = f"names {name!r}, and another line {named[role, path]!r}"
+                    raise table.fault(row, f"{both}: either means {role}/{path}.", REMEDY)
                 pair.append(known.setdefault(path, len(known)))
         if len(pair) == 2:
             pairs[tuple(pair)] = None
@@ -228,23 +268,17 @@ def _by_pair(table: Table, folder: Path, **fields: Any) -> Split:
         query_places=places[: len(queries)],
         reference_places=places[len(queries) :],
         truth=Truth(Ragged.from_counts(in_order[:, 1], np.bincount(linked[:, 0], minlength=len(queries)))),
-        layout=f"own data in {folder}, {table.path.name}: the pairs that it names are right",
+        layout=f"{_layout(table, folder, fields)}the pairs that it names are right",
         **fields,
     )
 
 
+def _layout(table: Table, folder: Path, fields: Mapping[str, Any]) -> str:
+    centred = "cameras at the centres of their tiles, " if fields["centred"] else ""
+    return f"own data in {folder}, {table.path.name}: {centred}"
+
+
 def _images(folder: Path, role: str, paths: Sequence[str], at: np.ndarray | None = None) -> ImageFiles:
     files = (f"{role}/{path}" for path in paths)
-    return ImageFiles(folder, files, paths, coordinates=at, coordinate_kind=None if at is None else "latlon")
-
-
-def _check_file(directory: DirectoryCache, path: str, table: Table, row: Row, role: str) -> None:
-    if not path or path not in directory:
-        raise _missing(table, row, f"{role}/{path}", "not there")
-
-
-def _missing(table: Table, row: Row, path: str, where: str) -> DatasetNotFoundError:
-    return DatasetNotFoundError(
-        f"Line {row.line} of {table.path} names {path!r}, which is {where} (names are case-sensitive).",
-        "Put the file there, or take the line out.",
-    )
+    ids = map(one_form, paths)  # the same whichever form a disk keeps names in
+    return ImageFiles(folder, files, ids, coordinates=at, coordinate_kind=None if at is None else "latlon")

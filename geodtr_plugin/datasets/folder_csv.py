@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..utils.errors import DatasetCorruptError
+from ..utils.paths import below, is_hidden
+from ..utils.reading import read_text
+from ..utils.roles import SPLITS
 
 _SEPARATORS = (",", ";", "\t")
 _COLUMNS = {
@@ -70,6 +73,12 @@ class Table:
         raise self.fault(row, f"has latitude {lat:g} and longitude {lon:g}, which is nowhere on Earth.", hint)
 
 
+def tables_of(folder: Path) -> list[Path]:
+    """Return the tables of own data: train.csv and test.csv where there is either, else all that there are, sorted."""
+    tables = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".csv" and not is_hidden(path.name))
+    return [path for split in SPLITS for path in tables if path.stem.lower() == split] or tables
+
+
 def read_table(path: Path) -> Table:
     """Read a table; header, byte order mark, CRLF, back-slashes, semicolons and tabs are all understood.
 
@@ -93,7 +102,7 @@ def read_table(path: Path) -> Table:
             raise DatasetCorruptError(f"Line {row.line} of {path} {what}")
         cells = [row.cells[i] for i in places]
         number_of_paths = 1 if columns == _POSITIONS else 2
-        paths = [cell.replace("\\", "/").removeprefix("./") for cell in cells[:number_of_paths]]
+        paths = [below(cell, f"Line {row.line} of {path}") for cell in cells[:number_of_paths]]
         rows.append(Row(row.line, (*paths, *cells[number_of_paths:])))
     if not rows:
         raise DatasetCorruptError(f"{path} has a header and no rows.")
@@ -102,15 +111,14 @@ def read_table(path: Path) -> Table:
 
 def _rows(path: Path) -> list[Row]:
     """Return the lines that are not empty, as stripped cells."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DatasetCorruptError(f"{path} is not UTF-8 ({error.reason}).", "Save it as CSV in UTF-8.") from error
-    lines = text.splitlines()
+    lines = read_text(path, "Save it as CSV in UTF-8.", DatasetCorruptError).splitlines()
     first = next((line for line in lines if line.strip()), "")
     separator = max(_SEPARATORS, key=first.count)
     cells = csv.reader(map(_without_open_quotes, lines), delimiter=separator, skipinitialspace=True)
-    rows = [Row(number, tuple(cell.strip() for cell in row)) for number, row in enumerate(cells, start=1)]
+    try:
+        rows = [Row(number, tuple(cell.strip() for cell in row)) for number, row in enumerate(cells, start=1)]
+    except csv.Error as error:
+        raise DatasetCorruptError(f"Line {cells.line_num} of {path} is no line of a table ({error}).") from error
     return [row for row in rows if any(row.cells)]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -11,14 +10,12 @@ from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_jpeg
 
 from ..utils.errors import DatasetCorruptError, DatasetNotFoundError
+from .decode import decode_image
 
 CoordinateKind = Literal["latlon", "metres"]
-_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 
 
 class Names(Sequence[str]):
@@ -29,7 +26,7 @@ class Names(Sequence[str]):
     """
 
     def __init__(self, names: Iterable[str]):
-        encoded = [name.encode() for name in names]
+        encoded = [name.encode(errors="surrogateescape") for name in names]  # names of files may be no UTF-8
         self._text = np.frombuffer(b"".join(encoded), np.uint8)
         self._ends = np.cumsum([0, *map(len, encoded)])
 
@@ -38,7 +35,7 @@ class Names(Sequence[str]):
 
     def __getitem__(self, i: int) -> str:  # type: ignore[override]  # no slices
         i = range(len(self))[i]
-        return self._text[self._ends[i] : self._ends[i + 1]].tobytes().decode()
+        return self._text[self._ends[i] : self._ends[i + 1]].tobytes().decode(errors="surrogateescape")
 
 
 class Images(ABC):
@@ -72,6 +69,10 @@ class Images(ABC):
     @abstractmethod
     def read(self, i: int) -> Tensor:
         """Return image i as uint8 `[3, H, W]`, already cropped as the data set prescribes."""
+
+    def whole(self, i: int) -> Tensor:
+        """Return image i before the crop, uint8 `[3, H, W]`."""
+        return self.read(i)
 
     def path(self, i: int) -> Path | None:
         """Return the file of image i; None where it has none of its own."""
@@ -119,7 +120,14 @@ class ImageFiles(Images):
         return self.root / self.paths[i]
 
     def read(self, i: int) -> Tensor:
-        """Decode file i and keep its rows, uint8 `[3, H, W]`.
+        """Decode file i and keep its rows, uint8 `[3, H, W]`; errors as of `whole`."""
+        image = self.whole(i)
+        height = image.shape[1]
+        top, bottom = (round(part * height) for part in self.rows)
+        return image[:, top : max(bottom, top + 1)]
+
+    def whole(self, i: int) -> Tensor:
+        """Decode file i, uint8 `[3, H, W]`.
 
         Raises:
             DatasetNotFoundError: the file is not there.
@@ -127,7 +135,7 @@ class ImageFiles(Images):
         """
         path = self.path(i)
         try:
-            image = decode_image(path.read_bytes())
+            return decode_image(path.read_bytes())
         except OSError as error:
             raise DatasetNotFoundError(
                 f"Image {i} of {len(self)}, {path}, cannot be read ({error.strerror}).",
@@ -138,9 +146,6 @@ class ImageFiles(Images):
                 f"Image {i} of {len(self)}, {path}, is damaged ({error}).",
                 "Extract or copy it again; no other picture is put in its place.",
             ) from error
-        height = image.shape[1]
-        top, bottom = (round(part * height) for part in self.rows)
-        return image[:, top : max(bottom, top + 1)]
 
     def take(self, rows: Sequence[int] | np.ndarray) -> ImageFiles:
         """Return the images of some rows, int `[n]`, in that order."""
@@ -191,50 +196,5 @@ class _Selection(Images):
     def read(self, i: int) -> Tensor:
         return self._images.read(int(self._rows[i]))
 
-
-def decode_image(data: bytes) -> Tensor:
-    """Decode an image file into uint8 `[3, H, W]`; grey and CMYK pictures become RGB, 16 bits a channel become 8.
-
-    Raises:
-        ValueError: the bytes are no complete image (never half a picture), too large a one, or hold no colours.
-    """
-    if not data:
-        raise ValueError("the file is empty")
-    if data.startswith(_JPEG_START):
-        # Decoders refuse such a file too, but PIL only as long as nobody has set its LOAD_TRUNCATED_IMAGES. The two
-        # marker bytes cannot occur in compressed data, and embedded thumbnails come before the first scan. Looked at
-        # from the end, a whole file is recognised at once; a search through all of it would take 3 % of the decoding.
-        end = data.rfind(_JPEG_END)
-        if end < 0 or data.find(_JPEG_SCAN, end) >= 0:
-            raise ValueError("the JPEG is truncated")
-        try:
-            # 2.5 times as fast as PIL on a panorama of CVACT; the copy is because torch wants writable memory
-            return decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=ImageReadMode.RGB)
-        except RuntimeError:
-            pass  # PIL reads some JPEGs that torchvision refuses, and says better what is wrong with the rest
-    return _decode_with_pil(data)
-
-
-def _decode_with_pil(data: bytes) -> Tensor:
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.mode.startswith("I"):  # Pillow's own conversion clips them
-                return _scale_16_bits(image)
-            pixels = np.array(image.convert("RGB"))
-    except UnidentifiedImageError as error:
-        raise ValueError("it is not an image") from error
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"it has more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels") from error
-    except (OSError, SyntaxError) as error:  # PIL's word for a broken PNG is SyntaxError
-        raise ValueError(str(error)) from error
-    return torch.from_numpy(pixels).permute(2, 0, 1)
-
-
-def _scale_16_bits(image: Image.Image) -> Tensor:
-    """Return grey pixels of 16 bits (or of 32 bits that use 16) as uint8 `[3, H, W]`."""
-    grey = np.asarray(image).astype(np.int64)
-    if grey.min() < 0 or grey.max() > 65_535:
-        raise ValueError("its pixels of 32 bits are no colours")
-    if image.mode == "I" and grey.max() <= 255:  # 8-bit values in a wide type
-        grey = grey * 257
-    return torch.from_numpy((grey // 257).astype(np.uint8)).expand(3, -1, -1).clone()
+    def whole(self, i: int) -> Tensor:
+        return self._images.whole(int(self._rows[i]))

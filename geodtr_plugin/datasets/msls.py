@@ -8,6 +8,7 @@ authors' own selection of 740, and all of about 11,000.
 from __future__ import annotations
 
 import csv
+import io
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from ..utils.errors import DatasetCorruptError, DatasetNotFoundError, UnknownNameError
+from ..utils.paths import below
+from ..utils.reading import read_text, understood
 from .base import Split
 from .find_root import data_root, find_folder, how_to_get
 from .photo_lists import NOUNS, PhotoList, PhotoSet, find_photos, homes_of_named, read_named
@@ -141,7 +144,8 @@ def _read_role(name: str, folder: Path, city: str, role: str, official: bool) ->
         raise DatasetCorruptError(
             f"postprocessed.csv in {folder / home} has a position that is no number ({error}).", "Extract it again."
         ) from None
-    return PhotoList([f"{home}/images/{positions[i]['key']}.jpg" for i in rows], at.reshape(-1, 2))
+    keys = [below(positions[i]["key"], f"postprocessed.csv in {folder / home}") for i in rows]
+    return PhotoList([f"{home}/images/{key}.jpg" for key in keys], at.reshape(-1, 2))
 
 
 def _read_table(name: str, path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
@@ -151,8 +155,9 @@ def _read_table(name: str, path: Path, columns: tuple[str, ...]) -> list[dict[st
             f"{title_of(name)} lacks {path}.",
             f"Extract the archive of tables (metadata) beside the photos. {how_to_get(name)}",
         )
-    with open(path, encoding="utf-8-sig", newline="") as lines:
-        table = csv.DictReader(lines)
+    text = read_text(path, "Extract it again.", DatasetCorruptError)
+    with understood(path, "Extract it again."):
+        table = csv.DictReader(io.StringIO(text, newline=""), restval="")
         missing = [column for column in columns if column not in (table.fieldnames or ())]
         if missing:
             raise DatasetCorruptError(f"{path} has no column {' and no column '.join(missing)}.", "Extract it again.")

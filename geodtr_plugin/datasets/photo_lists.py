@@ -15,6 +15,7 @@ import numpy as np
 from scipy.io import loadmat
 
 from ..utils.errors import DatasetCorruptError, DatasetNotFoundError
+from ..utils.paths import escapes, is_hidden, walk_files
 from .find_root import data_root, find_folder, first_path, how_to_get
 from .images import ImageFiles
 from .registry import title_of
@@ -142,6 +143,8 @@ def _checked_list(column: np.ndarray, utm: np.ndarray, count: np.ndarray, noun: 
     at, count = np.asarray(utm, np.float64).T, int(np.asarray(count).item())
     if at.shape != (len(names), 2) or not np.isfinite(at).all():
         raise ValueError(f"{len(names)} {noun} have positions {list(at.shape)}, or some that are no numbers")
+    if named := next(filter(escapes, names), None):
+        raise ValueError(f"the photo {named!r} {escapes(named)}")
     if not names or count != len(names):
         raise ValueError(f"it names {len(names)} {noun} and counts {count}")
     return PhotoList(names, at)
@@ -229,12 +232,8 @@ def _read_names(name: str, folder: Path, home: str, noun: str, zones: frozenset[
 
 
 def _list_photos(folder: Path, home: str) -> list[str]:
-    paths = []
-    for parent, folders, names in os.walk(folder / home, followlinks=True):
-        folders.sort()
-        start = Path(parent).relative_to(folder).as_posix()
-        paths += [f"{start}/{name}" for name in names if name.lower().endswith(_EXTENSIONS) and name[0] != "."]
-    return sorted(paths)
+    paths = walk_files(folder / home)
+    return sorted(f"{home}/{path}" for path in paths if path.lower().endswith(_EXTENSIONS) and not is_hidden(path))
 
 
 def _position(path: Path, fields: list[str]) -> tuple[float, float]:

@@ -132,6 +132,25 @@ def facts_of(name: str) -> DatasetFacts:
     return dataset_of(name).facts
 
 
+def is_centred(name: str, root: str | os.PathLike[str] | None = None, **options: Any) -> bool:
+    """Tell whether cameras stand at the centres of their tiles; of own data, as an option or its folder says.
+
+    Args:
+        name: the data set.
+        root: as for `load_split`.
+        options: as for `load_split`.
+
+    Raises:
+        UnknownNameError: there is no such data set.
+        UserError: own data cannot be read in this.
+    """
+    if name.startswith(FOLDER):
+        from .folder import is_folder_centred
+
+        return is_folder_centred(name, root, options.get("centred"))
+    return facts_of(name).centred
+
+
 def options_of(name: str) -> set[str]:
     """Return the names of a data set's own options.
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..utils.errors import DatasetNotFoundError
+from ..utils.paths import below, is_hidden, one_form, walk_files
 from .images import ImageFiles
 
 # From this part of the released images on, a folder without lists is a copy that lost some, and no own selection.
@@ -32,23 +33,76 @@ class MissingFilesError(DatasetNotFoundError):
 
 
 class DirectoryCache:
-    """Which files a folder tree holds, from one listing a folder: asking for each of 185,604 files takes minutes."""
+    """Which files a folder tree holds, from one listing a folder: asking for each of 185,604 files takes minutes.
+
+    A name that a list has in one form of Unicode and the disk in another (NFC, NFD) is the same name.
+    """
 
     def __init__(self, root: Path):
         self.root = root
         self._names: dict[str, frozenset[str]] = {}
+        self._forms: dict[str, dict[str, str]] = {}  # of some folders: the name on disk by its composed form
+        self._by_name: dict[str, list[str]] | None = None  # paths of all files by their last part, composed
 
     def __contains__(self, path: str) -> bool:
-        folder, _, name = path.rpartition("/")
+        return self.locate(path) is not None
+
+    def locate(self, path: str) -> str | None:
+        """Return the path on disk of a file that a list names with forward slashes; None: it is not there.
+
+        Raises:
+            DatasetCorruptError: the path leaves the folder.
+            DatasetNotFoundError: a folder may not be read.
+        """
+        folder, slash, name = path.rpartition("/")
+        if slash and not folder:
+            below(path, f"A list of {self.root}")
+        names = self._listing(folder)
+        if name in names:
+            return path
+        if path.isascii():
+            return None
+        if folder and not names:
+            located = self.locate(folder)
+            return None if located in (None, folder) else self.locate(f"{located}/{name}")
+        if folder not in self._forms:
+            self._forms[folder] = {one_form(other): other for other in names}
+        on_disk = self._forms[folder].get(one_form(name))
+        return None if on_disk is None else f"{folder}{slash}{on_disk}"
+
+    def match(self, name: str) -> list[str]:
+        """Return what a name in somebody's table may mean: the file of that path, else all files of its last part.
+
+        The last part is looked for in the whole tree, hidden files aside, but not where the tree has the name's folder:
+        then the file is missing there.
+        """
+        located = self.locate(name)
+        if located is not None:
+            return [located]
+        folder = name.rpartition("/")[0]
+        return [] if folder and self.locate(folder) is not None else self.of_name(name)
+
+    def of_name(self, name: str) -> list[str]:
+        """Return the paths of all files in the tree with the last part of a name, sorted; hidden ones are none."""
+        if self._by_name is None:
+            self._by_name = {}
+            for path in sorted(path for path in walk_files(self.root) if not is_hidden(path)):
+                self._by_name.setdefault(one_form(path.rpartition("/")[2]), []).append(path)
+        return self._by_name.get(one_form(name.rpartition("/")[2]), [])
+
+    def _listing(self, folder: str) -> frozenset[str]:
         if folder not in self._names:
+            below(folder, f"A list of {self.root}")
             self._names[folder] = self._list(folder)
-        return name in self._names[folder]
+        return self._names[folder]
 
     def _list(self, folder: str) -> frozenset[str]:
         try:
             with os.scandir(self.root / folder) as entries:
                 return frozenset(entry.name for entry in entries)
-        except (FileNotFoundError, NotADirectoryError):
+        except PermissionError as error:
+            raise DatasetNotFoundError(f"{self.root / folder} cannot be read ({error.strerror}).") from error
+        except (OSError, ValueError):  # not there, no folder, or a name that no system has
             return frozenset()
 
     def find(self, names: Sequence[str], patterns: Sequence[str]) -> tuple[list[str], np.ndarray]:
@@ -61,6 +115,9 @@ class DirectoryCache:
         Returns:
             A path for each file, and whether it is there, bool `[N]`. A file that is nowhere gets a path like those of
             the others, so that messages name it where they lie.
+
+        Raises:
+            DatasetCorruptError: a name leads out of the folder.
         """
         sample = names[:: len(names) // 8 + 1]
 
@@ -68,11 +125,13 @@ class DirectoryCache:
             unused = not any(pattern.format(name) in self for name in sample)
             return unused, not (self.root / pattern).parent.is_dir()
 
-        usual, paths = min(patterns, key=rarity), []
-        for name in names:
-            candidates = (pattern.format(name) for pattern in patterns)
-            paths.append(next((path for path in candidates if path in self), usual.format(name)))
-        return paths, np.array([path in self for path in paths], bool)
+        usual = min(patterns, key=rarity)
+        found = [
+            next((path for pattern in patterns if (path := self.locate(pattern.format(name))) is not None), None)
+            for name in names
+        ]
+        paths = [usual.format(name) if path is None else path for name, path in zip(names, found)]
+        return paths, np.array([path is not None for path in found], bool)
 
 
 @dataclass(frozen=True, eq=False)

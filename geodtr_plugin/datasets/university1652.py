@@ -17,6 +17,7 @@ import numpy as np
 
 from ..evaluation.truth import Truth
 from ..utils.errors import DatasetCorruptError, DatasetNotFoundError
+from ..utils.paths import is_hidden
 from .base import Split
 from .find_root import data_root, find_folder
 from .images import ImageFiles
@@ -223,4 +224,5 @@ def _stem(building: str, name: str) -> str:
 
 def _list_images(folder: Path) -> list[str]:
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.name.lower().endswith(_EXTENSIONS))
+        names = [entry.name for entry in entries]
+    return sorted(name for name in names if name.lower().endswith(_EXTENSIONS) and not is_hidden(name))

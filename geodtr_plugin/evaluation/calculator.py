@@ -11,7 +11,7 @@ from pytorch_metric_learning.utils.accuracy_calculator import EQUALITY, Accuracy
 from torch import Tensor
 
 from ..utils.ragged import as_int64, group
-from .metrics import DRAWS, KS, metric_functions
+from .metrics import KS, metric_functions, recall_at
 from .ranking import TIES, Ranks, rank_queries
 from .truth import Truth
 
@@ -23,9 +23,10 @@ FLOAT32_INTEGERS = 2**24  # larger labels are not exact in float32
 class CrossViewAccuracyCalculator(AccuracyCalculator):
     """R@K, R@1%, hit rate, median rank, MRR and a 95 % interval of R@1, for PML's testers and hooks.
 
-    Without `include`, the metrics are those of `utils.recall` (and any `calculate_*` of a subclass). PML's own metrics
-    need memory of the order of N * M; they are computed where `include` names them, or where `exclude` names one of
-    them, which has a meaning only against PML's full list (`exclude=("NMI", "AMI")`). `mean_reciprocal_rank` is ours.
+    Without `include`, the metrics are those of `evaluation.recall` (and any `calculate_*` of a subclass), and R@1 once
+    more as `precision_at_1`, the name by which PML's hooks may ask for it. PML's own metrics need memory of the order
+    of N * M; they are computed where `include` names them, or where `exclude` names one of them, which has a meaning
+    only against PML's full list (`exclude=("NMI", "AMI")`). `mean_reciprocal_rank` is ours.
 
     Labels are compared as int64. Negative labels stand for none. A query without a right reference counts as a miss
     (PML's own metrics leave it out of the mean).
@@ -36,7 +37,7 @@ class CrossViewAccuracyCalculator(AccuracyCalculator):
         percent_rounding: "floor" or "floor_plus_one" (VIGOR), see `metrics.one_percent`.
         ties: "pessimistic" or "optimistic" (the authors' scripts), see `rank_queries`.
         device: where to compute; PML's default is the GPU if there is one.
-        bootstrap: samples for the interval; 0 leaves `recall_at_1_low` and `recall_at_1_high` out.
+        interval: compute `recall_at_1_low` and `recall_at_1_high`.
         buffer_bytes: memory for tiles, see `rank_queries`.
         **kwargs: PML's other arguments, which keep their meaning.
 
@@ -53,18 +54,21 @@ class CrossViewAccuracyCalculator(AccuracyCalculator):
         percent_rounding: str = "floor",
         ties: str = "pessimistic",
         device: torch.device | str | None = None,
-        bootstrap: int = DRAWS,
+        interval: bool = True,
         buffer_bytes: int | None = None,
         **kwargs,
     ):
         if ties not in TIES:
             raise ValueError(f"ties must be one of {', '.join(TIES)}, not {ties!r}")
         self.ties, self.buffer_bytes = ties, buffer_bytes
-        self.rank_metrics = metric_functions(ks, percent_rounding, bootstrap)
-        for name in self.rank_metrics:  # PML finds metrics by the prefix, on the instance too
-            setattr(self, PREFIX + name, partial(self._rank_metric, name))
+        self.rank_metrics = metric_functions(ks, percent_rounding, interval)
         pml_only = PML_METRICS - set(self.rank_metrics)
         self.ours_by_default = not include and pml_only.isdisjoint(exclude)
+        if self.ours_by_default:
+            self.rank_metrics["precision_at_1"] = partial(recall_at, k=1)
+            pml_only -= {"precision_at_1"}
+        for name in self.rank_metrics:  # PML finds metrics by the prefix, on the instance too
+            setattr(self, PREFIX + name, partial(self._rank_metric, name))
         super().__init__(include, exclude, device=None if device is None else torch.device(device), **kwargs)
         if self.ours_by_default:  # a later get_accuracy(include=...) may still ask for PML's own
             self.original_function_dict |= {name: getattr(self, PREFIX + name) for name in sorted(pml_only)}

@@ -13,7 +13,7 @@ from .ranking import Ranks, rank_queries
 from .truth import Truth
 
 KS = (1, 5, 10)  # the K of R@K that every paper prints
-DRAWS = 10_000  # bootstrap samples: the ends of the interval then move by less than a hundredth of its width
+CONFIDENCE = 0.95  # of the interval of R@1
 PERCENT_ROUNDING = ("floor", "floor_plus_one")  # floor_plus_one: VIGOR's own script
 
 Metric = Callable[[Ranks], float]
@@ -28,7 +28,7 @@ def recall(
     percent_rounding: str = "floor",
     ties: str = "pessimistic",
     device: torch.device | str | None = None,
-    bootstrap: int = DRAWS,
+    interval: bool = True,
     buffer_bytes: int | None = None,
     progress: bool = False,
 ) -> dict[str, float]:
@@ -38,7 +38,7 @@ def recall(
         query: `[N, D]`.
         reference: `[M, D]`.
         truth: the right answers; by default query i is shown by reference i alone.
-        ks, percent_rounding, bootstrap: see `summarise`.
+        ks, percent_rounding, interval: see `summarise`.
         ties, device, buffer_bytes, progress: see `rank_queries`.
 
     Returns:
@@ -47,11 +47,11 @@ def recall(
     ranks = rank_queries(
         query, reference, truth, ties=ties, device=device, buffer_bytes=buffer_bytes, progress=progress
     )
-    return summarise(ranks, ks=ks, percent_rounding=percent_rounding, bootstrap=bootstrap)
+    return summarise(ranks, ks=ks, percent_rounding=percent_rounding, interval=interval)
 
 
 def summarise(
-    ranks: Ranks, *, ks: Sequence[int] = KS, percent_rounding: str = "floor", bootstrap: int = DRAWS
+    ranks: Ranks, *, ks: Sequence[int] = KS, percent_rounding: str = "floor", interval: bool = True
 ) -> dict[str, float]:
     """Compute all metrics of given ranks, as shares from 0 to 1.
 
@@ -59,20 +59,20 @@ def summarise(
         ranks: of the queries. One without a right reference in the gallery counts as a miss everywhere.
         ks: the K of `recall_at_K`.
         percent_rounding: how one percent of the gallery becomes a K, see `one_percent`.
-        bootstrap: samples for `recall_at_1_low` and `recall_at_1_high`; 0 leaves these two out.
+        interval: compute `recall_at_1_low` and `recall_at_1_high`, see `recall_at_1_bound`.
 
     Returns:
         `recall_at_K` for every K, `recall_at_1_percent`, `hit_rate` (ignored taken out of the gallery; equals
         `recall_at_1` if there are none), `median_rank` (1 is the top), `mean_reciprocal_rank`, the 95 % interval, and
         the counts `num_queries`, `num_references`, `k_at_1_percent`.
     """
-    metrics = metric_functions(ks, percent_rounding, bootstrap)
+    metrics = metric_functions(ks, percent_rounding, interval)
     counts = dict(num_queries=len(ranks), num_references=ranks.num_references)
     counts["k_at_1_percent"] = one_percent(ranks.num_references, percent_rounding)
     return {name: metric(ranks) for name, metric in metrics.items()} | counts
 
 
-def metric_functions(ks: Sequence[int], percent_rounding: str, bootstrap: int) -> dict[str, Metric]:
+def metric_functions(ks: Sequence[int], percent_rounding: str, interval: bool = True) -> dict[str, Metric]:
     """Return the metrics by name, each a function of `Ranks`; the names are valid SQL columns, as PML's records need.
 
     Raises:
@@ -84,9 +84,9 @@ def metric_functions(ks: Sequence[int], percent_rounding: str, bootstrap: int) -
     metrics: dict[str, Metric] = {f"recall_at_{k}": partial(recall_at, k=k) for k in ks}
     metrics["recall_at_1_percent"] = partial(recall_at_one_percent, rounding=percent_rounding)
     metrics |= dict(hit_rate=hit_rate, median_rank=median_rank, mean_reciprocal_rank=mean_reciprocal_rank)
-    if bootstrap:
-        metrics["recall_at_1_low"] = partial(recall_at_1_bound, quantile=0.025, draws=bootstrap)
-        metrics["recall_at_1_high"] = partial(recall_at_1_bound, quantile=0.975, draws=bootstrap)
+    if interval:
+        metrics["recall_at_1_low"] = partial(recall_at_1_bound, end="low")
+        metrics["recall_at_1_high"] = partial(recall_at_1_bound, end="high")
     return metrics
 
 
@@ -127,11 +127,13 @@ def mean_reciprocal_rank(ranks: Ranks) -> float:
     return float(np.mean(np.where(ranks.found, 1.0 / (ranks.plain + 1.0), 0.0)))
 
 
-def recall_at_1_bound(ranks: Ranks, quantile: float, draws: int) -> float:
-    """Return one end of the bootstrap interval of R@1 over queries, always from the same seed.
+def recall_at_1_bound(ranks: Ranks, end: str) -> float:
+    """Return the "low" or the "high" end of Wilson's 95 % interval of R@1 over queries.
 
-    Drawing N hits and misses with replacement gives a binomial number of hits, which is drawn directly.
-    The interval has no width at 0 and 1.
+    It has a width for no hit and for nothing but hits too, and keeps its promise for few queries (Brown, Cai and
+    DasGupta, Statistical Science 2001). Queries are taken for independent.
     """
-    hits = np.random.default_rng(0).binomial(len(ranks), recall_at(ranks, 1), size=draws)
-    return float(np.quantile(hits, quantile) / len(ranks))
+    from scipy.stats import binomtest
+
+    hits = int((ranks.found & (ranks.plain < 1)).sum())
+    return float(getattr(binomtest(hits, len(ranks)).proportion_ci(CONFIDENCE, "wilson"), end))

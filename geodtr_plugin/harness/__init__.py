@@ -30,9 +30,9 @@ def run(config: RunConfig) -> dict[str, Any]:
     Raises:
         UserError: what is asked for is not there, or does not go together.
     """
-    from . import runner
+    from . import launch
 
-    return runner.run(config)
+    return launch.run(config)
 
 
 def resume(path: str) -> dict[str, Any]:
@@ -41,6 +41,6 @@ def resume(path: str) -> dict[str, Any]:
     Raises:
         UserError: there is no run in it, or nothing to go on from.
     """
-    from . import runner
+    from . import launch
 
-    return runner.resume(path)
+    return launch.resume(path)

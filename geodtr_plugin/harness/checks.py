@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from ..datasets import Split
+from ..datasets.registry import FOLDER
 from ..losses import build_loss
 from ..methods import METHODS, TwoTower
 from ..miners import CHSG, build_miner
@@ -17,6 +18,10 @@ from ..samplers import SAMPLERS
 from ..utils.errors import UnknownNameError, UserError
 from .config import RunConfig
 from .log import log
+
+_SAY_CENTRED = (
+    ' If they do stand there, say so: --data.centred true, or {"centred": true} in the folder\'s dataset.json.'
+)
 
 
 def check_recipe(config: RunConfig) -> None:
@@ -51,7 +56,7 @@ def check_polar(model: TwoTower, split: Split) -> None:
     if model.polar and not split.centred:
         raise UserError(
             f"{split.name} has cameras off the centre of their tiles, where the polar transform makes no sense.",
-            "Use a model without it: --no-polar.",
+            "Use a model without it: --no-polar." + (_SAY_CENTRED if split.name.startswith(FOLDER) else ""),
         )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ..methods import Recipe
 from ..methods.recipe import MOST_COUNT, check_numbers
+from ..utils.typed import typed
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,16 @@ class RunConfig:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> RunConfig:
-        """Return the run that `to_dict` described, also in an earlier version of this package."""
+        """Return the run that `to_dict` described, also in an earlier version of this package.
+
+        Raises:
+            KeyError, ValueError, TypeError, UserError: it is no such description; see `utils.reading.understood`.
+        """
         settings = dict(settings)
         later = settings.pop("later", None) or settings.get("later_stages", ())  # `later`: an earlier name
-        return cls(**{
+        config = typed(cls, {
             **settings,
             "recipe": Recipe.from_dict(settings["recipe"]),
-            "test": tuple(settings["test"]),
             "later_stages": tuple((name, Recipe.from_dict(recipe)) for name, recipe in later),
-            "imports": tuple(settings.get("imports", ())),
-        })  # fmt: skip
+        }, "run")  # fmt: skip
+        return replace(config, test=tuple(config.test), imports=tuple(config.imports))

@@ -27,6 +27,7 @@ from ..utils.files import write_text
 from ..utils.npy_rows import new_rows, open_rows, take_rows
 from ..utils.ragged import Ragged
 from ..utils.roles import ROLES
+from ..utils.seed import isolated_rng
 from .build import build_role_transforms, choose_workers
 from .checks import check_polar
 from .config import RunConfig
@@ -93,8 +94,12 @@ class Evaluator:
         )
 
     def __call__(self, details: bool = False) -> tuple[dict[str, dict[str, Any]], dict[str, Details]]:
-        """Return the numbers on every test set, in percent (ranks aside), and the details if they are wanted."""
-        measured = {name: self.measure(split, details) for name, split in self.tests.items()}
+        """Return the numbers on every test set, in percent (ranks aside), and the details if they are wanted.
+
+        The training's generators stay as they are, however often and on whatever is measured.
+        """
+        with isolated_rng(self.config.seed):
+            measured = {name: self.measure(split, details) for name, split in self.tests.items()}
         return (
             {name: scores for name, (scores, _) in measured.items()},
             {name: more for name, (_, more) in measured.items() if more is not None},
@@ -123,7 +128,8 @@ class Evaluator:
 
         Where pairs are not simply the images in order, as VIGOR's, a copy of P * D * 4 bytes is made, see `take_rows`.
         """
-        embeddings = self.embed(split)
+        with isolated_rng(self.config.seed):
+            embeddings = self.embed(split)
         query, reference = (self._take(embeddings.pop(role), rows) for role, rows in zip(ROLES, split.pairs.T))
         return query, reference
 

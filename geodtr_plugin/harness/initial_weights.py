@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..utils.errors import UserError
+from ..utils.errors import DamagedFileError, UserError
+from ..utils.reading import read_json
 
 CHOICES = ("last", "best")  # of a run folder: RUN or RUN:last, and RUN:best
 
@@ -94,6 +94,13 @@ def _provenance(file: Path) -> dict[str, Any]:
     run = config.get("run")
     if file.suffix != ".safetensors" or not isinstance(run, dict):
         return {}
+    try:
+        return _facts(file, config, run, results)
+    except (AttributeError, LookupError, TypeError):  # of a file that nobody wrote like this, nothing is known
+        return {}
+
+
+def _facts(file: Path, config: dict[str, Any], run: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
     choice = config.get("weights") if file.stem == "model" else file.stem  # an export says which it took
     epochs = run.get("recipe", {}).get("optim", {}).get("epochs")
     facts = {"method": run.get("method"), "train": run.get("train") if epochs else None}
@@ -106,7 +113,6 @@ def _provenance(file: Path) -> dict[str, Any]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(file)
+    except DamagedFileError:
         return {}
-    return content if isinstance(content, dict) else {}

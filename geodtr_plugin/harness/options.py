@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,13 +12,16 @@ import yaml
 from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from ..datasets import facts_of, list_datasets
+from ..datasets.registry import is_centred
 from ..methods import METHODS, PARTS, Recipe, list_methods
-from ..methods.recipe import MOVED_TO_ARGS, with_current_names
+from ..methods.recipe import MOVED_TO_ARGS
 from ..utils.console import add_common_options, make_parser, parse
 from ..utils.errors import UnknownNameError, UserError
 from ..utils.registry import import_modules
+from ..utils.typed import typed
 from .config import RunConfig
 from .initial_weights import split_choice
+from .settings_file import read_settings, value_of
 
 DESCRIPTION = """Train a method on one data set and test it on others.
 
@@ -42,6 +45,9 @@ SAME_IN_CONFIG = (  # options that RunConfig takes as they are
 )  # fmt: skip
 
 
+FIRST = ("method", "recipe", "train", "data_root", "data", "init_weights")  # on which other defaults depend
+
+
 def parse_run(argv: Sequence[str]) -> tuple[RunConfig, str]:
     """Return the run that a command line describes, and its full settings as YAML that `--config` reads back.
 
@@ -63,12 +69,18 @@ def parse_run(argv: Sequence[str]) -> tuple[RunConfig, str]:
     return replace(config, later_stages=later), parser.dump(options, skip_none=False)
 
 
-def recipe_for(train: str | None) -> str:
-    """Return the name of the recipe that fits a training set: by its scale, and by where its cameras stand."""
+def recipe_for(train: str | None, root: str | None = None, data: Mapping[str, Any] | None = None) -> str:
+    """Return the name of the recipe that fits a training set: by its scale, and by where its cameras stand.
+
+    Args:
+        train: the data set.
+        root: the folder that holds it.
+        data: options of its loader.
+    """
     if train is None:
         return "paper"
-    facts = facts_of(train)
-    return facts.scale if facts.centred else f"{facts.scale}_offset"
+    scale = facts_of(train).scale
+    return scale if is_centred(train, root, **(data or {})) else f"{scale}_offset"
 
 
 def _spelled_out(word: str, following: Sequence[str]) -> str:
@@ -82,39 +94,32 @@ def _spelled_out(word: str, following: Sequence[str]) -> str:
 
 def _first_look(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Read the few options on which the defaults of all others depend; a settings file becomes its content."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--method", default="geodtr_plus")
     parser.add_argument("--recipe", default="auto")
     parser.add_argument("--train")
+    parser.add_argument("--data-root")
     parser.add_argument("--init-weights")
     parser.add_argument("--config")
     parser.add_argument("--import", dest="imports", action="append", default=[])
-    for option in ("--loss", "--loss.name", "--loss.miner", "--miner", "--sampling", "--sampling.name", "--sampler"):
+    for option in ("--data", "--data.centred", "--loss", "--loss.name", "--loss.miner", "--miner", "--sampling",
+                   "--sampling.name", "--sampler"):  # fmt: skip
         parser.add_argument(option, default=argparse.SUPPRESS)
-    known, _ = parser.parse_known_args(words)
+    try:
+        known, _ = parser.parse_known_args(words)
+    except argparse.ArgumentError as error:
+        raise UserError(f"{str(error).rstrip('.')}.", "--help lists the options.") from error
     words = list(words)
-    if known.config:
-        content = _read_config(Path(known.config))
+    if known.config is not None:
+        content = read_settings(known.config)
         place = next(i for i, word in enumerate(words) if word.split("=")[0] == "--config")
         end = place + (1 if "=" in words[place] else 2)
         words[place:end] = [f"--config={yaml.safe_dump(content)}"]
-        parser.set_defaults(**{k: v for k, v in content.items() if k in ("method", "recipe", "train", "init_weights")})
+        parser.set_defaults(**{name: content[name] for name in FIRST if name in content})
         parser.set_defaults(imports=content.get("import") or [])
         known, _ = parser.parse_known_args([word for word in words if not word.startswith("--config=")])
         known.config = True
     return known, words
-
-
-def _read_config(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        raise UserError(f"There is no settings file {file}.")
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} cannot be read as settings: {error}.") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{file} holds no settings.", "Name a file such as the recipe.yaml of a run folder.")
-    return with_current_names(content)
 
 
 def _is_specific(known: argparse.Namespace) -> bool:
@@ -124,7 +129,10 @@ def _is_specific(known: argparse.Namespace) -> bool:
 
 
 def _recipe_name(known: argparse.Namespace) -> str:
-    return known.recipe if known.recipe != "auto" else recipe_for(known.train)
+    if known.recipe != "auto":
+        return known.recipe
+    centred = value_of(_named(known, "data.centred"))
+    return recipe_for(known.train, known.data_root, {} if centred is None else {"centred": centred})
 
 
 def _base_recipe(known: argparse.Namespace, name: str | None = None) -> Recipe:
@@ -156,7 +164,7 @@ def _named(known: argparse.Namespace, setting: str) -> Any:
     for option in (setting, *aliases):
         if option in vars(known):
             return vars(known)[option]
-    group = yaml.safe_load(vars(known).get(part, "{}"))
+    group = value_of(vars(known).get(part))
     return group.get(name) if isinstance(group, dict) else None
 
 
@@ -270,7 +278,13 @@ def _to_config(options: Namespace, base: Recipe, recipe_name: str, imports: Sequ
 
 def _to_recipe(options: Namespace, base: Recipe) -> Recipe:
     """Return the recipe's parts as given, then the aliases."""
-    parts = {name: part(**options[name]) for name, part in PARTS.items()}
+    for name in ("model", "data", *PARTS):
+        if not isinstance(options[name], Mapping | Namespace):
+            raise UserError(f"--{name} is {options[name]!r}.", f"Give settings by name, as --{name}.NAME VALUE.")
+    try:  # the parser takes null for any number
+        parts = {name: typed(part, {**options[name]}, f"--{name}") for name, part in PARTS.items()}
+    except ValueError as error:
+        raise UserError(f"{error}.") from error
     recipe = replace(base, model=options.model, **parts)
     named = {setting: options[option] for option, setting in ALIASES.items() if options[option] is not None}
     if "model.polar" in named and recipe.model.get("reference_size") == base.model.get("reference_size"):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..utils.figures import new_figure
+import numpy as np
+
+from ..utils.figures import new_figure, widest
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ..datasets.base import Split
 
 RIGHT, WRONG, IGNORED = "tab:green", "tab:red", "tab:orange"
@@ -48,6 +48,8 @@ def learning_curve(metrics: list[dict[str, Any]], chance: dict[str, float], titl
 def retrieval_examples(split: Split, queries: np.ndarray, top: np.ndarray, title: str, file: Path) -> None:
     """Draw some queries with their most similar references, framed by right, wrong and semi-positive, as a PNG.
 
+    Images are drawn as they are stored, in their own shapes.
+
     Args:
         split: the test set.
         queries: rows of the queries, `[E]`.
@@ -55,13 +57,15 @@ def retrieval_examples(split: Split, queries: np.ndarray, top: np.ndarray, title
         title: of the picture.
         file: where to write.
     """
-    figure = new_figure(1.6 * top.shape[1] + 4.4, 1.65 * len(queries) + 0.4)
-    widths = [2.75, *[1] * top.shape[1]]
-    rows = figure.subplots(len(queries), 1 + top.shape[1], squeeze=False, gridspec_kw={"width_ratios": widths})
-    for axes, query, found in zip(rows, queries, top):
-        axes[0].imshow(_picture(split.queries, query), aspect="auto")
+    asked = [_picture(split.queries, query) for query in queries]
+    answers = {reference: _picture(split.references, reference) for reference in np.unique(top)}
+    widths = [widest(asked, most=4), *[widest(answers.values(), most=2)] * top.shape[1]]
+    figure = new_figure(1.6 * sum(widths), 1.65 * len(queries) + 0.4)
+    rows = figure.subplots(len(queries), 1 + top.shape[1], squeeze=False, width_ratios=widths)
+    for axes, query, image, found in zip(rows, queries, asked, top):
+        axes[0].imshow(image)
         for ax, reference in zip(axes[1:], found):
-            ax.imshow(_picture(split.references, reference))
+            ax.imshow(answers[reference])
             for spine in ax.spines.values():
                 spine.set(color=_verdict(split, query, reference), linewidth=4)
         for ax in axes:

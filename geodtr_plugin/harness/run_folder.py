@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import re
 import shlex
+import shutil
 import sys
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..utils.errors import UserError
+from ..utils.claims import claimed
+from ..utils.errors import DamagedFileError, UserError
 from ..utils.files import write_json, write_text
+from ..utils.leftovers import sweep_own
+from ..utils.reading import read_json, understood
+from ..utils.typed import typed
 from ..utils.versions import package_versions
 from .config import RunConfig
 from .initial_weights import InitialWeights
+from .records import DAMAGED, read_epochs
+
+NOTES = ("recipe.yaml", "command.txt", "environment.json", "log.txt")  # what may be lost with a run that did nothing
 
 
 class RunFolder:
     """Paths and records of one run.
 
-    Files: `config.json` (everything that `load_model` and `--resume` need), `recipe.yaml` (the settings, for --config),
-    `command.txt`, `environment.json`, `log.txt`, `metrics.jsonl` (a line an epoch), `last.ckpt` (the training state),
-    `best.safetensors` and `last.safetensors` (weights), `results.json`, `ranks-TEST.csv` (a line a query),
-    `learning_curve.png`, `examples-TEST.png`, `embeddings/` if they are kept. A run of several stages has `stages.json`
-    and the folders `stage-1` ... for all stages but the last, which lives in the folder itself.
+    Files: `config.json` (everything that `load_model` and `--resume` need; the first that is written), `recipe.yaml`
+    (the settings, for --config), `command.txt`, `environment.json`, `log.txt`, `metrics.jsonl` (a line an epoch),
+    `last.ckpt` (the training state), `best.safetensors` and `last.safetensors` (weights), `results.json`,
+    `ranks-TEST.csv` (a line a query), `learning_curve.png`, `examples-TEST.png`, `embeddings/` if they are kept. A run
+    of several stages has `stages.json` and the folders `stage-1` ... for all stages but the last, which lives in the
+    folder itself.
     """
 
     def __init__(self, path: str | Path):
@@ -37,6 +48,7 @@ class RunFolder:
         self.metrics_file = self.path / "metrics.jsonl"
         self.state_file = self.path / "last.ckpt"
         self.results_file = self.path / "results.json"
+        self.learning_curve = self.path / "learning_curve.png"
         self.best_weights = self.path / "best.safetensors"
         self.last_weights = self.path / "last.safetensors"
 
@@ -45,31 +57,82 @@ class RunFolder:
         """The folder that --resume takes: this one, or for an earlier stage that of the whole run."""
         return self.path.parent if RunFolder(self.path.parent).stages_file.is_file() else self.path
 
-    @classmethod
-    def create(cls, config: RunConfig, settings: str = "", command: Sequence[str] = ()) -> RunFolder:
-        """Make a new folder: the one that --out names, else one below runs/ named after method, data and time.
+    @staticmethod
+    def place(config: RunConfig) -> str:
+        """Return where a new run goes: where --out says, else a new folder runs/METHOD-DATA-TIME, which is made."""
+        if config.out:
+            return config.out
+        trained = _as_file_name(config.train or "evaluate")[-60:]
+        stem = f"{config.method}-{trained}-{time.strftime('%Y%m%d-%H%M%S')}"
+        for number in itertools.count(1):
+            path = Path("runs") / (stem if number == 1 else f"{stem}-{number}")
+            with contextlib.suppress(FileExistsError):
+                path.mkdir(parents=True)
+                break
+        return str(path)
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep other processes out while the block runs; what a killed process left unfinished is removed first.
+
+        A folder that is empty at the end goes.
+
+        Raises:
+            InUseError: another process works on the run.
+            UserError: the folder cannot be made or written to.
+        """
+        try:
+            with claimed(self.path / ".lock", f"The run {self.path}"):
+                for folder in (self.path, *self.path.glob("stage-*")):
+                    sweep_own(folder)
+                    sweep_own(folder / "embeddings")
+                yield
+        finally:
+            with contextlib.suppress(OSError):
+                self.path.rmdir()
+
+    def begin(self, config: RunConfig, settings: str = "", command: Sequence[str] = ()) -> None:
+        """Write what is to be done. A beginning that never came to its first step is replaced.
 
         Raises:
             UserError: there is a run in the folder.
         """
-        folder = cls(config.out or _free_name(config))
-        if folder.config_file.exists() or folder.stages_file.exists():
+        if self.holds_work():
             raise UserError(
-                f"{folder.path} already holds a run.",
-                f"Continue it with --resume {folder.path}, or choose another --out.",
+                f"{self.path} already holds a run.",
+                f"Continue it with --resume {self.path}, or choose another --out.",
             )
-        folder.path.mkdir(parents=True, exist_ok=True)
-        (folder.path / "recipe.yaml").write_text(settings, encoding="utf-8")
-        words = shlex.join([Path(sys.argv[0]).name, *command])
-        (folder.path / "command.txt").write_text(f"{words}\n", encoding="utf-8")
-        return folder
+        if self.config_file.exists() or self.stages_file.exists():
+            self.discard()
+        if config.later_stages:
+            write_json(self.stages_file, config.to_dict())
+        else:
+            write_json(self.config_file, {"run": config.to_dict()})
+        write_text(self.path / "recipe.yaml", settings)
+        write_text(self.path / "command.txt", f"{shlex.join([Path(sys.argv[0]).name, *command])}\n")
+
+    def holds_work(self) -> bool:
+        """Tell whether there is more than the beginning of a run: states, weights, results, or what is of no run."""
+        for file, part in ((self.config_file, "run"), (self.stages_file, "recipe")):
+            try:
+                if file.exists() and part not in read_json(file):
+                    return True
+            except DamagedFileError:
+                return True
+        return any(
+            any(folder.glob(pattern))
+            for folder in (self.path, self.path / "stage-1")
+            for pattern in ("*.ckpt", "*.safetensors", "results.json", "metrics.jsonl")
+        )
 
     def discard(self) -> None:
-        """Remove what `create` made; anything else in the folder stays."""
-        for name in ("recipe.yaml", "command.txt", "log.txt", "stages.json"):
-            (self.path / name).unlink(missing_ok=True)
-        if self.path.is_dir() and not any(self.path.iterdir()):
-            self.path.rmdir()
+        """Remove a beginning; what is not of a run stays."""
+        for folder in (self.path / "stage-1", self.path):
+            for name in ("config.json", "stages.json", *NOTES):
+                (folder / name).unlink(missing_ok=True)
+            shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+        with contextlib.suppress(OSError):
+            (self.path / "stage-1").rmdir()
 
     @classmethod
     def existing(cls, path: str | Path) -> RunFolder:
@@ -79,11 +142,15 @@ class RunFolder:
             UserError: there is no run in it.
         """
         folder = cls(path)
-        if not folder.config_file.is_file():
+        if not (folder.config_file.is_file() or folder.stages_file.is_file()):
             raise UserError(
                 f"{path} is no run folder (it has no config.json).", "Name the folder that the run printed."
             )
         return folder
+
+    def is_reported(self, following: RunFolder) -> bool:
+        """Tell whether nothing is left to do for a stage: it has its results and, as they come last, its pictures."""
+        return self.results_file.is_file() and (self.learning_curve.is_file() or following.state_file.is_file())
 
     def picture(self, name: str) -> Path:
         """Return the file of a picture; characters of its name that cannot stand in a file's name are replaced."""
@@ -105,16 +172,42 @@ class RunFolder:
         return self.path / "embeddings" / f"{'' if split == 'test' else f'{split}-'}{plain}-{role}.npy"
 
     def config(self) -> RunConfig:
-        """Return the settings of the run."""
-        return RunConfig.from_dict(json.loads(self.config_file.read_text(encoding="utf-8"))["run"])
+        """Return the settings of the run.
 
-    def write_stages(self, config: RunConfig) -> None:
-        """Note what a run of several stages was asked to do."""
-        write_json(self.stages_file, config.to_dict())
+        Raises:
+            DamagedFileError: config.json is damaged, or of another version.
+        """
+        content = read_json(self.config_file, DAMAGED)
+        with understood(self.config_file, DAMAGED):
+            return RunConfig.from_dict(content["run"])
+
+    def set_epochs(self, epochs: int) -> None:
+        """Change for how many epochs the (last) stage is to train; results of another number of epochs are removed."""
+        several = self.stages_file.is_file()
+        content = read_json(self.stages_file if several else self.config_file, DAMAGED)
+        settings = content if several else content["run"]
+        recipe = settings["later_stages"][-1][1] if several else settings["recipe"]
+        if recipe["optim"]["epochs"] == epochs:
+            return
+        recipe["optim"]["epochs"] = epochs
+        self.results_file.unlink(missing_ok=True)
+        write_json(self.stages_file if several else self.config_file, content)
+
+    def whole_config(self) -> RunConfig:
+        """Return what a run of several stages was asked to do; errors as for `stages`."""
+        content = read_json(self.stages_file, DAMAGED)
+        with understood(self.stages_file, DAMAGED):
+            return RunConfig.from_dict(content)
 
     def stages(self) -> list[tuple[RunFolder, RunConfig]]:
-        """Return folder and settings of every stage; each starts from the last weights of the one before."""
-        whole = RunConfig.from_dict(json.loads(self.stages_file.read_text(encoding="utf-8")))
+        """Return folder and settings of every stage; each starts from the last weights of the one before.
+
+        Raises:
+            DamagedFileError: stages.json is damaged, or of another version.
+        """
+        if not self.stages_file.is_file():
+            return [(self, self.config())]
+        whole = self.whole_config()
         recipes = [(whole.recipe_name, whole.recipe), *whole.later_stages]
         folders = [RunFolder(self.path / f"stage-{i}") for i in range(1, len(recipes))] + [self]
         stages, weights = [], whole.init_weights
@@ -136,9 +229,14 @@ class RunFolder:
         write_json(self.path / "environment.json", environment())
 
     def initial_weights(self) -> InitialWeights | None:
-        """Return what is known of the weights that the run started from; None where it named none."""
-        facts = json.loads(self.config_file.read_text(encoding="utf-8")).get("initial_weights")
-        return InitialWeights(**facts) if facts else None
+        """Return what is known of the weights that the run started from; None where it named none.
+
+        Raises:
+            DamagedFileError: config.json is damaged.
+        """
+        facts = read_json(self.config_file, DAMAGED).get("initial_weights")
+        with understood(self.config_file, DAMAGED):
+            return typed(InitialWeights, facts, "initial_weights") if facts else None
 
     def append_metrics(self, record: dict[str, Any]) -> None:
         """Add the record of one epoch."""
@@ -146,21 +244,22 @@ class RunFolder:
             file.write(json.dumps(record) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the records of all epochs so far."""
-        if not self.metrics_file.exists():
-            return []
-        return [json.loads(line) for line in self.metrics_file.read_text(encoding="utf-8").splitlines()]
+        """Return the records of all epochs so far.
+
+        Raises:
+            DamagedFileError: a line is damaged.
+        """
+        return read_epochs(self.metrics_file) if self.metrics_file.exists() else []
 
     def drop_metrics_after(self, epoch: int) -> None:
-        """Forget epochs that a resumed run will go through again; a line that was cut off in writing goes too."""
-        kept = []
-        for line in self.metrics_file.read_text(encoding="utf-8").splitlines() if self.metrics_file.exists() else []:
-            try:
-                if json.loads(line)["epoch"] <= epoch:
-                    kept.append(line + "\n")
-            except json.JSONDecodeError:
-                break
-        write_text(self.metrics_file, "".join(kept))
+        """Forget epochs that a resumed run will go through again; a last line that was cut off in writing goes too.
+
+        Raises:
+            DamagedFileError: another line is damaged.
+        """
+        records = read_epochs(self.metrics_file, may_be_cut=True) if self.metrics_file.exists() else []
+        lines = (json.dumps(record) for record in records if record["epoch"] <= epoch)
+        write_text(self.metrics_file, "".join(f"{line}\n" for line in lines))
 
 
 def environment() -> dict[str, Any]:
@@ -182,13 +281,3 @@ def environment() -> dict[str, Any]:
 
 def _as_file_name(name: str) -> str:
     return re.sub("[^A-Za-z0-9_.-]+", "-", name)[-100:]
-
-
-def _free_name(config: RunConfig) -> Path:
-    trained = re.sub("[^A-Za-z0-9_.-]+", "-", config.train or "evaluate")[-60:]
-    stem = f"{config.method}-{trained}-{time.strftime('%Y%m%d-%H%M%S')}"
-    path, number = Path("runs") / stem, 1
-    while path.exists():
-        number += 1
-        path = Path("runs") / f"{stem}-{number}"
-    return path

@@ -2,112 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..methods.base import count_parameters
 from ..trainers import CrossViewTrainer
 from ..trainers.checkpoint import load_training_state, save_training_state
+from ..trainers.epoch_loop import Stopped
+from ..trainers.optim import follow_schedule
 from ..utils import distributed
 from ..utils.devices import choose_device
-from ..utils.errors import UserError
 from ..utils.figures import failing_with_a_warning
 from ..utils.files import write_json, write_safetensors
 from ..utils.malloc import keep_freed_memory
-from ..utils.seed import seed_everything
+from ..utils.seed import isolated_rng, seed_everything
 from .build import build_image_transforms, build_model, build_trainer
-from .checks import check_recipe
 from .config import RunConfig
 from .data import load_splits
 from .evaluate import Details, Evaluator, write_ranks
 from .initial_weights import find_initial_weights
-from .log import Scalars, log, open_scalars, start_log, stop_log
+from .log import Scalars, log, open_scalars, start_log
 from .pictures import learning_curve, retrieval_examples
 from .results import chance_of, collect_results, table
 from .run_folder import RunFolder
+from .stopping import StopSignals
 from .training_images import TrainingImages
 
 MUCH_WAITING, LONG_EPOCH = 0.2, 30  # share of an epoch, and its seconds: what is worth a word about the loader
-
-
-def run(config: RunConfig, settings: str = "", command: Sequence[str] = ()) -> dict[str, Any]:
-    """Train (unless there are no epochs) and test; return what results.json holds.
-
-    Args:
-        config: what to do.
-        settings: the same as YAML, kept in the run folder for `--config`.
-        command: the words of the command line, kept there too.
-
-    Raises:
-        UserError: what is asked for is not there, or does not go together.
-    """
-    check_recipe(config)
-    distributed.init_process_group(choose_device(config.device))
-    if distributed.is_main_process():
-        folder = RunFolder.create(config, settings, command)
-        if config.later_stages:
-            folder.write_stages(config)
-    path = distributed.gather_objects(str(folder.path) if distributed.is_main_process() else None)[0]
-    folder = RunFolder(path)
-    if config.later_stages:
-        return run_stages(folder)
-    return _prepared(config, folder).finish()
-
-
-def resume(path: str | Path, **changed: Any) -> dict[str, Any]:
-    """Go on with an interrupted run after its last complete epoch.
-
-    Args:
-        path: the run folder.
-        **changed: settings of RunConfig that may differ now: data_root, device, workers, threads; None leaves them.
-
-    Raises:
-        UserError: there is no run in the folder, or nothing to go on from.
-    """
-    changes = {name: value for name, value in changed.items() if value is not None}
-    distributed.init_process_group(choose_device(changed.get("device") or "auto"))
-    if RunFolder(path).stages_file.is_file():
-        return run_stages(RunFolder(path), **changes)
-    folder = RunFolder.existing(path)
-    if folder.config().recipe.optim.epochs and not folder.state_file.is_file():
-        raise UserError(f"{path} holds no training state ({folder.state_file.name}) to go on from.", "Start a new run.")
-    return Run(replace(folder.config(), **changes), folder, resumed=True).finish(resumed=True)
-
-
-def run_stages(whole: RunFolder, **changed: Any) -> dict[str, Any]:
-    """Do the stages of a run that are not done yet, one after the other; return the last one's results."""
-    for number, (folder, config) in enumerate(stages := whole.stages(), start=1):
-        if folder.results_file.is_file():
-            continue
-        begun = folder.config_file.is_file()
-        config = replace(folder.config() if begun else config, **changed)
-        try:
-            prepared = _prepared(config, folder, keep=begun)
-        except BaseException:
-            if number == 1 and not begun and distributed.is_main_process():
-                whole.discard()
-            raise
-        log.info(f"stage {number} of {len(stages)}")
-        prepared.finish(resumed=begun)
-    return json.loads(whole.results_file.read_text(encoding="utf-8"))
-
-
-def _prepared(config: RunConfig, folder: RunFolder, keep: bool = False) -> Run:
-    """Return the parts of a run; if that fails (wrong names, missing data), a new folder is not worth keeping."""
-    folder.path.mkdir(parents=True, exist_ok=True)
-    try:
-        return Run(config, folder, resumed=keep)
-    except BaseException:
-        stop_log()
-        if not keep and distributed.is_main_process():
-            folder.discard()
-        raise
 
 
 class Run:
@@ -118,47 +42,48 @@ class Run:
         self.begun = time.perf_counter()
         self.warned_of_waiting = False
         self.details: dict[str, Details] = {}  # of the evaluation after the last epoch
+        folder.path.mkdir(parents=True, exist_ok=True)
         start_log(folder.path / "log.txt" if distributed.is_main_process() else None)
         if config.threads:
             torch.set_num_threads(config.threads)
-        seed_everything(config.seed)
         self.device = choose_device(config.device)
         keep_freed_memory()
         with distributed.main_process_first():  # a world is rendered once
             splits = load_splits(config)
         self.train: Any = splits[0]  # a Split; None in a run that only evaluates, which has no trainer either
         self.tests = splits[1]
-        in_state = resumed and folder.state_file.is_file()  # which holds all weights: the file may be gone
-        self.initial = folder.initial_weights() if resumed else None
-        if config.init_weights and self.initial is None and not in_state:
-            self.initial = find_initial_weights(config.init_weights)
-        weights = self.initial.file if self.initial and not in_state else None
+        self.resumed = resumed
+        if resumed:  # the state holds all weights: the file of the first ones may be gone
+            self.initial = folder.initial_weights()
+        else:
+            self.initial = find_initial_weights(config.init_weights) if config.init_weights else None
+        weights = self.initial.file if self.initial and not resumed else None
+        seed_everything(config.seed)
         # channels last: a fifth less time for a step on the CPU, and the layout that tensor cores want
         self.model = build_model(config, weights).to(self.device, memory_format=torch.channels_last)
         self.transforms = build_image_transforms(config, self.model)
         if config.cache:
-            with distributed.main_process_first():
+            with distributed.main_process_first(), isolated_rng(config.seed):  # made or found, it moves no generator
                 self._cache_images()
         self.evaluate = Evaluator(config, self.model, self.transforms, self.tests, self.device, folder)
+        self.saved_epoch = 0  # of the training state
         self.trainer: Any = self._build_trainer() if config.recipe.optim.epochs else None
         if distributed.is_main_process():
             transforms = {role: transform.to_config() for role, transform in self.transforms.items()}
             folder.write_config(config, self.model.config, transforms, self.initial)
+        self.signals = StopSignals(self.trainer)
         self.scalars = open_scalars(folder.path) if distributed.is_main_process() else Scalars()
         if distributed.world_size() > 1:  # from here on, each process augments its own part of a batch
             seed_everything(config.seed + 1_000_003 * distributed.rank())
 
-    def finish(self, resumed: bool = False) -> dict[str, Any]:
+    def finish(self) -> dict[str, Any]:
         """Do what is left to do, write the results, print the table, and return the results."""
-        try:
-            self._announce()
-            if self.trainer is not None:
-                self._run_training(resumed)
-            results = self._report()
-            self.scalars.close()  # not after Ctrl-C: the thread that it waits for may have been interrupted for good
-            return results
-        finally:
-            stop_log()
+        self._announce()
+        if self.trainer is not None:
+            self._run_training()
+        results = self._report()
+        self.scalars.close()  # not after Ctrl-C: the thread that it waits for may have been interrupted for good
+        return results
 
     def end_of_epoch(self, trainer: CrossViewTrainer) -> None:
         """Record the epoch, evaluate if it is time, keep the best weights, save the state."""
@@ -176,8 +101,16 @@ class Run:
         self.scalars.add(record)
         if distributed.is_main_process():
             self.folder.append_metrics(record)
-        self._refresh_sampler(trainer)
-        save_training_state(self.folder.state_file, trainer, trainer.epoch)
+        pairs = self._pairs_for_sampler(trainer)
+        self.signals.hold = True  # a sampler that has been told the pairs twice would draw others
+        if pairs is not None:
+            trainer.sampler.update(*pairs)
+        self._save(trainer.epoch)
+        self.signals.hold = False
+
+    def _save(self, epoch: int) -> None:
+        save_training_state(self.folder.state_file, self.trainer, epoch)
+        self.saved_epoch = epoch
 
     def _warn_of_waiting(self, trainer: CrossViewTrainer) -> None:
         """Say once what helps, where much of an epoch was waiting for data; short ones wait for workers to start."""
@@ -190,13 +123,14 @@ class Run:
         remedy = more if self.config.cache else f"--cache (decodes every image once), or {more}"
         log.warning(f"Training waited for data in {share:.0%} of the epoch. What helps: {remedy}.")
 
-    def _refresh_sampler(self, trainer: Any) -> None:
-        """Hand a sampler that follows the embeddings what the network makes of the training pairs now."""
+    def _pairs_for_sampler(self, trainer: Any) -> tuple[Tensor, Tensor] | None:
+        """Return what the network makes of the training pairs now, for a sampler that follows that, [P, D] each."""
         follows = getattr(trainer.sampler, "follows", None)
         if follows == "training":
-            trainer.sampler.update(trainer.bank.query, trainer.bank.reference)
-        elif follows == "measurement" and (every := self.config.recipe.sampling.every) and trainer.epoch % every == 0:
-            trainer.sampler.update(*self.evaluate.embed_pairs(self.train))
+            return trainer.bank.query, trainer.bank.reference
+        if follows == "measurement" and (every := self.config.recipe.sampling.every) and trainer.epoch % every == 0:
+            return self.evaluate.embed_pairs(self.train)
+        return None
 
     def _cache_images(self) -> None:
         """Read all images from disk at the network's size, which is done once and kept."""
@@ -227,30 +161,53 @@ class Run:
     def _training_images(self) -> TrainingImages:
         return TrainingImages(self.model, self.train, self.transforms, self.config.seed)
 
-    def _run_training(self, resumed: bool) -> None:
-        start = 1
-        if resumed:
-            start = load_training_state(self.folder.state_file, self.trainer)["epoch"] + 1
-            if distributed.is_main_process():
-                self.folder.drop_metrics_after(start - 1)
-            log.info(f"resumed after epoch {start - 1}")
+    def _run_training(self) -> None:
+        trainer, epochs = self.trainer, self.config.recipe.optim.epochs
+        if self.resumed:
+            self._go_on(epochs)
         else:
             if not self.config.init_weights:
                 self.model.before_training(self._training_images())
-            save_training_state(self.folder.state_file, self.trainer, 0)  # resumable from the first step on
+            self._save(0)  # resumable from the first step on
         try:
-            self.trainer.train(start, self.config.recipe.optim.epochs)
+            with self.signals:
+                try:
+                    trainer.train(self.saved_epoch + 1, epochs)
+                except Stopped as stop:
+                    self.signals.hold = True
+                    # several processes meet between steps alone, not wherever in an evaluation each of them was
+                    together = stop.agreed or distributed.world_size() == 1
+                    if self.saved_epoch < trainer.epoch and together:
+                        save_training_state(self.folder.state_file, trainer, trainer.epoch - 1)
+                        steps = f"step {trainer.steps_done} of {trainer.iterations_per_epoch}"
+                        log.info(f"Saved after {steps} of epoch {trainer.epoch}.")
+                    raise self.signals.interruption() from None
         except KeyboardInterrupt:
             log.info(f"Stopped. Continue with: python benchmarks/run.py --resume {self.folder.resume_folder}")
             raise
+
+    def _go_on(self, epochs: int) -> None:
+        """Put the state of the run into the trainer, and say where it stands."""
+        state = load_training_state(self.folder.state_file, self.trainer)
+        self.saved_epoch, position = state["epoch"], state.get("position")
+        if distributed.is_main_process():
+            self.folder.drop_metrics_after(self.saved_epoch)
+        steps = f" and {position['steps_done']} steps" if position else ""
+        log.info(f"resumed after epoch {self.saved_epoch}{steps}")
+        changed = follow_schedule(self.trainer)
+        if changed is not None:
+            log.info(
+                f"With {epochs} epochs the schedule {self.config.recipe.optim.schedule!r} goes on at a learning rate "
+                f"of {changed[1]:.3g}; it had come to {changed[0]:.3g}."
+            )
 
     def _keep_best(self, trainer: CrossViewTrainer, tests: dict[str, dict[str, Any]]) -> None:
         selected_on = next(iter(tests))
         score = tests[selected_on]["recall_at_1"]
         if trainer.best is None or score > trainer.best["score"]:
-            trainer.best = {"epoch": trainer.epoch, "score": score, "selected_on": selected_on, "tests": tests}
-            if distributed.is_main_process():
+            if distributed.is_main_process():  # first the file: who goes on from here believes `best`
                 write_safetensors(self.folder.best_weights, self.model.state_dict())
+            trainer.best = {"epoch": trainer.epoch, "score": score, "selected_on": selected_on, "tests": tests}
 
     def _report(self) -> dict[str, Any]:
         distributed.wait_for_all()  # the first process has written its line
@@ -280,7 +237,7 @@ class Run:
             chance = {name: chance_of(split) for name, split in self.tests.items()}
             title = f"{self.config.method} trained on {self.config.train}"
             with failing_with_a_warning("The learning curve"):
-                learning_curve(metrics, chance, title, self.folder.path / "learning_curve.png")
+                learning_curve(metrics, chance, title, self.folder.learning_curve)
         for name, details in self.details.items():
             queries, top = details.examples
             if len(queries):

@@ -30,6 +30,8 @@ class LayoutExtractorV2(nn.Module):
         super().__init__()
         if mask not in MASKS:
             raise ValueError(f"mask is {mask!r}; it must be one of {', '.join(MASKS)}.")
+        if channels % heads:
+            raise ValueError(f"The {channels} channels of the trunk are no multiple of the {heads} heads.")
         self.mask = mask
         self.position = nn.Parameter(torch.zeros(1, positions, channels))
         self.dropout = nn.Dropout(dropout)

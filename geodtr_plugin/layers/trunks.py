@@ -1,9 +1,10 @@
-"""Convolutional trunks by name, which map `[B, 3, H, W]` to `[B, channels, h, w]`."""
+"""Trunks by name, which map `[B, 3, H, W]` to `[B, channels, h, w]`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,20 +12,23 @@ from torch import Tensor, nn
 from ..utils.errors import UnknownNameError, UserError
 
 TIMM_PREFIX = "timm/"  # forces timm's model where a name is also one of ours
+_OTHER_TRUNKS = "Convolutional ones, such as convnext_tiny, resnet50 and efficientnet_b0, take nearly any size."
 
 
-def build_trunk(name: str, pretrained: bool = True) -> nn.Module:
+def build_trunk(name: str, pretrained: bool = True, *image_sizes: tuple[int, int]) -> nn.Module:
     """Build a trunk by name.
 
     Args:
         name: `convnext_tiny` (cut to 384 channels at stride 16), `resnet34` (without max-pooling: 512 channels at
             stride 16), `tiny` (96 channels at stride 8, for tests and laptops), or any feature trunk of timm by timm's
-            name (its stride-16 map, or the coarsest it has), with or without `timm/` in front.
+            name (its last map of stride 16 or nearest below that), with or without `timm/` in front. Transformers are
+            built for the size of the images.
         pretrained: ImageNet weights, downloaded on first use; `tiny` has none and always starts from scratch.
+        *image_sizes: (height, width) of the images that it will see: one, or two where both views share it.
 
     Raises:
         UnknownNameError: there is no such trunk.
-        UserError: the weights could not be loaded.
+        UserError: it has no feature maps, or none for images of these sizes, or the weights could not be loaded.
     """
     own: dict[str, Callable[[bool], nn.Module]] = {
         "convnext_tiny": _convnext_tiny, "resnet34": _resnet34, "tiny": _tiny
@@ -32,7 +36,7 @@ def build_trunk(name: str, pretrained: bool = True) -> nn.Module:
     with downloading(name):
         if name in own:
             return own[name](pretrained)
-        return TimmTrunk(name.removeprefix(TIMM_PREFIX), pretrained)
+        return TimmTrunk(name.removeprefix(TIMM_PREFIX), pretrained, image_sizes)
 
 
 @contextmanager
@@ -57,7 +61,7 @@ def map_sizes(trunk: nn.Module, image_size: tuple[int, int]) -> list[tuple[int, 
     """Return channels, height and width of each map of a trunk for images of (height, width), without arithmetic.
 
     Raises:
-        ValueError: the images are too small for it.
+        ValueError: the images are too small for it, or of a size that it was not built for.
     """
     weights = {name: tensor.to("meta") for name, tensor in (*trunk.named_parameters(), *trunk.named_buffers())}
     images = torch.empty(1, 3, *image_size, device="meta")
@@ -69,6 +73,8 @@ def map_sizes(trunk: nn.Module, image_size: tuple[int, int]) -> list[tuple[int, 
             raise RuntimeError(f"the trunk makes maps of {sizes}")
     except RuntimeError as error:
         raise ValueError(f"Images of {image_size[0]}x{image_size[1]} pixels are too small for the trunk.") from error
+    except (AssertionError, IndexError, TypeError) as error:  # of Transformers
+        raise ValueError(f"The trunk takes no images of {image_size[0]}x{image_size[1]} pixels ({error}).") from error
     finally:
         trunk.train(training)
     return sizes
@@ -119,18 +125,73 @@ class ResidualBlock(nn.Module):
 
 
 class TimmTrunk(nn.Module):
-    """A trunk of timm, cut where its map has stride 16 (or at its coarsest map, if that is finer)."""
+    """A trunk of timm, cut behind its last map of stride 16, or of the nearest stride below that (or its finest).
 
-    def __init__(self, name: str, pretrained: bool):
+    Args:
+        name: timm's.
+        pretrained: load its weights.
+        image_sizes: see `build_trunk`.
+
+    Raises:
+        UnknownNameError: there is no such trunk.
+        UserError: it has no feature maps, or none for images of these sizes.
+    """
+
+    def __init__(self, name: str, pretrained: bool, image_sizes: Sequence[tuple[int, int]] = ()):
         super().__init__()
         import timm
 
         if not timm.is_model(name):
             raise UnknownNameError("backbone", name, ["convnext_tiny", "resnet34", "tiny", *timm.list_models()])
-        strides = timm.create_model(name, features_only=True).feature_info.reduction()
-        cut = max(i for i, stride in enumerate(strides) if stride <= 16)
-        self.net = timm.create_model(name, pretrained=pretrained, features_only=True, out_indices=(cut,))
+        with torch.random.fork_rng(devices=[]):  # how often one has to try must not change the weights
+            options = {"features_only": True, "out_indices": (_cut(name),)}
+            options |= _size_options(name, options, image_sizes)
+        self.net = timm.create_model(name, pretrained=pretrained, **options)
+        self.channels_last = getattr(self.net, "output_fmt", "NCHW") == "NHWC"
 
     def forward(self, images: Tensor) -> Tensor:
         """Map `[B, 3, H, W]` to `[B, C, h, w]`."""
-        return self.net(images)[0]
+        features = self.net(images)[0]
+        return features.permute(0, 3, 1, 2) if self.channels_last else features
+
+
+def _cut(name: str) -> int:
+    """Return the index of the map that `TimmTrunk` has."""
+    import timm
+
+    try:
+        info = timm.create_model(name, features_only=True).feature_info
+    except (AssertionError, AttributeError, RuntimeError, TypeError) as error:
+        raise UserError(f"timm's {name!r} gives no feature maps ({error}).", _OTHER_TRUNKS) from error
+    strides = info.reduction()
+    wanted = max([stride for stride in strides if stride <= 16], default=min(strides))
+    return max(index for index, stride in zip(info.out_indices, strides) if stride == wanted)
+
+
+def _size_options(name: str, options: dict[str, Any], image_sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
+    """Return what makes timm build a trunk for images of these sizes; nothing for one that takes any."""
+    import timm
+
+    if not image_sizes:
+        return {}
+    fixed = {"img_size": image_sizes[0]}
+    for more in ({}, fixed, {**fixed, "dynamic_img_size": True, "dynamic_img_pad": True}):
+        try:
+            trunk = timm.create_model(name, **options, **more)
+            for size in image_sizes:
+                map_sizes(trunk, size)
+            return more
+        except Exception:  # each of timm's networks has its own way to refuse an argument or a size
+            continue
+    sizes = " and ".join(f"{height}x{width}" for height, width in sorted(set(image_sizes)))
+    raise UserError(
+        f"timm's {name!r} cannot be built for images of {sizes} pixels; it was made for {_made_for(name)}.",
+        f"Choose such image sizes or multiples of 32, or another backbone. {_OTHER_TRUNKS}",
+    )
+
+
+def _made_for(name: str) -> str:
+    import timm
+
+    config = timm.get_pretrained_cfg(name)
+    return "x".join(map(str, config.input_size[1:])) if config is not None else "others"

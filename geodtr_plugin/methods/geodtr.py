@@ -37,8 +37,11 @@ class GeoDTR(TwoTower):
             extractor="v1", descriptors=descriptors, heads=heads, layers=layers, feedforward=feedforward,
             dropout=dropout, mask=mask,
         )  # fmt: skip
-        self.query_tower = LayoutTower(build_trunk(backbone, pretrained), self.query_size, **layout)
-        self.reference_tower = LayoutTower(build_trunk(backbone, pretrained), self.reference_size, **layout)
+
+        def tower(image_size: tuple[int, int]) -> LayoutTower:
+            return LayoutTower(build_trunk(backbone, pretrained, image_size), image_size, **layout)
+
+        self.query_tower, self.reference_tower = tower(self.query_size), tower(self.reference_size)
         self.embedding_size = self.query_tower.embedding_size
 
     has_counterfactual = True

@@ -41,8 +41,11 @@ class GeoDTRPlus(TwoTower):
         )
         own = dict(feedforward=feedforward, mask=mask, bottleneck=bottleneck if extractor == "v2" else None)
         layout |= {name: value for name, value in own.items() if value is not None}
-        self.query_tower = LayoutTower(build_trunk(backbone, pretrained), self.query_size, **layout)
-        self.reference_tower = LayoutTower(build_trunk(backbone, pretrained), self.reference_size, **layout)
+
+        def tower(image_size: tuple[int, int]) -> LayoutTower:
+            return LayoutTower(build_trunk(backbone, pretrained, image_size), image_size, **layout)
+
+        self.query_tower, self.reference_tower = tower(self.query_size), tower(self.reference_size)
         self.backbone = backbone
         self.embedding_size = self.query_tower.embedding_size
 

@@ -98,7 +98,7 @@ class L2LTR(TwoTower):
         self.backbone, self.embedding_size = backbone, size[0]
 
         def tower(image_size: tuple[int, int]) -> HybridTower:
-            trunk = r50_stem() if backbone == HYBRID else build_trunk(backbone, pretrained)
+            trunk = r50_stem() if backbone == HYBRID else build_trunk(backbone, pretrained, image_size)
             return HybridTower(trunk, image_size, *size, dropout)
 
         self.query_tower, self.reference_tower = tower(self.query_size), tower(self.reference_size)

@@ -167,12 +167,13 @@ class NetVLADMethod(VladMethod):
         polar: bool = False, backbone: str = "vgg16", pretrained: bool = True, clusters: int = 64, freeze: bool = True,
         pca: int | None = None,
     ):  # fmt: skip
+        sizes = query_size, reference_size or query_size
         if backbone == "vgg16":
             weights, frozen = "caffe" if pretrained else None, "conv4_3" if freeze else None
             trunk = VGG16("conv5_3", weights, frozen=frozen)
         else:
-            trunk = build_trunk(backbone, pretrained)
-        channels, *_ = (feature_size(trunk, size)[0] for size in (query_size, reference_size or query_size))
+            trunk = build_trunk(backbone, pretrained, *sizes)
+        channels, *_ = (feature_size(trunk, size)[0] for size in sizes)
         tower = VladTower(trunk, channels, clusters, pca)
         super().__init__(query_size, reference_size, polar, tower, caffe=backbone == "vgg16")
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from ..utils.errors import UserError
+from ..utils.typed import typed
 
 Strength = Literal["strong", "weak", "none"]
 
@@ -249,10 +250,14 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> Recipe:
-        """Return the recipe that `to_dict` described, also in an earlier version of this package."""
+        """Return the recipe that `to_dict` described, also in an earlier version of this package.
+
+        Raises:
+            KeyError, ValueError, TypeError, UserError: it is no such description; see `utils.reading.understood`.
+        """
         settings = with_current_names(settings)
-        parts = {name: part(**settings[name]) for name, part in PARTS.items()}
-        return cls(**{**settings, **parts})
+        parts = {name: typed(part, settings[name], name) for name, part in PARTS.items()}
+        return typed(cls, {**settings, **parts}, "recipe")
 
 
 # the parts of a recipe that have options of their own, in the order in which --help shows them
@@ -283,7 +288,7 @@ def with_current_names(settings: Mapping[str, Any]) -> dict[str, Any]:
     for part, moved in MOVED_TO_ARGS.items():
         own = settings.get(part)
         if isinstance(own, Mapping) and not moved.keys().isdisjoint(own):
-            args = {name: own[name] for name, takers in moved.items() if name in own and own["name"] in takers}
+            args = {name: own[name] for name, takers in moved.items() if name in own and own.get("name") in takers}
             kept = {name: value for name, value in own.items() if name not in moved}
             settings[part] = {**kept, "args": args}
     return settings

@@ -41,13 +41,13 @@ class SAFA(TwoTower):
         square = square_for(query_size, share=1, multiple=32)  # 112 x 616 -> 256 x 256
         super().__init__(query_size, reference_size or (query_size if polar else square), polar)
 
-        def trunk() -> nn.Module:
+        def trunk(image_size: tuple[int, int]) -> nn.Module:
             if backbone != "vgg16":
-                return build_trunk(backbone, pretrained)
+                return build_trunk(backbone, pretrained, image_size)
             return VGG16("pool5", "caffe" if pretrained else None, ceil_mode=True, dropout=dropout)
 
-        self.query_tower = SpatialTower(trunk(), self.query_size, heads, pool)
-        self.reference_tower = SpatialTower(trunk(), self.reference_size, heads, pool)
+        self.query_tower = SpatialTower(trunk(self.query_size), self.query_size, heads, pool)
+        self.reference_tower = SpatialTower(trunk(self.reference_size), self.reference_size, heads, pool)
         self.embedding_size = self.query_tower.embedding_size
         caffe = backbone == "vgg16"
         self.mean, self.std = (CAFFE_MEAN, CAFFE_STD) if caffe else (IMAGENET_MEAN, IMAGENET_STD)

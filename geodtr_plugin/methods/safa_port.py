@@ -36,13 +36,13 @@ class SAFAPort(TwoTower):
     ):  # fmt: skip
         super().__init__(query_size, reference_size or (query_size if polar else square_for(query_size)), polar)
 
-        def trunk() -> nn.Module:
+        def trunk(image_size: tuple[int, int]) -> nn.Module:
             if backbone != "vgg16":
-                return build_trunk(backbone, pretrained)
+                return build_trunk(backbone, pretrained, image_size)
             return VGG16("relu5_3", "torchvision" if pretrained else None, dropout=dropout)
 
-        self.query_tower = PortTower(trunk(), self.query_size, heads, "max", "tanh")
-        self.reference_tower = PortTower(trunk(), self.reference_size, heads, "max", "tanh")
+        self.query_tower = PortTower(trunk(self.query_size), self.query_size, heads, "max", "tanh")
+        self.reference_tower = PortTower(trunk(self.reference_size), self.reference_size, heads, "max", "tanh")
         self.backbone = backbone
         self.embedding_size = self.query_tower.embedding_size
 

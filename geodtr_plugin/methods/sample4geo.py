@@ -74,7 +74,7 @@ class Sample4Geo(TwoTower):
         """Return the length of the embedding, the same for images of both sizes."""
         try:
             (length,), _ = (feature_size(self.tower.trunk, size) for size in (self.query_size, self.reference_size))
-        except (AssertionError, ValueError) as error:
+        except ValueError as error:
             raise ValueError(
                 f"{backbone} does not make one vector of images of {self.query_size} and {self.reference_size} pixels: "
                 "choose a convolutional network that ends in pooling, and images that it does not shrink to nothing."

@@ -32,8 +32,12 @@ class Simple(TwoTower):
         dim: int = 512, p: float = 3.0,
     ):  # fmt: skip
         super().__init__(query_size, reference_size or (query_size if polar else square_for(query_size)), polar)
-        sizes = [self.query_size] if shared else [self.query_size, self.reference_size]
-        self.towers = nn.ModuleList(GeMTower(build_trunk(backbone, pretrained), size, dim, p) for size in sizes)
+
+        def tower(*sizes: tuple[int, int]) -> GeMTower:
+            return GeMTower(build_trunk(backbone, pretrained, *sizes), sizes[0], dim, p)
+
+        both = self.query_size, self.reference_size
+        self.towers = nn.ModuleList([tower(*both)] if shared else map(tower, both))
         self.embedding_size = self.query_tower.embedding_size
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ..augmentations import ImageTransform, RoleTransform
-from ..utils.errors import UnknownNameError, UserError
+from ..utils.errors import DamagedFileError, UnknownNameError, UserError
+from ..utils.reading import read_json
 from ..utils.roles import ROLES, Role
 from . import METHODS, create_model
 from .base import TwoTower
@@ -93,7 +93,7 @@ def load_model(source: str | os.PathLike[str], weights: str | None = None) -> Tw
         UserError: there is no such folder, or its model cannot be built or filled.
     """
     folder = local_folder(source)
-    model = _untrained(read_config(folder))
+    model = _untrained(read_config(folder), folder)
     return load_weights(model, find_weights(folder) if weights is None else folder / weights).eval()
 
 
@@ -112,10 +112,10 @@ def transforms_of(source: str | os.PathLike[str]) -> dict[Role, RoleTransform]:
     folder = local_folder(source)
     config = read_config(folder)
     with torch.device("meta"):  # the normalisation may depend on the model's options
-        model = _untrained(config)
+        model = _untrained(config, folder)
     try:
         images = {role: ImageTransform.from_config(config["views"][role]) for role in ROLES}
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         message = f"{folder / 'config.json'} does not describe both roles' views."
         raise UserError(message, "Export it again.") from error
     return {role: RoleTransform(image, model.mean, model.std) for role, image in images.items()}
@@ -148,10 +148,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     file = folder / "config.json"
     if not file.is_file():
         raise UserError(f"{folder} holds no config.json.", "Name a run folder, or one that geodtr export wrote.")
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{file} cannot be read: {error}.", "Copy or export it again.") from error
+    config = read_json(file, "Copy or export it again.", object)
     model = config.get("model") if isinstance(config, dict) else None
     if not isinstance(model, dict) or not isinstance(model.get("method"), str):
         message = f"{file} describes no model of geodtr_plugin."
@@ -198,17 +195,30 @@ def _fetch(name: str) -> Path:
         ) from error
 
 
-def _untrained(config: Mapping[str, Any]) -> TwoTower:
-    """Build the model that a config.json describes, without ImageNet's weights, which would be replaced anyhow."""
+def _untrained(config: Mapping[str, Any], folder: Path) -> TwoTower:
+    """Build the model that a config.json describes, without ImageNet's weights, which would be replaced anyhow.
+
+    Raises:
+        UserError: the method or an option is not known, or they do not go together.
+    """
     method = config["model"]["method"]
     if method not in METHODS:
-        modules = config.get("run", {}).get("imports", ())
+        run = config.get("run")
+        modules = run.get("imports") if isinstance(run, dict) else ()
+        modules = modules if isinstance(modules, list) else ()
         remedy = "If it is one of your own, name its module with --import."
         if modules:
             words = " ".join(f"--import {module}" for module in modules)
             remedy = f"The run imported it from a module of its own: add {words}, or import that in Python before."
         raise UnknownNameError("method", method, METHODS, remedy)
-    return create_model(**{**config["model"], "pretrained": False})
+    try:
+        return create_model(**{**config["model"], "pretrained": False})
+    except UserError:
+        raise
+    except Exception as error:  # of numbers that no network has, each layer and torch raise types of their own
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        message = f"{folder / 'config.json'} describes a model that cannot be built ({type(error).__name__}: {reason})."
+        raise DamagedFileError(message, "Copy or export it again.") from error
 
 
 def _check_names(source: str, tensors: Mapping[str, Tensor], names: Mapping[str, Any]) -> None:

@@ -74,15 +74,20 @@ class SeededBatches:
         self.seed = seed
         self.epoch = 0
         self.passage = 0
+        self.passed_over = 0  # batches still to leave out
         self.issued: deque[list[Any]] = deque()
 
-    def set_epoch(self, epoch: int) -> bool:
+    def set_epoch(self, epoch: int, first: int = 0) -> bool:
         """Choose the epoch, and hand it on to the samplers below.
+
+        Args:
+            epoch: which.
+            first: batches of it that a training had before it was interrupted, and which are left out now.
 
         Returns:
             Whether one of those has an order for every epoch, so that it wants to be started anew.
         """
-        self.epoch, self.passage = epoch, 0
+        self.epoch, self.passage, self.passed_over = epoch, 0, first
         below: tuple[Any, ...] = (self.batches, getattr(self.batches, "sampler", None))
         per_epoch = [sampler for sampler in below if hasattr(sampler, "set_epoch")]
         for sampler in per_epoch:
@@ -93,10 +98,16 @@ class SeededBatches:
         return len(self.batches)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[list[tuple[int, Any]]]:
+        self.issued.clear()  # what an earlier iterator had read ahead is lost
+        while self.passed_over and self.passed_over >= len(self):  # whole passages
+            self.passed_over -= len(self)
+            self.passage += 1
         key = (self.seed, self.epoch, self.passage)
         self.passage += 1
-        self.issued.clear()  # what an earlier iterator had read ahead is lost
         for position, indices in enumerate(self.batches):
+            if self.passed_over:
+                self.passed_over -= 1
+                continue
             seeds = np.random.SeedSequence([*key, position]).generate_state(len(indices), np.uint32)
             keys, own = list(zip(seeds.tolist(), indices)), shard(len(indices))
             self.issued.append(list(indices[own.start : own.stop]))

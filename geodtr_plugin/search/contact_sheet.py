@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..utils.figures import new_figure
+from ..utils.figures import new_figure, widest
 from ..utils.files import atomic_path
 from .answers import coordinates
 from .errors_in_metres import LocationErrors
@@ -38,7 +38,7 @@ def draw_contact_sheet(
     """
     drawn = [answer for answer in answers if answer.matches][:MOST_QUERIES]
     queries = [thumbnail(answer.query, _SIDE) for answer in drawn]
-    wide = float(np.clip(max(image.shape[1] / image.shape[0] for image in queries), 1, 3.2))
+    wide = widest(queries, most=3.2)
     columns = max(len(answer.matches) for answer in drawn)
     width = _HEIGHT * (wide + columns) + 0.15 * (columns + 2)
     figure = new_figure(width, (_HEIGHT + _CAPTION) * len(queries) + 0.1)

@@ -20,7 +20,9 @@ from ..methods.weights import find_weights, load_model, read_config
 from ..testers.embedding import embed_images
 from ..utils.devices import choose_device
 from ..utils.errors import UserError
+from ..utils.reading import understood
 from ..utils.roles import ROLES, Role
+from ..utils.typed import typed
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,14 @@ class RunRecord:
         file = find_weights(folder) if weights is None else folder / weights
         if not file.is_file():
             raise UserError(f"{folder} no longer holds {weights}.", "Name the right folder with --run.")
-        recipe = config["run"]["recipe"]
-        precision = recipe["evaluation"].get("precision") or recipe["optim"]["precision"]
-        return cls(str(folder.absolute()), file.name, _sha256(file), config["model"], config["views"], precision)
+        with understood(folder / "config.json", "Copy or export it again."):
+            recipe = config["run"]["recipe"]
+            precision = recipe["evaluation"].get("precision") or recipe["optim"]["precision"]
+            for role in ROLES:
+                ImageTransform.from_config(config["views"][role])
+            found = {"folder": str(folder.absolute()), "weights": file.name, "sha256": _sha256(file)}
+            described = {"model": config["model"], "views": config["views"], "precision": precision}
+            return typed(cls, {**found, **described}, "the run")
 
 
 class Embedder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import os
 import re
 from collections.abc import Mapping
@@ -17,14 +18,30 @@ _NUMBER = r"(-?\d{1,3}\.\d{4,})"
 _AT_THE_END = re.compile(rf"(?:^|[_@]){_NUMBER}[_@]{_NUMBER}@?$")
 
 
+class GeotagError(ValueError):
+    """Coordinates in an EXIF block that cannot be read for certain. Its text is the reason, as a clause."""
+
+
 def exif_position(exif: Any) -> tuple[float, float] | None:
-    """Return latitude and longitude in degrees of a Pillow EXIF block; None where it has none that can be true."""
+    """Return latitude and longitude in degrees of a Pillow EXIF block; None where it has none.
+
+    None as well for 0, 0, which cameras write before they have a fix.
+
+    Raises:
+        GeotagError: it has some, but not as the standard has them (Exif 2.3, section 4.6.6), so that a guess could
+            name another place.
+    """
     gps: Mapping[int, Any] = exif.get_ifd(_GPS)
-    if not {_LAT_REF, _LAT, _LON_REF, _LON} <= set(gps):
+    if not gps.keys() & {_LAT, _LON}:
         return None
-    lat = _degrees(gps[_LAT]) * (-1 if str(gps[_LAT_REF]).upper().startswith("S") else 1)
-    lon = _degrees(gps[_LON]) * (-1 if str(gps[_LON_REF]).upper().startswith("W") else 1)
-    return None if lat == lon == 0 else on_earth(lat, lon)
+    lat, lon = _degrees("latitude", gps.get(_LAT)), _degrees("longitude", gps.get(_LON))
+    if lat == lon == 0:
+        return None
+    lat *= _sign("latitude", gps.get(_LAT_REF), "north", "south")
+    lon *= _sign("longitude", gps.get(_LON_REF), "east", "west")
+    if on_earth(lat, lon) is None:
+        raise GeotagError(f"no place has latitude {lat:g} and longitude {lon:g}")
+    return lat, lon
 
 
 def name_position(path: str, order: NameOrder = "lat_lon") -> tuple[float, float] | None:
@@ -49,8 +66,20 @@ def on_earth(lat: float, lon: float) -> tuple[float, float] | None:
     return (lat, lon) if abs(lat) <= 90 and abs(lon) <= 180 else None  # false for NaN too
 
 
-def _degrees(parts: Any) -> float:
-    """Return degrees, minutes and seconds as one number; NaN where a camera wrote 0/0."""
-    values = [float(part) for part in parts]
-    value = sum(part / 60**i for i, part in enumerate(values))
-    return value if math.isfinite(value) else math.nan
+def _degrees(name: str, value: Any) -> float:
+    """Return degrees, minutes and seconds, of which the last may be missing, as one number."""
+    parts = value if isinstance(value, tuple) else (value,)
+    known = all(isinstance(part, numbers.Real) and 0 <= part < math.inf for part in parts)  # false for NaN: 0/0
+    if not known or not 1 <= len(parts) <= 3 or any(part > 60 for part in parts[1:]):
+        raise GeotagError(f"its {name} is not written as degrees, minutes and seconds")
+    return sum(float(part) / 60**i for i, part in enumerate(parts))
+
+
+def _sign(name: str, reference: Any, positive: str, negative: str) -> int:
+    """Return 1 or -1 of a reference such as N, in either case, as text or bytes, with blanks and zeros around it."""
+    text = reference.decode("latin-1") if isinstance(reference, bytes) else reference
+    text = text.strip(" \t\r\n\0").lower() if isinstance(text, str) else ""
+    for word, sign in ((positive, 1), (negative, -1)):
+        if text in (word, word[0]):
+            return sign
+    raise GeotagError(f"the {name} is marked {reference!r:.20}, as neither {positive} nor {negative}")

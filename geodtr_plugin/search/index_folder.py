@@ -11,27 +11,45 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
-from ..utils.errors import UserError
+from ..augmentations import ImageTransform
+from ..utils.errors import DamagedFileError, UserError
 from ..utils.files import write_text
+from ..utils.paths import below
+from ..utils.reading import read_json, read_json_lines, understood
+from ..utils.roles import ROLES
+from ..utils.typed import check
+from .embedder import RunRecord
+from .geotags import on_earth
 from .photos import printable_name
 from .vector_index import VectorIndex
 
 FORMAT = 1
+AGAIN = "Build the index again."
 MANIFEST, VECTORS = "manifest.json", "vectors.npy"
 REFERENCES, LEFT_OUT = "references.jsonl", "left_out.jsonl"
+
+
+class Manifest(TypedDict):
+    """What a search needs of manifest.json."""
+
+    format: int
+    run: RunRecord
+    root: str
+    kind: Literal["flat", "ivf", "ivfpq"]
+    nprobe: int
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
     """Read the manifest of an index: its kind, sizes and model.
 
     Raises:
-        UserError: there is no index, or it is of another format.
+        UserError: there is no index, or it is of another format, or damaged.
     """
     if not (path / MANIFEST).is_file():
         unfinished = path.with_name(f"{path.name}.partial").is_dir()
@@ -40,17 +58,33 @@ def read_manifest(path: Path) -> dict[str, Any]:
             f"{'It is unfinished: repeat the command that began it. ' if unfinished else ''}"
             "geodtr index build makes one.",
         )
-    manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    manifest = read_json(path / MANIFEST, AGAIN)
     if manifest.get("format") != FORMAT:
         message = f"{printable_name(path)} has the format {manifest.get('format')}; this version reads {FORMAT}."
-        raise UserError(message, "Build it again.")
+        raise UserError(message, AGAIN)
+    with understood(printable_name(path / MANIFEST), AGAIN):
+        check(manifest, Manifest, "the manifest")
+        for role in ROLES:
+            ImageTransform.from_config(manifest["run"]["views"][role])
     return manifest
 
 
 def read_references(path: Path, root: str = "") -> list[tuple[str, float | None, float | None]]:
-    """Read the file, latitude and longitude of each row of an index; files below `root`, where it is given."""
-    lines = read_json_lines(path / REFERENCES)
-    return [(os.path.join(root, line["file"]), line["lat"], line["lon"]) for line in lines]
+    """Read the file, latitude and longitude of each row of an index; files below `root`, where it is given.
+
+    Raises:
+        DamagedFileError: a line is no reference, or its file would lie elsewhere.
+    """
+    file, references = path / REFERENCES, []
+    for number, line in enumerate(read_json_lines(file, AGAIN), start=1):
+        where = f"Line {number} of {printable_name(file)}"
+        with understood(where, AGAIN):
+            name, lat, lon = line["file"], line["lat"], line["lon"]
+            if lat is not lon and on_earth(lat, lon) is None:  # None of both where the position is not known
+                raise ValueError(f"{lat}, {lon} is nowhere on Earth")
+            below(name, where)
+        references.append((os.path.join(root, name), lat, lon))
+    return references
 
 
 def load_vectors(path: str | os.PathLike) -> VectorIndex:
@@ -63,16 +97,9 @@ def load_vectors(path: str | os.PathLike) -> VectorIndex:
     manifest = read_manifest(path)
     try:
         vectors = np.load(path / VECTORS, mmap_mode="r")
-    except (OSError, ValueError) as error:
-        message = f"{printable_name(path)} has no readable {VECTORS} ({error})."
-        raise UserError(message, "Build the index again.") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise DamagedFileError(f"{printable_name(path)} has no readable {VECTORS} ({error}).", AGAIN) from error
     return VectorIndex.load(vectors, path, manifest["nprobe"])
-
-
-def read_json_lines(file: Path) -> Iterator[dict[str, Any]]:
-    """Return the records of a file with a JSON value on each line."""
-    with file.open(encoding="utf-8") as lines:
-        yield from map(json.loads, lines)
 
 
 def write_json_lines(file: Path, records: Iterable[dict[str, Any]]) -> None:

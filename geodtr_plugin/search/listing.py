@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..datasets.folder_csv import Row, Table, read_table
+from ..datasets.folder import STATEMENT, says_centred
+from ..datasets.folder_csv import Row, Table, read_table, tables_of
+from ..datasets.folder_files import OwnFiles, UnmatchedName, unmatched
+from ..datasets.role_files import DirectoryCache
 from ..utils.errors import DatasetCorruptError, DatasetNotFoundError, UserError
-from ..utils.roles import ROLE_FOLDERS
+from ..utils.paths import is_hidden, walk_files
+from ..utils.roles import ROLE_FOLDERS, SPLITS
 from .geotags import NameOrder, name_position
 from .photos import printable_name
 
@@ -40,26 +44,26 @@ class ImageList:
 def list_images(where: str | os.PathLike, names: NameOrder = "none") -> ImageList:
     """List the images of a folder, searched to its last subfolder, or those that a CSV table `file,lat,lon` names.
 
-    A folder of own data (folders queries and references) stands for its table, or without one for its references; the
-    queries are passed over. Names in a table start from the folder of the table.
+    A folder of own data (folders queries and references) stands for the references of its tables, or without one for
+    all of its references. Names in a table start from the folder of the table, see `OwnFiles` and
+    `DirectoryCache.match`.
 
     Args:
         where: the folder or the table.
         names: read coordinates from the names of files, see `geotags.name_position`; a table goes before.
 
     Raises:
+        UserError: nothing is named.
         DatasetNotFoundError: there is neither a folder nor a table.
         DatasetCorruptError: the table has no rows file,lat,lon.
     """
+    if not os.fspath(where):  # Path("") would be the working folder
+        raise UserError("No references are named.", "Name a folder of images, or a table file,lat,lon.")
     where = Path(where).expanduser()
     if where.suffix.lower() == ".csv" and where.is_file():
-        images = _from_table(where)
+        images = _from_tables([where])
     elif where.is_dir():
-        tables = [path for path in where.iterdir() if path.suffix.lower() == ".csv"]
-        if not _is_own_data(where):
-            images = _from_folder(where)
-        else:
-            images = _from_table(tables[0]) if len(tables) == 1 else _from_folder(where / "references")
+        images = _from_own_data(where) if is_own_data(where) else _from_folder(where)
     else:
         raise _nothing_at(where)
     in_names = {name: at for name in images.files if (at := name_position(name, names)) is not None}
@@ -83,7 +87,18 @@ def list_photos(places: Sequence[str]) -> ImageList:
     return ImageList(Path(), tuple(kept), {}, (*left_out, *repeated), tuple(notes))
 
 
-def _is_own_data(folder: Path) -> bool:
+def polar_notes(where: str | os.PathLike) -> tuple[str, ...]:
+    """Return a note for a polar model on own data that do not say that photos are taken at the centres of tiles."""
+    folder = Path(where).expanduser()
+    if not is_own_data(folder) or says_centred(folder):
+        return ()
+    return (
+        f"The model sees tiles as from their centres (polar transform), and {printable_name(folder)} does not say that "
+        f'photos are taken there. If they are, write {{"centred": true}} into its {STATEMENT}.',
+    )
+
+
+def is_own_data(folder: Path) -> bool:
     """Tell whether `--train folder:PATH` would read this folder."""
     return all((folder / name).is_dir() for name in ROLE_FOLDERS)
 
@@ -100,34 +115,17 @@ def _nothing_at(where: Path) -> DatasetNotFoundError:
 
 
 def _from_folder(root: Path) -> ImageList:
-    names, left_out = _walk(root)
-    images = [
-        name for name in names
-        if os.path.splitext(name)[1].lower() in SUFFIXES and not os.path.basename(name).startswith(".")
-    ]  # fmt: skip
+    left_out: list[tuple[str, str]] = []
+
+    def refuse(error: OSError) -> None:
+        left_out.append((os.path.relpath(error.filename, root), f"cannot be searched ({error.strerror})"))
+
+    names = list(walk_files(root, refuse))
+    images = [name for name in names if os.path.splitext(name)[1].lower() in SUFFIXES and not is_hidden(name)]
     kept, repeated = _without_repeats(root, sorted(images, key=os.fsencode))
     others = len(names) - len(images)
     notes = (f"{others:,} other files in {printable_name(root)} are no images by their names.",) if others else ()
     return ImageList(root, tuple(kept), {}, (*left_out, *repeated), notes)
-
-
-def _walk(root: Path) -> tuple[list[str], list[tuple[str, str]]]:
-    """Return the names of all files below a folder, links followed, and (folder, reason) where one cannot be listed."""
-    names, refused, entered = [], [], set()
-
-    def refuse(error: OSError) -> None:
-        refused.append((os.path.relpath(error.filename, root), f"cannot be searched ({error.strerror})"))
-
-    for folder, folders, files in os.walk(root, onerror=refuse, followlinks=True):
-        status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in entered:  # a link leads back here, or there are two ways
-            folders.clear()
-            continue
-        entered.add((status.st_dev, status.st_ino))
-        folders.sort(key=os.fsencode)
-        below = folder[len(os.fspath(root)) :].lstrip(os.sep)
-        names += [os.path.join(below, name) for name in files]
-    return names, refused
 
 
 def _without_repeats(root: Path, names: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
@@ -146,40 +144,71 @@ def _without_repeats(root: Path, names: Sequence[str]) -> tuple[list[str], list[
     return kept, repeated
 
 
-def _from_table(path: Path) -> ImageList:
-    table, root = read_table(path), path.parent
-    if not table.has_positions:
-        raise DatasetCorruptError(f"{printable_name(path)} names pairs.", "References need rows file,lat,lon.")
-    own = _is_own_data(root)
+def _from_own_data(folder: Path) -> ImageList:
+    """Return the references of own data, of train.csv and test.csv together where the splits have tables."""
+    tables = tables_of(folder)
+    if len(tables) == 1 or any(table.stem.lower() in SPLITS for table in tables):
+        return _from_tables(tables)
+    images = _from_folder(folder / "references")
+    names = ", ".join(table.name for table in tables)
+    note = f"{printable_name(folder)} has {len(tables)} tables ({names}), of which none is read: name one of them."
+    return replace(images, notes=(*images.notes, note)) if tables else images
+
+
+def _from_tables(tables: Sequence[Path]) -> ImageList:
+    """Return the references that tables of one folder name; what a later table repeats of an earlier is no fault."""
+    root, notes = tables[0].parent, []
+    files = _reference_of_own_data(root) if is_own_data(root) else _file_below(root)
     positions: dict[str, tuple[float, float] | None] = {}
     left_out: list[tuple[str, str]] = []
-    notes: list[str] = []
-    queries = 0
-    for row in table.rows:
-        name = _reference_name(root, row.cells[0]) if own else row.cells[0]
-        if name is None:
-            queries += 1
-        elif not os.path.lexists(root / name):
-            left_out.append((name, f"is not there (line {row.line} of {printable_name(path)})"))
-        elif name in positions:
-            left_out.append((name, f"is named twice (line {row.line} of {printable_name(path)})"))
-        else:
-            positions[name] = _position(table, row, notes)
-    if queries:
-        table_name = printable_name(path)
-        notes.append(f"{queries:,} rows of {table_name} name no references of this own data set, and are passed over.")
+    for path in tables:
+        table, before = read_table(path), dict(positions)
+        if not table.has_positions:
+            raise DatasetCorruptError(f"{printable_name(path)} names pairs.", "References need rows file,lat,lon.")
+        seen = set()
+        for row in table.rows:
+            where = f"(line {row.line} of {printable_name(path)})"
+            try:
+                name = files(row.cells[0])
+            except UnmatchedName as error:
+                left_out.append((row.cells[0], f"{error} {where}"))
+                continue
+            if name in seen:
+                left_out.append((name, f"is named twice {where}"))
+            elif name is not None:
+                seen.add(name)
+                position, earlier = _position(table, row, notes), before.get(name)
+                if earlier is not None and position not in (None, earlier):
+                    notes.append(f"{printable_name(name)} has another position {where}: it is not used.")
+                positions[name] = earlier or position
     kept, repeated = _without_repeats(root, list(positions))
     known = {name: position for name in kept if (position := positions[name]) is not None}
     return ImageList(root, tuple(kept), known, (*left_out, *repeated), tuple(notes))
 
 
-def _reference_name(root: Path, name: str) -> str | None:
-    """Return the name below a folder of own data that a row's file has, or None if the row is of a query."""
-    if name.startswith("references/"):
-        return name
-    if name.startswith("queries/") or not (root / "references" / name).is_file():
-        return None
-    return f"references/{name}"
+def _reference_of_own_data(root: Path) -> Callable[[str], str | None]:
+    """Return a function from a name in a table of own data to the reference that it means; None where a query alone."""
+    own = OwnFiles(root)
+
+    def reference(name: str) -> str | None:
+        if name.startswith("queries/"):
+            return None
+        return next((f"{role}/{path}" for role, path in own.of(name) if role == "references"), None)
+
+    return reference
+
+
+def _file_below(root: Path) -> Callable[[str], str]:
+    """Return a function from a name in a table to the file below its folder that it means."""
+    directory = DirectoryCache(root)
+
+    def file(name: str) -> str:
+        matches = directory.match(name)
+        if len(matches) != 1:
+            raise unmatched("not there", matches)
+        return matches[0]
+
+    return file
 
 
 def _position(table: Table, row: Row, notes: list[str]) -> tuple[float, float] | None:

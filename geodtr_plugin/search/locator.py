@@ -11,9 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
-from ..utils.errors import UserError
+from ..utils.errors import DamagedFileError, UserError
 from .embedder import Embedder, RunRecord
-from .index_folder import load_vectors, read_manifest, read_references
+from .index_folder import AGAIN, load_vectors, read_manifest, read_references
 from .joined_index import JoinedIndex
 from .photo_reader import PhotoReader, ReadResult
 from .photos import printable_name
@@ -46,12 +46,14 @@ class Answer:
         matches: the references, most similar first; none with a fault.
         fault: why the query could not be used, as a part of a sentence after its name; else None.
         position: latitude and longitude in degrees from the query's own EXIF, which the search does not look at.
+        note: why there is no position although the EXIF has one, as a part of a sentence after the query's name.
     """
 
     query: str
     matches: tuple[Match, ...] = ()
     fault: str | None = None
     position: tuple[float, float] | None = None
+    note: str | None = None
 
 
 class Locator:
@@ -100,7 +102,7 @@ class Locator:
         """
         paths = [Path(each).expanduser() for each in ([path] if isinstance(path, (str, os.PathLike)) else path)]
         manifests = [read_manifest(each) for each in paths]
-        records = [RunRecord(**manifest["run"]) for manifest in manifests]
+        records = [RunRecord(**manifest["run"]) for manifest in manifests]  # of the right types: read_manifest checks
         _refuse_strangers(paths, records)
         try:
             now = RunRecord.read(records[0].folder if run is None else run, records[0].weights)
@@ -111,11 +113,16 @@ class Locator:
         for note in notes:
             warn(note)
         embedder = Embedder.load(now, device, cropped_queries)
-        if len(paths) == 1:
-            return cls(embedder, load_vectors(paths[0]), read_references(paths[0]), manifests[0]["root"], notes)
-        roots = [manifest["root"] for manifest in manifests]
-        references = [line for each, root in zip(paths, roots) for line in read_references(each, root)]
-        return cls(embedder, JoinedIndex([load_vectors(each) for each in paths]), references, notes=notes)
+        roots = [manifest["root"] for manifest in manifests] if len(paths) > 1 else [""]
+        parts = [(load_vectors(each), read_references(each, root)) for each, root in zip(paths, roots)]
+        for each, (vectors, references) in zip(paths, parts):
+            if len(vectors) != len(references):
+                what = f"{printable_name(each)} has {len(vectors):,} vectors and {len(references):,} references."
+                raise DamagedFileError(what, AGAIN)
+        if len(parts) == 1:
+            return cls(embedder, *parts[0], manifests[0]["root"], notes)
+        vectors, references = zip(*parts)
+        return cls(embedder, JoinedIndex(vectors), [line for part in references for line in part], notes=notes)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -163,7 +170,8 @@ class Locator:
         for batch in reader.batches(batch_size, workers=workers):
             matches = self._search([image for image in batch if image.fault is None], k, exact, nprobe)
             for image in batch:
-                yield Answer(names[image.number], matches.get(image.number, ()), image.fault, image.position)
+                found = matches.get(image.number, ())
+                yield Answer(names[image.number], found, image.fault, image.position, image.note)
 
     def path_of(self, match: Match) -> Path:
         """Return the file of a match."""

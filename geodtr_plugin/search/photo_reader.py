@@ -22,12 +22,14 @@ class ReadResult:
         pixels: uint8 `[3, h, w]`, of the size in which it goes to the device; None with a fault.
         position: latitude and longitude in degrees from its EXIF, where it has them.
         fault: why there are no pixels, as a part of a sentence after the image's name.
+        note: why there is no position although the EXIF has one, likewise.
     """
 
     number: int
     pixels: Tensor | None = None
     position: tuple[float, float] | None = None
     fault: str | None = None
+    note: str | None = None
 
 
 class PhotoReader(Dataset):
@@ -48,7 +50,7 @@ class PhotoReader(Dataset):
         source = self.sources[number]
         try:
             photo = Photo(source) if isinstance(source, Tensor) else read_photo(source)
-            return ReadResult(number, self.on_load(photo.pixels), photo.position)
+            return ReadResult(number, self.on_load(photo.pixels), photo.position, note=photo.note)
         except BadImageError as error:
             return ReadResult(number, fault=str(error))
         except ValueError as error:  # of the polar transform, for a tile that is not square

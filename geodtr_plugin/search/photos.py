@@ -2,7 +2,7 @@
 
 What there is                                   What becomes of it
 ----------------------------------------------  ------------------------------------------------------------------
-JPEG, PNG, WebP, TIFF, BMP, GIF, ...            decoded to RGB, by the decoder of the data sets
+JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000 decoded to RGB, by the decoder of the data sets
 EXIF orientation (phones)                       turned and mirrored upright
 grey, palette, one bit, LAB, YCbCr              to RGB
 CMYK                                            to RGB
@@ -12,11 +12,13 @@ animation, several pages                        the first picture
 wrong suffix (a PNG named .jpg)                 decoded by its content
 the same picture under two names                kept twice: copies are references of their own
 file name that is not UTF-8                     read; printed with \\x.. for the bytes that are no text
-damaged EXIF or GPS                             decoded, without coordinates
-GPS of 0, 0 or beyond the Earth                 decoded, without coordinates: cameras write it before they have a fix
-text or HTML named .jpg, HEIC                   left out: not an image
+damaged EXIF                                    decoded, without coordinates
+GPS of 0, 0                                     decoded, without coordinates: cameras write it before they have a fix
+GPS that is not certain: no N or S, 0/0, 95 N   decoded, without coordinates; the image is named
+text or HTML named .jpg, EPS, PSD, HEIC         left out: not an image, see `decode.FORMATS`
 0 bytes                                         left out: empty
 truncated JPEG, PNG, GIF, ...                   left out: never half a picture
+JPEG with a film behind it (motion photo), MPO  the picture; what follows is not looked at
 1 x 1, any side below 8 pixels                  left out: too small to show a place
 more than 179 million pixels (or a bomb)        left out before anything is decoded
 floating-point pixels (height models)           left out: no colours
@@ -37,25 +39,20 @@ empty folder, no image at all                   a sentence and exit code 1
 
 from __future__ import annotations
 
-import io
 import os
 import stat
-import warnings
 from dataclasses import dataclass
 
 from PIL import Image
 from torch import Tensor
 
-from ..datasets.images import decode_image
+from ..datasets.decode import decode_image, open_image
 from ..utils.errors import UserError
-from .geotags import exif_position
+from .geotags import GeotagError, exif_position
 
 SMALLEST = 8  # pixels along a side
 MOST_PIXELS = 178_956_970  # where Pillow too speaks of a decompression bomb; a panorama of 18,000 x 9,000 still passes
 MOST_BYTES = 2**30
-_ORIENTATION = 0x0112
-_IN_PLACE = {2: [-1], 3: [-2, -1], 4: [-2]}  # EXIF orientation: axes to mirror
-_SIDEWAYS = {5: [], 6: [-1], 7: [-2, -1], 8: [-2]}  # the same after swapping the axes
 
 
 class BadImageError(UserError):
@@ -69,10 +66,12 @@ class Photo:
     Args:
         pixels: uint8 `[3, H, W]`, upright.
         position: latitude and longitude in degrees from its EXIF, or None.
+        note: why there is no position although the EXIF has one, as a part of a sentence after the file's name.
     """
 
     pixels: Tensor
     position: tuple[float, float] | None = None
+    note: str | None = None
 
 
 def read_photo(path: str | os.PathLike) -> Photo:
@@ -99,31 +98,20 @@ def decode_photo(data: bytes) -> Photo:
     """
     if not data:
         raise BadImageError("is empty")
-    with warnings.catch_warnings():  # Pillow warns of what is refused or accepted here anyway
-        warnings.simplefilter("ignore")
-        try:
-            with Image.open(io.BytesIO(data)) as header:
-                _refuse_by_header(header)
-                orientation, position = _exif(header)
-                pixels = decode_image(data)
-        except BadImageError:
-            raise
-        except Image.DecompressionBombError as error:
-            raise BadImageError(f"has more than {MOST_PIXELS:,} pixels") from error
-        except Image.UnidentifiedImageError as error:
-            raise BadImageError("is not an image that Pillow knows") from error
-        except MemoryError as error:
-            raise BadImageError("does not fit into memory") from error
-        except Exception as error:  # Pillow's readers raise a dozen types for damaged files
-            raise BadImageError(f"is damaged ({str(error).rstrip('.') or type(error).__name__})") from error
-    return Photo(upright(pixels, orientation), position)
-
-
-def upright(pixels: Tensor, orientation: int) -> Tensor:
-    """Undo an EXIF orientation, 1 to 8, of pixels `[3, H, W]` -> `[3, H, W]`, or `[3, W, H]` from 5 on."""
-    if orientation in _IN_PLACE:
-        return pixels.flip(_IN_PLACE[orientation])
-    return pixels.mT.flip(_SIDEWAYS[orientation]) if orientation in _SIDEWAYS else pixels
+    try:
+        with open_image(data) as header:
+            _refuse_by_header(header)
+            return Photo(decode_image(data), *_position(header))
+    except BadImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise BadImageError(f"has more than {MOST_PIXELS:,} pixels") from error
+    except Image.UnidentifiedImageError as error:
+        raise BadImageError("is not an image of a known format") from error
+    except MemoryError as error:
+        raise BadImageError("does not fit into memory") from error
+    except Exception as error:  # Pillow's readers raise a dozen types for damaged files
+        raise BadImageError(f"is damaged ({str(error).rstrip('.') or type(error).__name__})") from error
 
 
 def printable_name(path: str | os.PathLike) -> str:
@@ -150,12 +138,11 @@ def _refuse_by_header(header: Image.Image) -> None:
         raise BadImageError("has floating-point pixels, which are no colours")
 
 
-def _exif(header: Image.Image) -> tuple[int, tuple[float, float] | None]:
-    """Return orientation and position; a damaged EXIF block costs both, and not the picture."""
+def _position(header: Image.Image) -> tuple[tuple[float, float] | None, str | None]:
+    """Return where the image was taken, and a note; a damaged EXIF block costs that, and not the picture."""
     try:
-        exif = header.getexif()
-        # Pillow itself turns TIFFs upright when it loads them
-        orientation = 1 if header.format == "TIFF" else int(exif.get(_ORIENTATION, 1))
-        return orientation, exif_position(exif)
+        return exif_position(header.getexif()), None
+    except GeotagError as error:
+        return None, f"has GPS coordinates that cannot be read: {error}"
     except Exception:  # as above: whatever a damaged block makes Pillow raise
-        return 1, None
+        return None, None

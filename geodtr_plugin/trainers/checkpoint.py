@@ -17,7 +17,8 @@ from ..utils.errors import UserError
 from ..utils.files import write_torch
 from ..utils.seed import rng_state, set_rng_state
 
-FORMAT = 2  # raised when an older reader would misread the file
+FORMAT = 3  # raised when an older reader would misread the file
+READABLE = (2, FORMAT)
 GROUPS = ("models", "optimizers", "lr_schedulers", "loss_funcs", "mining_funcs")  # the trainer's dicts with state
 SINGLE_PARTS = ("batch_transform", "sampler", "bank")
 SETTINGS = ("seed", "batch_size", "iterations_per_epoch")  # what the order of the batches follows from
@@ -28,7 +29,7 @@ class CheckpointError(UserError):
 
 
 def save_training_state(path: str | os.PathLike[str], trainer: Any, epoch: int, extra: Any = None) -> None:
-    """Write the state of `trainer` at the end of `epoch`, and note the path as `trainer.last_checkpoint`.
+    """Write the state of `trainer` at the end of `epoch` or in the one after, and note it as `trainer.last_checkpoint`.
 
     The file holds models, optimizers, schedulers, losses and miners with a state, a batch transform with a state
     (generators of its own through `get_extra_state`), a sampler and an embedding bank with a state, `trainer.best`,
@@ -40,7 +41,8 @@ def save_training_state(path: str | os.PathLike[str], trainer: Any, epoch: int, 
     Args:
         path: the file.
         trainer: a `CrossViewTrainer`, or any trainer of pytorch-metric-learning.
-        epoch: the last epoch that is complete.
+        epoch: the last epoch that is complete. Where `trainer.epoch` is later, the file says how far that one has come;
+            the trainer must then stand between two steps, as after `trainers.epoch_loop.Stopped`.
         extra: anything to keep beside it, for instance the recipe: tensors, numbers, text, lists and dicts.
 
     Raises:
@@ -49,6 +51,7 @@ def save_training_state(path: str | os.PathLike[str], trainer: Any, epoch: int, 
     state = {
         "format": FORMAT,
         "epoch": epoch,
+        "position": trainer.position() if getattr(trainer, "epoch", 0) > epoch else None,
         "states": {name: part.state_dict() for name, part in _parts(trainer)},
         "kinds": {name: type(part).__name__ for name, part in _parts(trainer)},
         "settings": _settings(trainer),
@@ -65,7 +68,7 @@ def read_training_state(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a file of `save_training_state`, tensors on the CPU. No code in the file is run.
 
     Returns:
-        Its entries, among them `epoch`, `best` and `extra`.
+        Its entries, among them `epoch`, `position` in the next one or None, `best` and `extra`.
 
     Raises:
         CheckpointError: if there is no such file, or it is damaged or something else.
@@ -77,7 +80,7 @@ def read_training_state(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError(f"There is no training state at {path}.", "Check the path of the run.") from None
     except OSError as error:
         raise CheckpointError(f"The training state {path} cannot be read: {error.strerror}.") from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+    if not isinstance(state, dict) or state.get("format") not in READABLE:
         raise CheckpointError(
             f"{path} is no training state of this version of geodtr_plugin.",
             "To start from weights alone, give them as initial weights of a new run.",
@@ -88,8 +91,9 @@ def read_training_state(path: str | os.PathLike[str]) -> dict[str, Any]:
 def load_training_state(path: str | os.PathLike[str], trainer: Any) -> dict[str, Any]:
     """Put the state in `path` into `trainer`, which was built with the settings of the run that wrote it.
 
-    Go on with `trainer.train(state["epoch"] + 1, num_epochs)`: on the CPU the result equals that of a run without
-    interruption bit for bit. Call this last, as whatever draws random numbers afterwards moves the generators on.
+    Go on with `trainer.train(state["epoch"] + 1, num_epochs)`, which begins within that epoch if the state lies there:
+    on the CPU the result equals that of a run without interruption bit for bit. Call this last, as whatever draws
+    random numbers afterwards moves the generators on.
 
     Args:
         path: the file.
@@ -110,7 +114,7 @@ def load_training_state(path: str | os.PathLike[str], trainer: Any) -> dict[str,
         except (RuntimeError, ValueError, KeyError) as error:
             reason = str(error).strip().splitlines()[-1].strip()
             raise _misfit(path, f"{name} does not fit ({reason})") from error
-    trainer.epoch = state["epoch"]
+    trainer.epoch, trainer.resume_at = state["epoch"], state.get("position")
     trainer.best = state["best"]
     trainer.last_checkpoint = Path(path)
     set_rng_state(state["rng"][rank()])

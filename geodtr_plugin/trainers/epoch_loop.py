@@ -14,12 +14,24 @@ from torch.utils.data import BatchSampler
 from tqdm import tqdm
 
 from ..samplers.seeded_loading import EpochSampler, SeededBatches, SeededItems
-from ..utils.distributed import share_of, world_size
+from ..utils.distributed import gather_objects, share_of, world_size
 from ..utils.errors import UserError
 from ..utils.loading import ReportingLoader
 from ..utils.seed import one_thread_worker
 from .batches import Batch
 from .step_meter import NonFiniteLossError, StepMeter
+
+
+class Stopped(KeyboardInterrupt):
+    """A training was asked to stop, and stands where its state can be saved and gone on from.
+
+    Args:
+        agreed: all processes stop at this place.
+    """
+
+    def __init__(self, agreed: bool = False):
+        super().__init__()
+        self.agreed = agreed
 
 
 class EpochLoop(TwoStreamMetricLoss):
@@ -35,6 +47,8 @@ class EpochLoop(TwoStreamMetricLoss):
     is given. One that has `set_epoch` is told the epoch and started anew for each; any other runs on over the
     epochs, as in PML.
 
+    `stop_requested`, which a signal handler may set, ends the training after the step that it is in.
+
     Args:
         *args: see `pytorch_metric_learning.trainers.BaseTrainer`.
         seed: of the order and of the draws of the items.
@@ -48,6 +62,8 @@ class EpochLoop(TwoStreamMetricLoss):
     Raises:
         UserError: in `train`, if a batch would hold one pair, or the data do not fill one batch.
         NonFiniteLossError: in `train`, at most `log_every` steps after the step that it names.
+        Stopped: in `train`, after the step in which `stop_requested` became true; with several processes, after the
+            next reading of the losses.
     """
 
     iterations_per_epoch: Any  # int; None until `train` has made the loader
@@ -70,6 +86,11 @@ class EpochLoop(TwoStreamMetricLoss):
         self.progress = progress
         self.on_log = on_log
         self.epoch = 0  # the last one that was begun
+        self.steps_done = 0  # of that epoch
+        self.epoch_ended = False  # whether nothing of it is left but the hook
+        self.in_steps = False  # between the first and the last step of an epoch
+        self.stop_requested = False
+        self.resume_at: dict[str, Any] | None = None  # a `position` where the next training begins
         self.best: Any = None  # for hooks: what the best epoch was; kept in training states
         self.last_checkpoint: Path | None = None
         self.meter: Any = None  # the StepMeter of the current epoch
@@ -85,35 +106,73 @@ class EpochLoop(TwoStreamMetricLoss):
         Whatever ends the training, Ctrl-C included, the workers of the loader are gone afterwards.
         """
         self.epoch = start_epoch
+        self.begin_epoch()
         try:
             self.initialize_dataloader()
             for self.epoch in range(start_epoch, num_epochs + 1):
                 if self.epoch > start_epoch:
+                    self.begin_epoch()
                     self.restart_loader()
-                self.train_epoch(num_epochs)
+                if not self.epoch_ended:
+                    self.train_epoch(num_epochs)
                 if self.end_of_epoch_hook(self) is False:
                     break
         finally:
+            self.in_steps = False
             self.stop_workers()
 
-    def train_epoch(self, num_epochs: int) -> None:
-        """Train for one epoch, without the hook at its end."""
-        self.set_to_train()
+    def begin_epoch(self) -> None:
+        """Set what an epoch came to so far: to nothing, or to what `resume_at` says."""
         self.meter = StepMeter([*self.loss_names, "grad_norm"], self.data_device, self.log_every)
-        title = f"epoch {self.epoch}/{num_epochs}"
-        with tqdm(total=self.iterations_per_epoch, desc=title, unit="step", disable=not self.progress) as bar:
-            for self.iteration in range(self.iterations_per_epoch):
+        self.steps_done, self.epoch_ended = 0, False
+        if self.resume_at is not None:
+            self.steps_done, self.epoch_ended = self.resume_at["steps_done"], self.resume_at["epoch_ended"]
+            self.epoch_losses, self.epoch_stats = self.resume_at["losses"], self.resume_at["stats"]
+            self.meter.load_state_dict(self.resume_at["meter"])
+        self.resume_at = None
+
+    def position(self) -> dict[str, Any]:
+        """Return where within `self.epoch` the training stands; `resume_at` takes it."""
+        return {
+            "steps_done": self.steps_done, "epoch_ended": self.epoch_ended, "losses": self.epoch_losses,
+            "stats": self.epoch_stats, "meter": self.meter.state_dict(),
+        }  # fmt: skip
+
+    def train_epoch(self, num_epochs: int) -> None:
+        """Train for what is left of an epoch, without the hook at its end."""
+        self.in_steps = True
+        self.set_to_train()
+        title, done = f"epoch {self.epoch}/{num_epochs}", self.steps_done
+        with tqdm(
+            total=self.iterations_per_epoch, initial=done, desc=title, unit="step", disable=not self.progress
+        ) as bar:
+            for self.iteration in range(done, self.iterations_per_epoch):
                 batch = self.forward_and_backward()
                 self.meter.add([*(self.losses[name] for name in self.loss_names), self.grad_norm], batch.labels)
                 self.end_of_iteration_hook(self)
                 bar.update()
-                if self.meter.full or self.iteration + 1 == self.iterations_per_epoch:
+                reads = self.meter.full or self.iteration + 1 == self.iterations_per_epoch
+                if reads:
                     self.log(bar)
                 self.step_lr_schedulers(end_of_epoch=False)
+                self.steps_done = self.iteration + 1
+                self.stop_if_requested(reads)
         self.epoch_losses = self.meter.means()
         self.epoch_stats = {"grad_norm": self.epoch_losses.pop("grad_norm"), **self.rates()}
         self.step_lr_schedulers(end_of_epoch=True)
         self.zero_losses()
+        self.epoch_ended, self.in_steps = True, False
+        self.stop_if_requested(True)
+
+    def stop_if_requested(self, all_meet: bool) -> None:
+        """Raise `Stopped` if that was requested: of any process, which is asked where `all_meet` here."""
+        if world_size() == 1:
+            requested = self.stop_requested
+        else:
+            requested = all_meet and any(gather_objects(self.stop_requested))
+        if requested:
+            self.stop_requested = False
+            raise Stopped(agreed=True)
 
     def log(self, bar: tqdm) -> None:
         """Read the losses since the last reading, and show and report them.
@@ -179,7 +238,7 @@ class EpochLoop(TwoStreamMetricLoss):
 
     def restart_loader(self) -> None:
         """Tell the samplers the epoch, and start the loader anew where they have an order for each."""
-        per_epoch = self.dataloader.batch_sampler.set_epoch(self.epoch)
+        per_epoch = self.dataloader.batch_sampler.set_epoch(self.epoch, first=self.steps_done)
         if per_epoch or self.dataloader_iter is None:
             self.dataloader_iter = iter(self.dataloader)
 

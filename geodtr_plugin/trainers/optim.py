@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -70,6 +71,23 @@ def build_schedule(
     after = SCHEDULES[name](max(1, epochs * per_epoch - warmup))  # a run shorter than its warm-up never gets there
     scheduler = LambdaLR(optimizer, lambda now: (now + first) / warmup if now < warmup else after(now - warmup))
     return {f"trunk_scheduler_by_{'epoch' if by == 'epoch' else 'iteration'}": scheduler}
+
+
+def follow_schedule(trainer: Any) -> tuple[float, float] | None:
+    """Set learning rates to what schedules say of the step that a training state stands at.
+
+    A schedule of another length than that of the run that wrote the state goes on elsewhere.
+
+    Returns:
+        The rate of the first group before and after; None if nothing had to change.
+    """
+    changed = None
+    for scheduler in (trainer.lr_schedulers or {}).values():
+        for group, peak, factor in zip(scheduler.optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas):
+            before, after = group["lr"], peak * factor(scheduler.last_epoch)
+            if not math.isclose(before, after, rel_tol=1e-6, abs_tol=1e-12):
+                group["lr"], changed = after, changed or (before, after)
+    return changed
 
 
 def _cosine(steps: float) -> Callable[[float], float]:

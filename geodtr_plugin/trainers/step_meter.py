@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -111,8 +112,7 @@ class StepMeter:
             The means over the steps of the window, and the first of these steps that was not finite, if one was.
         """
         rows = self.rows[: len(self.labels)].cpu().double()
-        self.waited += sum(begun.elapsed_time(ended) for begun, ended in self.gaps) / 1000  # from milliseconds
-        self.gaps = []
+        self._read_gaps()
         bad = self._first_bad(rows)
         self.steps += len(rows)
         self.sums += rows.sum(0)
@@ -123,6 +123,23 @@ class StepMeter:
         """Return the means over all steps that have been read."""
         return self._named(self.sums / max(1, self.steps))
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what an epoch came to so far, with the steps that were not read yet."""
+        self._read_gaps()
+        seconds = time.perf_counter() - self.started
+        return {
+            "rows": self.rows[: len(self.labels)].cpu(), "labels": [labels.cpu() for labels in self.labels],
+            "steps": self.steps, "sums": self.sums.clone(), "pairs": self.pairs, "waited": self.waited,
+            "seconds": seconds,
+        }  # fmt: skip
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from such a state."""
+        self.labels = [labels.to(self.device) for labels in state["labels"]]
+        self.rows[: len(self.labels)] = state["rows"].to(self.rows)
+        self.steps, self.sums, self.pairs, self.waited = (state[n] for n in ("steps", "sums", "pairs", "waited"))
+        self.started = time.perf_counter() - state["seconds"]
+
     def speed(self) -> dict[str, float]:
         """Return seconds since the start, pairs a second, and the share of time in which the device waited for data.
 
@@ -131,6 +148,10 @@ class StepMeter:
         seconds = max(time.perf_counter() - self.started, 1e-9)
         waiting = self.waited / seconds
         return {"seconds": seconds, "pairs_per_second": self.pairs / seconds, "data_wait_share": waiting}
+
+    def _read_gaps(self) -> None:
+        self.waited += sum(begun.elapsed_time(ended) for begun, ended in self.gaps) / 1000  # from milliseconds
+        self.gaps = []
 
     def _scalar(self, value: torch.Tensor | float) -> torch.Tensor:
         if not isinstance(value, torch.Tensor):

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from .errors import UserError
+from .leftovers import sweep, temporary_name
 
 Content = TypeVar("Content")
 
-_PARTIAL = ".partial-"  # folders that begin with it are being written, or were left by a process that died
-_STALE = 24 * 3600  # seconds after which such a folder has surely been left
 _ATTEMPTS = 3  # a folder may be damaged or removed by others just after it was made
 _TABLES = 1.02  # what a folder takes of the disk, with the file system's own tables, for each byte of its files
 
@@ -81,7 +78,7 @@ def _begin(target: Path, size: int, remedy: str) -> Path:
         partial = new_folder(parent)
     except OSError as error:
         raise UserError(f"Cannot write to the cache folder {parent} ({error.strerror}).", remedy) from error
-    sweep(parent)
+    sweep(parent)  # of what killed processes left
     if shutil.disk_usage(partial).free < size * _TABLES:
         partial.rmdir()
         raise UserError(f"{target.name} needs {size / 1e6:.0f} MB, more than is free in {parent}.", remedy)
@@ -90,19 +87,9 @@ def _begin(target: Path, size: int, remedy: str) -> Path:
 
 def new_folder(parent: Path) -> Path:
     """Make a folder to write in, under a name that no reader takes for a complete one."""
-    folder = parent / f"{_PARTIAL}{uuid.uuid4().hex}"  # not by tempfile, whose folders other users cannot read
+    folder = temporary_name(parent / "partial")  # not by tempfile, whose folders other users cannot read
     folder.mkdir()
     return folder
-
-
-def sweep(parent: Path) -> None:
-    """Remove what killed processes left."""
-    for folder in parent.glob(f"{_PARTIAL}*"):
-        try:
-            if time.time() - folder.stat().st_mtime > _STALE:
-                shutil.rmtree(folder, ignore_errors=True)
-        except FileNotFoundError:
-            pass  # its owner has just finished
 
 
 def publish(partial: Path, target: Path) -> None:

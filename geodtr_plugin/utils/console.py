@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import select
+import signal
 import sys
+import threading
 from argparse import SUPPRESS, Action, ArgumentError
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 from typing import Any, TextIO
 
 from jsonargparse import ArgumentParser, Namespace
 
-from .errors import UserError
+from .errors import Terminated, UserError, from_system
 from .registry import import_modules
 
 COMMON_OPTIONS: dict[str, dict[str, Any]] = {  # name -> arguments of `add_argument`
@@ -35,24 +39,27 @@ def guarded(command: Callable[[], int], argv: Sequence[str]) -> int:
         argv: the words of the command line.
 
     Returns:
-        The command's exit code; 1 after a `UserError`, which is printed; 130 after Ctrl-C; 141 if the reader of the
-        output has left, as `head` does. The last two are what shells report for these signals.
+        The command's exit code; 1 after a `UserError` or one of the system (a full disk, a folder that cannot be
+        written to), which is printed; 130 after Ctrl-C; 143 after SIGTERM; 141 if the reader of the output has left, as
+        `head` does. The last three are what shells report for these signals.
     """
     # OpenMP threads wait by spinning, which makes a step three times slower as soon as another program wants a core;
     # so few turns cost nothing on an idle machine. It must be set before torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         try:
-            return command()
+            with _terminable():
+                return command()
         finally:
             sys.stdout.flush()  # a reader that has left is noticed here, and not when the process ends
     except UserError as error:
         if "--debug" in argv:
             raise
         return complain(error)
-    except KeyboardInterrupt:
-        print("\nInterrupted.", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as interrupt:
+        terminated = isinstance(interrupt, Terminated)
+        print("\nTerminated." if terminated else "\nInterrupted.", file=sys.stderr)
+        return 143 if terminated else 130
     except BrokenPipeError:
         unread = [stream for stream in (sys.stdout, sys.stderr) if _lost_its_reader(stream)]
         if not unread:
@@ -60,6 +67,28 @@ def guarded(command: Callable[[], int], argv: Sequence[str]) -> int:
         for stream in unread:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # else the last flush, at exit, fails again
         return 141
+    except (OSError, RuntimeError) as error:
+        known = from_system(error)
+        if known is None or "--debug" in argv:
+            raise
+        return complain(known)
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does, so that nothing half done is left."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # where python does not allow it
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _lost_its_reader(stream: TextIO) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MOST_NAMES = 32  # a longer list of known names is cut to those like the one asked for
 
 
@@ -22,6 +25,10 @@ class UserError(Exception):
 
     def __reduce__(self):  # loader workers send errors to the main process
         return _restored, (type(self), self.args, self.__dict__)
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end, by SIGTERM; as Ctrl-C, it is no error, and what is open gets closed."""
 
 
 class UnknownNameError(UserError, KeyError):
@@ -51,8 +58,40 @@ class DatasetNotFoundError(UserError, FileNotFoundError):
     __str__ = Exception.__str__  # OSError formats (errno, text) pairs; the message is a plain sentence
 
 
-class DatasetCorruptError(UserError):
-    """An image or index file is there but cannot be used."""
+class DamagedFileError(UserError):
+    """A file is there but cannot be used: it is damaged, cut short, or something else than its name says."""
+
+
+class DatasetCorruptError(DamagedFileError):
+    """An image or a list of a data set is there but cannot be used."""
+
+
+def no_room(error: BaseException | None) -> str:
+    """Return the system's words for a full disk (or quota, or limit of a file's size) behind an error, else nothing.
+
+    Libraries that write through C++ raise errors of their own, after that of the system or with its words in them.
+    """
+    words = [os.strerror(number) for number in NO_ROOM]
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            return os.strerror(error.errno)
+        for known in words:
+            if isinstance(error, (OSError, RuntimeError)) and known in str(error):
+                return known
+        error = error.__cause__ or error.__context__
+    return ""
+
+
+def from_system(error: BaseException) -> UserError | None:
+    """Return the sentence for an error that comes from the disk or the system and not from this program, if it does."""
+    words = no_room(error)
+    if words:
+        file = getattr(error, "filename", None)
+        where = f"{file} cannot be written" if file else "Something cannot be written"
+        return UserError(f"{where}: {words}.", "Free some space; what was there before is as it was.")
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return UserError(f"{error.filename}: {error.strerror}.", "--debug shows where that came up.")
+    return None
 
 
 def _restored(kind: type[UserError], args: tuple, state: dict) -> UserError:

@@ -6,10 +6,11 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
 
 log = logging.getLogger("geodtr_plugin")
@@ -24,6 +25,14 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def widest(images: Iterable[np.ndarray], most: float) -> float:
+    """Return width / height of the widest of some images `[h, w, 3]`, from 1 to `most`: how wide a column of them is.
+
+    Images keep their own shapes: what would be wider than that is drawn less high.
+    """
+    return min(max(1.0, *(image.shape[1] / image.shape[0] for image in images)), most)
 
 
 def _import_matplotlib() -> None:

@@ -5,43 +5,52 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from . import leftovers
+from .errors import UserError, no_room
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path in the folder of `path`; rename it to `path` once the block has ended well.
 
-    The folder is made if it is missing. When the block raises, `path` is left as it was. The block may make a folder
+    The folder is made if it is missing, and what killed processes left of earlier writings of `path` is removed. When
+    the block raises, `path` is left as it was. The block may make a folder
     instead of a file; then `path` must not exist, or be an empty folder.
 
     Args:
         path: the final name.
+
+    Raises:
+        UserError: the disk has no room.
 
     Yields:
         The path to write to. It has the suffix of `path`, for writers that go by it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    leftovers.sweep(path.parent, path)
     # tempfile would make the file private to its owner; a plain open() follows the umask like any other result
-    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+    temporary = leftovers.temporary_name(path)
     try:
         yield temporary
         _flush_to_disk(temporary)
         if temporary.is_dir() and path.is_dir():
             path.rmdir()  # some systems do not rename onto a folder
         os.replace(temporary, path)
+    except Exception as error:
+        told = isinstance(error, UserError) and str(temporary) not in str(error)
+        if (words := no_room(error)) and not told:
+            message = f"{path} cannot be written: {words}."
+            raise UserError(message, "Free some space; what was there before is as it was.") from error
+        raise
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
+        leftovers.remove(temporary)
     _flush_to_disk(path.parent)
 
 
@@ -58,8 +67,8 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 def write_torch(path: str | os.PathLike[str], value: Any) -> None:
     """Write `torch.save(value)` under `path`, whole or not at all."""
-    with atomic_path(path) as temporary:
-        torch.save(value, temporary)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:  # whose errors say what is wrong, unlike torch's
+        torch.save(value, file)
 
 
 def write_safetensors(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import tempfile
 from pathlib import Path
@@ -12,10 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import UserError
+from .npy_files import take_room
 
 BLOCK_BYTES = 64 * 2**20  # rows that are copied at once
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def open_rows(path: str | os.PathLike[str]) -> Tensor:
@@ -25,9 +23,7 @@ def open_rows(path: str | os.PathLike[str]) -> Tensor:
 
 
 def new_rows(file: BinaryIO, shape: tuple[int, int]) -> Tensor:
-    """Return float32 zeros `[N, D]` over a new file, which becomes a `.npy` file; its room on the disk is taken now.
-
-    Without that, a disk that becomes full would end the process, without a word, when a row is written.
+    """Return float32 zeros `[N, D]` over a new file, which becomes a `.npy` file.
 
     Args:
         file: empty, open for reading and writing; may be closed afterwards.
@@ -36,19 +32,8 @@ def new_rows(file: BinaryIO, shape: tuple[int, int]) -> Tensor:
     Raises:
         UserError: the disk has no room.
     """
-    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
-    start, size = file.tell(), 4 * shape[0] * shape[1]
-    try:
-        file.truncate(start + size)
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), start, size)
-    except OSError as error:
-        if error.errno in NO_ROOM:  # else it is a file system that cannot take room before it is used
-            raise UserError(
-                f"There is no room for {size / 1e9:.2g} GB of embeddings ({error.strerror}).",
-                "Free some space, choose a folder on another disk, or keep embeddings in memory.",
-            ) from error
+    remedy = "Free some space, choose a folder on another disk, or keep embeddings in memory."
+    start = take_room(file, shape, np.dtype(np.float32), "embeddings", remedy)
     return torch.from_numpy(np.memmap(file, np.float32, mode="r+", offset=start, shape=shape))
 
 

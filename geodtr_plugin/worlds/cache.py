@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from ..utils.cache_folder import complete_folder
+from ..utils.npy_files import new_array
 from .spec import Spec
 
 MANIFEST = "manifest.json"
+_REMEDY = "Set GEODTR_CACHE to a folder with room for it."
 
 
 def cached(spec: Spec, root: Path, render: Callable[[Path], None]) -> dict[str, np.ndarray]:
@@ -30,19 +32,19 @@ def cached(spec: Spec, root: Path, render: Callable[[Path], None]) -> dict[str, 
         try:
             if (folder / MANIFEST).read_text(encoding="utf-8") == spec.manifest():
                 return open_arrays(folder, spec, mode="r")
-        except (OSError, ValueError):  # missing, cut short, not text, not an array
+        except (OSError, ValueError, EOFError):  # missing, cut short, not text, not an array
             pass
         return None
 
     def write(folder: Path) -> None:
         for name, (shape, dtype) in spec.arrays().items():
-            np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
+            new_array(folder / f"{name}.npy", shape, dtype, "a synthetic world", _REMEDY)
         (folder / MANIFEST).write_text(spec.manifest(), encoding="utf-8")
         render(folder)
 
     target = root / "worlds" / spec.key()
     size = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in spec.arrays().values())
-    arrays = complete_folder(target, read, write, size, "Set GEODTR_CACHE to a folder with room for it.")
+    arrays = complete_folder(target, read, write, size, _REMEDY)
     return open_arrays(target, spec, mode="r") if arrays is None else arrays
 
 

@@ -6,10 +6,11 @@ no `if __name__ == "__main__"`, and it does not load torch.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
+from ..utils.reading import read_json, understood
+from ..utils.typed import typed
 from .cache import MANIFEST
 from .drives import DriveSpec
 from .pool import render_scenes
@@ -18,10 +19,15 @@ from .world import WorldSpec
 
 
 def read_spec(folder: Path) -> Spec:
-    """Return the request that a folder was prepared for."""
-    fields = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    del fields["version"]
-    return {"WorldSpec": WorldSpec, "DriveSpec": DriveSpec}[fields.pop("kind")](**fields)
+    """Return the request that a folder was prepared for.
+
+    Raises:
+        DamagedFileError: its manifest describes none.
+    """
+    fields = read_json(folder / MANIFEST)
+    with understood(folder / MANIFEST):
+        del fields["version"]
+        return typed({"WorldSpec": WorldSpec, "DriveSpec": DriveSpec}[fields.pop("kind")], fields, "the world")
 
 
 def main(folder: Path, first: int, step: int) -> None:

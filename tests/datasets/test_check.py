@@ -187,6 +187,9 @@ def test_missing_files_are_all_listed(copied):
     total = len(images)
     assert f"train: {total - 3} of {total} pairs are complete, 3 files are missing" in checked.report.lines()[0]
     assert checked.report.next_step().startswith(f"Extract or copy the missing files again, first {lost[0]}")
+    counts = [finding.text for finding in checked.report.findings if finding.topic == "counts"]
+    assert counts[0].startswith(f"train {total} pairs in the lists, of which {total - 3} are complete here")
+    assert " complete here" not in counts[1] and "gallery of" in counts[1]
     assert len(checked.splits[0].pairs) == total - 3
 
 

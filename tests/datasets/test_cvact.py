@@ -129,6 +129,13 @@ def test_an_act_data_that_contradicts_itself(tree, change):
         load_split("cvact", "test", tree)
 
 
+def test_an_id_leads_to_no_file_outside(tree):
+    ids = [*IDS[:3], "../../../x", *IDS[4:]]
+    write_act_mat(tree / "ACT_data.mat", ids, np.zeros((14, 2)), np.arange(3), np.arange(3, 5), np.arange(3, 6))
+    with pytest.raises(DatasetCorruptError, match=r"ACT_data\.mat .*'../../../x' leads upward"):
+        load_split("cvact", "test", tree)
+
+
 def test_coordinates_are_metres_of_the_panorama(tmp_path):
     utm = np.arange(30.0).reshape(15, 2)
     write_cvact(tmp_path, utm=utm)

@@ -237,6 +237,14 @@ def test_a_line_without_two_paths_is_named(tree, line):
         load_split("cvusa", "test", tree)
 
 
+@pytest.mark.parametrize("path", ["../0000005.jpg", "bingmap/../../0000005.jpg", "/0000005.jpg", "C:\\0000005.jpg"])
+def test_a_list_leads_to_no_file_outside(tree, path):
+    (tree.parent / "0000005.jpg").write_bytes((tree / "bingmap/19/0000005.jpg").read_bytes())
+    (tree / "splits/val-19zl.csv").write_text(f"{path},streetview/panos/0000005.jpg\n")
+    with pytest.raises(DatasetCorruptError, match=r"Line 1 of .*val-19zl\.csv .*which (leads upward|is absolute)"):
+        load_split("cvusa", "test", tree)
+
+
 def test_an_empty_list(tree):
     (tree / "splits/val-19zl.csv").write_text("\n\n")
     for locations in (None, cvusa_locations(3)):

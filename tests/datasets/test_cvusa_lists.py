@@ -9,6 +9,7 @@ import pytest
 from trees import cvusa_locations, write_cvusa
 
 from geodtr_plugin.datasets import cvusa_lists, load_split
+from geodtr_plugin.datasets.check import check_dataset
 from geodtr_plugin.datasets.cvusa_lists import DERIVED
 from geodtr_plugin.utils.errors import DatasetNotFoundError
 
@@ -50,6 +51,25 @@ def test_the_test_split_knows_what_training_has_seen_and_what_is_repeated(tree):
     alone = split.truth.take(cleaned.queries).keep_references(cleaned.references, len(split.references)).positives
     assert [row.tolist() for row in alone] == [[0], [1], [2], [3]]
     assert load_split("cvusa", "train", tree).subsets == ()
+
+
+def leaks(root):
+    return [finding.line for finding in check_dataset("cvusa", root).report.findings if finding.topic == "leaks"]
+
+
+def test_the_check_tells_the_leaks_and_what_is_left_of_them(tree):
+    also = "results also have numbers without them"
+    assert leaks(tree) == [
+        f"ok    leaks: test: 2 of 5 queries show a place of the training list, under whatever id; {also} "
+        "(not_in_training)",
+        f"ok    leaks: test: 1 of 5 queries show a place that an earlier pair of the test list shows; {also} (cleaned)",
+    ]
+    for number in list(load_split("cvusa", "test", tree).queries.ids)[2:4]:
+        (tree / f"bingmap/19/{number}.jpg").unlink()
+    assert [line.partition(" show ")[0] for line in leaks(tree)] == [
+        "ok    leaks: test: none of 3 queries", "ok    leaks: test: 1 of 3 queries"
+    ]  # fmt: skip
+    assert all("results" not in line for line in leaks(tree)[:1])
 
 
 def test_subsets_name_the_rows_that_are_left_of_a_partial_gallery(tree):

@@ -8,7 +8,8 @@ from trees import write_own
 
 from geodtr_plugin.datasets import load_split
 from geodtr_plugin.datasets.places import distances
-from geodtr_plugin.utils.errors import DatasetCorruptError, DatasetNotFoundError, UserError
+from geodtr_plugin.datasets.registry import is_centred
+from geodtr_plugin.utils.errors import DamagedFileError, DatasetCorruptError, DatasetNotFoundError, UserError
 
 DEGREE = 111_195.0  # metres of a degree of latitude
 NAMES = [f"{i}.jpg" for i in range(10)]
@@ -217,6 +218,25 @@ def test_folders_and_tables_that_are_not_there_or_too_many(city):
     (city / "queries").rename(city / "photos")
     with pytest.raises(DatasetNotFoundError, match="has no folder queries"):
         load(city)
+
+
+def test_own_data_say_that_their_cameras_are_centred(city):
+    assert not load(city).centred and "centre" not in load(city).layout
+    asked = load(city, centred=True)
+    assert asked.centred and "cameras at the centres of their tiles" in asked.layout
+    (city / "dataset.json").write_text('\ufeff{"centred": true}', encoding="utf-8")
+    assert load(city).centred and load(city, "train").centred and not load(city, centred=False).centred
+    assert is_centred("folder:city", city.parent) and not is_centred(f"folder:{city}", centred=False)
+    assert load(city).fingerprint() == load(city, centred=False).fingerprint()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"centred": 1}', '{"centered": true}', "{" * 9, "[" * 99_999])
+def test_a_wrong_statement_is_answered(city, content):
+    (city / "dataset.json").write_text(content)
+    with pytest.raises(DamagedFileError, match=r'dataset\.json .*It may hold {"centred": true}'):
+        load(city)
+    with pytest.raises(UserError, match="--data.centred is 'yes'. Give true or false"):
+        load(city, centred="yes")
 
 
 @pytest.mark.parametrize("options", [{"radius": 0.0}, {"radius": float("nan")}, {"test_share": 1.0}])

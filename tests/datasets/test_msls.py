@@ -86,6 +86,14 @@ def test_a_missing_city_and_a_missing_photo_are_named(root):
         load_split("msls-val", "test", root)
 
 
+def test_a_table_leads_to_no_photo_outside(root):
+    for file in ("raw.csv", "postprocessed.csv"):
+        path = root / "train_val/cph/query" / file
+        path.write_text(path.read_text().replace("cphq_-", "../../../cphq_-"))
+    with pytest.raises(DatasetCorruptError, match=r"postprocessed\.csv in .* names '\.\./.*, which leads upward"):
+        load_split("msls-val", "test", root)
+
+
 @pytest.mark.parametrize(
     ("file", "change", "told"),
     [

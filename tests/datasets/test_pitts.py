@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.io import savemat
@@ -140,6 +142,13 @@ def test_a_damaged_list_is_named(root):
         load_split("pitts30k", "test", root)
     savemat(path, {"other": 1})
     with pytest.raises(DatasetCorruptError, match="KeyError"):
+        load_split("pitts30k", "test", root)
+
+
+def test_a_list_leads_to_no_photo_outside(root):
+    written = draw_pitts("test")
+    write_dbstruct(root / "pitts30k_test.mat", replace(written, queries=["../q.jpg", *written.queries[1:]]))
+    with pytest.raises(DatasetCorruptError, match=r"pitts30k_test\.mat.*'\.\./q\.jpg' leads upward"):
         load_split("pitts30k", "test", root)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from geodtr_plugin.datasets import ImageFiles
 from geodtr_plugin.datasets.role_files import DirectoryCache, MissingFilesError, RoleFiles, lost_some, missing_notes
+from geodtr_plugin.utils.errors import DatasetCorruptError
 
 
 @pytest.fixture
@@ -57,3 +58,16 @@ def test_rows_are_taken_from_everything_that_is_known_of_a_file():
 
 def test_a_copy_that_lost_a_few_is_told_from_a_selection():
     assert [lost_some(count, 100) for count in (0, 89, 90, 99, 100, 101)] == [False, False, True, True, False, False]
+
+
+def test_the_cache_itself_leads_to_no_file_outside(tmp_path):
+    (tmp_path / "x.jpg").touch()
+    files = DirectoryCache(tmp_path / "data")
+    for path in ("../x.jpg", f"{tmp_path}/x.jpg", "/x.jpg", "a/../../x.jpg"):
+        with pytest.raises(DatasetCorruptError, match=r"A list of .*data names .*, which (leads upward|is absolute)"):
+            files.find([path], ["{}"])
+
+
+def test_names_that_no_system_has_are_not_there(tmp_path):
+    files = DirectoryCache(tmp_path)
+    assert not any(name in files for name in ("a" * 5000 + "/x.jpg", "\ud800/x.jpg", "x.jpg/y", "é.jpg"))

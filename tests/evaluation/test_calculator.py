@@ -14,7 +14,7 @@ from geodtr_plugin.evaluation import CrossViewAccuracyCalculator, NonFiniteEmbed
 
 OURS = {
     "recall_at_1", "recall_at_5", "recall_at_10", "recall_at_1_percent", "hit_rate", "median_rank",
-    "mean_reciprocal_rank", "recall_at_1_low", "recall_at_1_high",
+    "mean_reciprocal_rank", "recall_at_1_low", "recall_at_1_high", "precision_at_1",
 }  # fmt: skip
 
 
@@ -36,6 +36,7 @@ def test_it_gives_what_recall_gives(convert, offset):
     values = calculator().get_accuracy(*map(convert, (query, labels, reference[order], labels[order])))
     assert set(values) == OURS == set(calculator().get_curr_metrics())
     expected = recall(query, reference)
+    expected["precision_at_1"] = expected["recall_at_1"]
     assert values == {name: expected[name] for name in OURS}
 
 

@@ -22,7 +22,7 @@ def ranks_of(plain, without=None, found=None, num_references=1000):
 
 
 def test_every_metric_of_known_ranks():
-    values = summarise(ranks_of([0, 0, 4, 5, 9, 10, 99, 999], without=[0, 0, 0, 5, 0, 9, 99, 0]), bootstrap=0)
+    values = summarise(ranks_of([0, 0, 4, 5, 9, 10, 99, 999], without=[0, 0, 0, 5, 0, 9, 99, 0]), interval=False)
     assert values == {
         "recall_at_1": 2 / 8,
         "recall_at_5": 3 / 8,
@@ -67,14 +67,24 @@ def test_semi_positives_compete_for_recall_and_not_for_the_hit_rate():
     assert values["recall_at_1"] == values["hit_rate"] == 0
 
 
-def test_the_interval_is_seeded_and_covers_the_binomial_spread():
+def test_the_interval_covers_the_binomial_spread():
     ranks = ranks_of([0] * 300 + [3] * 700)
-    one, two = summarise(ranks), summarise(ranks)
-    assert one == two
+    values = summarise(ranks)
     half = 1.96 * (0.3 * 0.7 / 1000) ** 0.5
-    assert one["recall_at_1_low"] == pytest.approx(0.3 - half, abs=0.003)
-    assert one["recall_at_1_high"] == pytest.approx(0.3 + half, abs=0.003)
-    assert "recall_at_1_low" not in summarise(ranks, bootstrap=0)
+    assert values["recall_at_1_low"] == pytest.approx(0.3 - half, abs=0.003)
+    assert values["recall_at_1_high"] == pytest.approx(0.3 + half, abs=0.003)
+    assert "recall_at_1_low" not in summarise(ranks, interval=False)
+
+
+@pytest.mark.parametrize(
+    "ranks, low, high",
+    [([5] * 3, 0, 0.5615), ([0] * 3, 0.4385, 1), ([0, 7, 7, 7], 0.0456, 0.6994), ([0], 0.2065, 1)],  # z = 1.96
+)
+def test_the_interval_of_few_queries_has_a_width(ranks, low, high):
+    values = summarise(ranks_of(ranks))
+    assert (values["recall_at_1_low"], values["recall_at_1_high"]) == (
+        pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4),
+    )  # fmt: skip
 
 
 def test_other_ks():

@@ -71,7 +71,7 @@ def test_a_collapsed_model_does_not_score_well():
 def test_the_first_percent_is_of_the_groups():
     groups = np.repeat(np.arange(300), 2)
     truth = Truth(Truth.from_lists([[2 * i, 2 * i + 1] for i in range(300)]).positives, groups=groups)
-    scores = recall(torch.randn(300, 4), torch.randn(600, 4), truth, ks=(1, 20), bootstrap=0)
+    scores = recall(torch.randn(300, 4), torch.randn(600, 4), truth, ks=(1, 20), interval=False)
     assert (scores["num_references"], scores["k_at_1_percent"]) == (300, 3) and "recall_at_20" in scores
 
 

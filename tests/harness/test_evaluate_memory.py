@@ -11,7 +11,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 COUNT, SIZE, ASKED = 40_000, 1_024, 1_000  # 164 MB of references; all similarities would be 160 MB
-ALLOWED = 110  # MB: a block of 64 MiB, tiles of 48 MiB at another time
+ALLOWED = 135  # MB: a block of 64 MiB, tiles of 48 MiB at another time or, as memory is given back late, at once
 SCRIPT = """
 import json, sys, threading
 from pathlib import Path

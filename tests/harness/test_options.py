@@ -31,6 +31,22 @@ def test_the_recipe_follows_from_the_training_set(train, name):
     assert settings(f"--train {train} --recipe paper").recipe == METHODS["geodtr_plus"].recipes["paper"]
 
 
+def test_the_recipe_of_own_data_follows_from_where_its_cameras_stand(tmp_path):
+    for role in ("queries", "references"):
+        (tmp_path / "city" / role).mkdir(parents=True)
+        (tmp_path / "city" / role / "1.jpg").touch()
+    words = f"--train folder:city --data-root {tmp_path}"
+    assert settings(words).recipe_name == "paper_offset"
+    asked = settings(f"{words} --data.centred true")
+    assert (asked.recipe_name, asked.recipe.model.get("polar", True), asked.data) == ("paper", True, {"centred": True})
+    assert settings(f"{words} --data.centred=true").recipe_name == "paper"
+    (tmp_path / "recipe.yaml").write_text(f"train: folder:city\ndata_root: {tmp_path}\ndata: {{centred: true}}\n")
+    assert settings(f"--config {tmp_path / 'recipe.yaml'}").recipe_name == "paper"
+    (tmp_path / "city/dataset.json").write_text('{"centred": true}')
+    assert settings(words).recipe_name == "paper"
+    assert settings(f"{words} --data.centred false").recipe_name == "paper_offset"
+
+
 def test_every_value_can_be_set():
     config = settings(
         "--train synth-suburb --test synth-suburb synth-downtown --epochs 3 --batch-size 8 --lr 0.01 --chsg ls "

@@ -69,6 +69,27 @@ def test_own_folders(tmp_path):
     assert results["tests"][f"folder:{own}"]["last"]["num_references"] > 0
 
 
+@pytest.mark.slow
+def test_own_data_with_centred_cameras_take_a_polar_model_and_show_north(tmp_path, capsys):
+    own = tmp_path / "my_city"
+    assert main(f"data write synth-suburb --count 32 --out {own}".split()) == 0
+    assert json.loads((own / "dataset.json").read_text()) == {"centred": True}
+    polar = f"--method geodtr_plus --train folder:{own} --polar --model.reference_size [32,64] --model.pretrained false"
+    small = [word for word in TINY if word != "--no-polar"]
+    assert run_command([*small, *polar.split(), "--limit", "6", "--out", str(tmp_path / "stated")]) == 0
+    assert main(f"data check folder:{own}".split()) == 0
+    assert "ok    north: at the centre" in capsys.readouterr().out
+    (own / "dataset.json").unlink()
+    assert main(f"data check folder:{own}".split()) == 0
+    assert "north" not in capsys.readouterr().out
+    assert main(f"data check folder:{own} --data.centred true".split()) == 0
+    assert "ok    north: at the centre" in capsys.readouterr().out
+    assert run_command([*small, *polar.split(), "--out", str(tmp_path / "unsaid")]) == 1
+    assert "If they do stand there, say so: --data.centred true" in capsys.readouterr().err
+    asked = "--data.centred true --limit 6 --out"
+    assert run_command([*small, *polar.split(), *asked.split(), str(tmp_path / "asked")]) == 0
+
+
 def test_numbers_on_queries_that_were_not_trained_on(tmp_path, capsys):
     """Place 2 of the training list is also in the test list, and places 5 and 6 of the test list are one."""
     locations = trees.cvusa_locations(12)

@@ -135,3 +135,30 @@ def test_unknown_names_are_answered_with_the_nearest():
 def test_images_without_a_feature_map_are_refused(method):
     with pytest.raises(UserError, match="too small"):
         create_model(method, query_size=(2, 40), reference_size=(64, 64), polar=False, pretrained=False)
+
+
+def test_heads_that_do_not_share_the_channels_are_refused():
+    with pytest.raises(UserError, match="96 channels of the trunk are no multiple of the 5 heads"):
+        create_model("geodtr_plus", heads=5, **TINY)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "method, backbone",
+    [("geodtr_plus", "vit_tiny_patch16_224"), ("geodtr_plus", "swin_tiny_patch4_window7_224"),
+     ("safa", "vit_tiny_patch16_224"), ("netvlad", "vit_tiny_patch16_224"), ("l2ltr", "vit_tiny_patch16_224")],
+)  # fmt: skip
+def test_transformers_of_timm_are_trunks(method, backbone):
+    sizes = dict(query_size=(48, 90), reference_size=(64, 64))
+    model = create_model(method, backbone=backbone, pretrained=False, polar=False, **sizes).eval()
+    for encode, size in ((model.encode_query, model.query_size), (model.encode_reference, model.reference_size)):
+        embedding = encode(torch.rand(2, 3, *size))
+        assert embedding.shape == (2, model.embedding_size) and embedding.isfinite().all()
+
+
+@pytest.mark.slow
+def test_a_shared_transformer_sees_images_of_both_sizes():
+    options = dict(backbone="vit_tiny_patch16_224", pretrained=False, shared=True)
+    model = create_model("simple", query_size=(48, 90), reference_size=(64, 64), **options)
+    found = model(torch.rand(2, 3, 48, 90), torch.rand(2, 3, 64, 64))
+    assert found.query.shape == found.reference.shape == (2, 512)

@@ -27,7 +27,8 @@ def write_run(folder, seed: int = 0, polar: bool = False):
     config, _ = parse_run([*words, "--polar" if polar else "--no-polar", "--out", str(folder)])
     torch.manual_seed(seed)
     model = create_model(config.method, **{**config.recipe.model, "pretrained": False})
-    run = RunFolder.create(config)
+    run = RunFolder(RunFolder.place(config))
+    run.begin(config)
     views = {role: view.to_config() for role, view in build_image_transforms(config, model).items()}
     run.write_config(config, model.config, views)
     write_safetensors(run.best_weights, model.state_dict())

@@ -96,7 +96,7 @@ def test_exif_orientation_is_undone(orientation, format):
 
 
 REFUSED = {
-    "text": (b"no image at all, but <html>", "is not an image that Pillow knows"),
+    "text": (b"no image at all, but <html>", "is not an image of a known format"),
     "empty": (b"", "is empty"),
     "truncated jpeg": (encoded(format="JPEG")[:-40], "is damaged"),
     "truncated png": (encoded()[:-60], "is damaged"),

@@ -18,9 +18,9 @@ from geodtr_plugin.methods.weights import load_model
 from geodtr_plugin.search import Locator, build_index
 from geodtr_plugin.search.embedder import RunRecord
 from geodtr_plugin.search.geotags import name_position
-from geodtr_plugin.search.index_folder import read_json_lines
 from geodtr_plugin.testers import CrossViewTester
 from geodtr_plugin.utils.errors import UserError
+from geodtr_plugin.utils.reading import read_json_lines
 
 
 def contents(folder):
@@ -60,7 +60,7 @@ def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(run, tiles, tmp_pat
     )
     done = subprocess.run([sys.executable, "-c", code, run, tiles, killed], capture_output=True)
     assert done.returncode == -9, done.stderr.decode()
-    log = killed.with_name("killed.index.partial") / "log.jsonl"
+    log = killed.with_name("killed.index.partial") / "images.jsonl"
     assert not killed.exists() and sum(len(json.loads(line)) for line in log.read_text().splitlines()) == 6
     with log.open("a") as file:
         file.write('[[null, null], [nu')  # a line that was cut off
@@ -111,8 +111,18 @@ def test_an_own_data_folder_gives_its_references_only(run, tiles, tmp_path):
     rows = [f"{role}/{i}.png,48,{i}" for role in ("queries", "references") for i in range(3)] + ["4.png,48,4"]
     (own / "places.csv").write_text("file,lat,lon\n" + "\n".join(rows))
     summary = build(run, own, tmp_path / "i")
-    assert summary.count == 4 and "3 rows" in summary.notes[0]
+    assert summary.count == 4 and summary.notes == () and summary.left_out == []  # rows of queries are none lost
     assert [line["file"] for line in read_json_lines(tmp_path / "i/references.jsonl")][-1] == "references/4.png"
+
+
+def test_a_polar_model_wants_to_know_whether_photos_are_taken_at_the_centres(run, polar_run, tiles, tmp_path):
+    for role in ("queries", "references"):
+        shutil.copytree(tiles, tmp_path / "own" / role)
+    (note,) = build(polar_run, tmp_path / "own", tmp_path / "i").notes[1:]
+    assert "does not say that photos are taken there" in note and "dataset.json" in note
+    assert len(build(run, tmp_path / "own", tmp_path / "j").notes) == 1
+    (tmp_path / "own/dataset.json").write_text('{"centred": true}')
+    assert len(build(polar_run, tmp_path / "own", tmp_path / "k").notes) == 1
 
 
 def test_names_are_read_when_asked_for():

@@ -10,6 +10,7 @@ import torch
 from pytorch_metric_learning.losses import ProxyAnchorLoss
 
 from geodtr_plugin.trainers.checkpoint import CheckpointError, load_training_state, save_training_state
+from geodtr_plugin.trainers.epoch_loop import Stopped
 from geodtr_plugin.utils.seed import seed_everything
 
 
@@ -104,3 +105,41 @@ def test_other_seed_or_data_is_refused(make_trainer, pairs, tmp_path):
     other.dataset = pairs(18)
     with pytest.raises(CheckpointError, match="pairs 24, this run has 18"):
         load_training_state(tmp_path / "last.pt", other)
+
+
+@pytest.mark.parametrize("workers, iterations", [(0, None), (2, 3), (0, 9)])
+@pytest.mark.parametrize("step", [1, 2, "last", "hook"])
+def test_a_stop_in_the_midst_of_an_epoch_changes_nothing(make_trainer, pairs, tmp_path, workers, iterations, step):
+    straight = build(make_trainer, pairs, workers)
+    straight.iterations_per_epoch = iterations
+    straight.train(1, 3)
+    expected = outcome(straight)
+
+    first = build(make_trainer, pairs, workers)
+    first.iterations_per_epoch = iterations
+    steps = 4 if iterations is None else iterations
+
+    def stop_in_step(trainer):
+        assert trainer.in_steps
+        trainer.stop_requested = trainer.epoch == 2 and trainer.iteration + 1 == (steps if step == "last" else step)
+
+    def stop_in_hook(trainer):
+        assert not trainer.in_steps
+        if step == "hook" and trainer.epoch == 2:
+            raise Stopped
+
+    first.end_of_iteration_hook, first.end_of_epoch_hook = stop_in_step, stop_in_hook
+    with pytest.raises(Stopped):
+        first.train(1, 3)
+    assert first.epoch == 2 and first.steps_done == (steps if step in ("last", "hook") else step)
+    save_training_state(tmp_path / "last.pt", first, 1)
+
+    resumed = build(make_trainer, pairs, workers)
+    seed_everything(99)
+    resumed.iterations_per_epoch = iterations
+    assert load_training_state(tmp_path / "last.pt", resumed)["epoch"] == 1
+    epochs = []
+    resumed.end_of_epoch_hook = lambda trainer: epochs.append((trainer.epoch, trainer.epoch_losses))
+    resumed.train(2, 3)
+    assert [epoch for epoch, _ in epochs] == [2, 3]
+    torch.testing.assert_close(outcome(resumed), expected, rtol=0, atol=0)

@@ -92,13 +92,13 @@ def test_a_damaged_world_is_rendered_again(folder, tmp_path, damage):
 
 
 def test_what_a_killed_process_left_is_not_used(folder, tmp_path):
-    folder.rename(folder.parent / ".partial-abc")
+    folder.rename(folder.parent / f".partial.{'0' * 8}-1-{'a' * 8}")
     renderer = Renderer(2)
     assert load(tmp_path, renderer) == 2 and renderer.calls == 1
 
 
 def test_old_leftovers_are_swept_and_young_ones_kept(tmp_path):
-    old, young = (tmp_path / "worlds" / f".partial-{name}" for name in ("old", "young"))
+    old, young = (tmp_path / "worlds" / f".partial.{'0' * 8}-1-{mark * 8}" for mark in "ab")  # of another machine
     for path in (old, young):
         path.mkdir(parents=True)
     os.utime(old, (0, 0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ class OpenedImage:
         split: "train" or "test".
         role: "queries" or "references".
         name: its path, or its number where it is no file.
-        size: (height, width) as stored, before any crop; of no meaning where it does not decode.
+        size: (height, width) upright, before any crop; of no meaning where it does not decode.
         error: what is wrong with it, a sentence; empty where it decodes.
     """
 
@@ -37,9 +37,10 @@ class Inspection:
         facts: about the data set.
         splits: one at least.
         images: those that were opened, of all splits.
-        opened_all: they are all images there are.
+        opened_all: they are all images that are there.
         pairs: pairs in which north is measured, at most.
         seed: chooses the pairs.
+        incomplete: names of the splits that lack files, of which only complete pairs are here.
     """
 
     facts: DatasetFacts
@@ -48,6 +49,7 @@ class Inspection:
     opened_all: bool
     pairs: int
     seed: int
+    incomplete: Collection[str] = ()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from ...utils.errors import UserError
@@ -51,20 +50,17 @@ def _name(split: Split, role: str, row: int) -> str:
 def _open(split: Split, role: str, row: int, name: str) -> OpenedImage:
     images = getattr(split, role)
     try:
-        height, width = images.read(row).shape[1:]
+        height, width = images.whole(row).shape[1:]
     except UserError as error:
         return OpenedImage(split.split, role, name, (0, 0), str(error))
-    path = images.path(row)
-    if path is not None:  # the header tells the size before the crop
-        with Image.open(path) as image:
-            width, height = image.size
     return OpenedImage(split.split, role, name, (height, width))
 
 
 def check_decoding(data: Inspection) -> list[Finding]:
     """Name the images that were opened and do not decode."""
     broken = [image for image in data.images if image.error]
-    what = f"{'all ' if data.opened_all else ''}{len(data.images):,} images"
+    there = " that are there" if data.opened_all and data.incomplete else ""
+    what = f"{'all ' if data.opened_all else ''}{len(data.images):,} images{there}"
     if not broken:
         chosen = "" if data.opened_all else ", chosen by the seed (--decode all opens every one)"
         return [ok("decoding", f"{what} decode{chosen}")]

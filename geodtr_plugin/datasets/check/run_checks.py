@@ -54,6 +54,7 @@ def check_dataset(
     facts = facts_of(name)
     findings: list[Finding] = []
     splits: list[Split] = []
+    incomplete: list[str] = []
     missing: dict[Path, None] = {}
     for part in SPLITS:
         if facts.released_pairs(part) == 0:  # for testing only
@@ -61,9 +62,10 @@ def check_dataset(
         split, about_it, lost = _read_split(name, part, root, options)
         findings += [finding for finding in about_it if finding not in findings]
         missing |= dict.fromkeys(lost)
+        incomplete += [part] if lost else []
         splits += [] if split is None else [split]
     if splits:
-        findings += _look_inside(facts, splits, decode, PAIRS, seed)
+        findings += _look_inside(facts, splits, decode, PAIRS, seed, incomplete)
     return CheckedDataset(Report(facts.title, tuple(findings)), tuple(splits), tuple(missing))
 
 
@@ -78,9 +80,10 @@ def quick_check(split: Split, seed: int = 0) -> Report:
 
 
 def _look_inside(
-    facts: DatasetFacts, splits: Sequence[Split], decode: int | None, pairs: int, seed: int
-) -> list[Finding]:
-    data = Inspection(facts, splits, open_images(splits, decode, seed), decode is None, pairs, seed)
+    facts: DatasetFacts, splits: Sequence[Split], decode: int | None, pairs: int, seed: int,
+    incomplete: Sequence[str] = (),
+) -> list[Finding]:  # fmt: skip
+    data = Inspection(facts, splits, open_images(splits, decode, seed), decode is None, pairs, seed, incomplete)
     return [finding for check in CHECKS for finding in check(data)]
 
 
@@ -147,9 +150,23 @@ def check_counts(data: Inspection) -> list[Finding]:
         if released not in (None, pairs):
             own = f"the released list names {released:,} pairs; numbers on this one are your own"
             reason = f" ({data.facts.other_pairs.get((split.split, pairs), own)})"
-        gallery = f", gallery of {len(split.references):,}" if split.split == "test" else ""
+        here, gallery = "", f", gallery of {len(split.references):,}" if split.split == "test" else ""
+        if split.split in data.incomplete:
+            here, gallery = " in the lists", f", of which {len(split.pairs):,} are complete here"
         lists = f", {split.provenance} lists" if split.provenance else ""
-        findings.append(ok("counts", f"{split.split} {pairs:,} pairs{gallery}{lists}{reason}"))
+        findings.append(ok("counts", f"{split.split} {pairs:,} pairs{here}{gallery}{lists}{reason}"))
+    return findings
+
+
+def check_leaks(data: Inspection) -> list[Finding]:
+    """Tell how many queries of a test split it gives away, and under which names results have numbers without them."""
+    findings = []
+    for split in data.splits:
+        for subset in filter(lambda subset: subset.leak, split.subsets):
+            count, total = len(split.queries) - len(subset.queries), len(split.queries)
+            many = f"{count:,}" if count else "none"
+            results = f"; results also have numbers without them ({subset.name})" if count else ""
+            findings.append(ok("leaks", f"{split.split}: {many} of {total:,} queries show {subset.leak}{results}"))
     return findings
 
 
@@ -178,4 +195,4 @@ def check_exchanged_folders(data: Inspection) -> list[Finding]:
     return findings
 
 
-CHECKS = (check_counts, check_sizes, check_exchanged_folders, check_decoding, check_north)
+CHECKS = (check_counts, check_leaks, check_sizes, check_exchanged_folders, check_decoding, check_north)
