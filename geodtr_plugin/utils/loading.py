@@ -1,4 +1,4 @@
-"""A DataLoader whose workers' errors keep what they say."""
+"""A DataLoader whose errors, and the end of whose workers, are sentences."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from .errors import UserError
+from .errors import UserError, lost_worker
 
 
 class ReportingLoader(DataLoader):
@@ -48,14 +48,23 @@ class _Reported(Dataset):
 
 
 class _Collate:
-    """Hand on the first error of a batch, or collate its items."""
+    """Hand on the first error of a batch, or collate its items; images that cannot be stacked are an error too."""
 
     def __init__(self, collate: Callable):
         self.collate = collate
 
     def __call__(self, items: Any) -> Any:
         errors = (item for item in items if isinstance(item, UserError))
-        return next(errors, None) or self.collate(items)
+        try:
+            return next(errors, None) or self.collate(items)
+        except RuntimeError as error:
+            sizes = str(error).partition("equal size, but got ")[2]
+            if not sizes:
+                raise
+            return UserError(
+                f"The images of a batch have different sizes: {sizes}.",
+                "Make them of one size; the polar transform keeps tiles as they are stored, --no-polar does not.",
+            )
 
 
 class _Raising:
@@ -68,7 +77,12 @@ class _Raising:
         return self
 
     def __next__(self) -> Any:
-        batch = next(self.batches)
+        try:
+            batch = next(self.batches)
+        except RuntimeError as error:
+            if lost := lost_worker(error):
+                raise lost from error
+            raise
         if isinstance(batch, UserError):
             raise batch
         return batch
