@@ -30,13 +30,13 @@ from geodtr_plugin.harness.run_folder import RunFolder
 from geodtr_plugin.harness.settings_file import read_settings
 from geodtr_plugin.methods import create_model
 from geodtr_plugin.methods.weights import transforms_of
-from geodtr_plugin.search.building import _Build
 from geodtr_plugin.search.embedder import RunRecord
 from geodtr_plugin.search.errors_in_metres import read_truth
 from geodtr_plugin.search.index_folder import load_vectors, read_manifest, read_references
 from geodtr_plugin.search.listing import list_images
+from geodtr_plugin.search.unfinished import UnfinishedIndex
 from geodtr_plugin.utils.errors import UserError
-from geodtr_plugin.utils.files import write_safetensors
+from geodtr_plugin.utils.files import write_json, write_safetensors
 from geodtr_plugin.worlds import worker
 from geodtr_plugin.worlds.world import WorldSpec
 
@@ -80,10 +80,11 @@ def run_folder(root):
     config, settings = parse_run([*words, "--out", str(root / "run")])
     with torch.device("meta"):
         model = create_model(config.method, **config.recipe.model)
-    run = RunFolder.create(config, settings)
+    run = RunFolder(RunFolder.place(config))
+    run.begin(config, settings)
     views = {role: view.to_config() for role, view in build_image_transforms(config, model).items()}
     run.write_config(config, model.config, views)
-    run.write_stages(config)
+    write_json(run.stages_file, config.to_dict())
     write_safetensors(run.best_weights, {"x": torch.zeros(1)})
     scores = {"recall_at_1": 10.0, "recall_at_5": 20.0, "hit_rate": 11.0, "num_references": 32}
     for epoch in (1, 2):
@@ -134,9 +135,10 @@ def unfinished(root, file):
     trees.save_jpeg(root / "tiles/1.jpg", trees.smooth_noise("aerial", 1, 16, 16))
     images = list_images(root / "tiles")
     made = (RunRecord.read(run.path), images, {"batch_size": 4})
-    _Build(root / "i", *made).open(False)
-    (root / "i/log.jsonl").write_text('[[[48.0, 11.0], null]]\n')
-    return Place(root, f"i/{file}", lambda: _Build(root / "i", *made).open(False))
+    UnfinishedIndex(root / "i", *made).open(False)
+    (root / "i.partial/images.jsonl").write_text('[[[48.0, 11.0], null, null]]\n')
+    (root / "i.partial/index/vectors.npy").write_bytes(b"")
+    return Place(root, f"i.partial/{file}", lambda: UnfinishedIndex(root / "i", *made).open(False))
 
 
 def of_run(root, file, reader):
@@ -175,7 +177,7 @@ READERS: dict[str, Callable[[Path], Place]] = {
     "manifest of an index": lambda root: index(root, "manifest.json"),
     "references of an index": lambda root: index(root, "references.jsonl"),
     "plan of an index": lambda root: unfinished(root, "plan.json"),
-    "log of an index": lambda root: unfinished(root, "log.jsonl"),
+    "log of an index": lambda root: unfinished(root, "images.jsonl"),
     "config.json": lambda root: of_run(root, "config.json", read_run),
     "stages.json": lambda root: of_run(root, "stages.json", read_run),
     "metrics.jsonl": metrics,
