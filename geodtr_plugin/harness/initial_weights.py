@@ -54,7 +54,7 @@ def find_initial_weights(source: str) -> InitialWeights:
     """Return the file that `--init-weights` names: a file, a run folder (its last weights), or `RUN:best`.
 
     Raises:
-        UserError: there is no such file.
+        UserError: there is no such file, or it may not be read.
     """
     path, choice = split_choice(source)
     file = path
@@ -63,6 +63,8 @@ def find_initial_weights(source: str) -> InitialWeights:
         file = path / f"{choice}.safetensors"
         if not file.is_file() and exported.is_file():
             file = exported
+        if not file.is_file() and not (path / "config.json").is_file():
+            raise UserError(f"{path} is no run folder.", "Name a run folder, or a file of weights.")
         if not file.is_file():
             other = "Resume the run to its end" if choice == "last" else "Train it with a test set"
             kept = [name for name in CHOICES if (path / f"{name}.safetensors").is_file()]
@@ -70,8 +72,11 @@ def find_initial_weights(source: str) -> InitialWeights:
             raise UserError(f"{path} holds no {choice}.safetensors.", f"{other}{also}.")
     if not file.is_file():
         raise UserError(f"There is no weights file {file}.")
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256") if hasattr(hashlib, "file_digest") else _digest(stream)
+    try:
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256") if hasattr(hashlib, "file_digest") else _digest(stream)
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}.") from error
     return InitialWeights(str(file), digest.hexdigest(), **_provenance(file))
 
 

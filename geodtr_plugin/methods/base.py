@@ -135,7 +135,8 @@ class TwoTower(nn.Module):
         Raises:
             UserError: the method does not define it, as its authors published no weights that are known.
         """
-        raise UserError(f"No checkpoint layout of the authors is known for {self.method_name}.")
+        message = f"These weights are none of {self.method_name}, and no checkpoint layout of its authors is known."
+        raise UserError(message, "Check --method and the model's options against those that the weights come from.")
 
     def author_tensors(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Return the authors' tensors, of any shapes, under names that `author_key` knows."""

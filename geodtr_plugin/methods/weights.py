@@ -16,11 +16,11 @@ from ..utils.reading import read_json
 from ..utils.roles import ROLES, Role
 from . import METHODS, create_model
 from .base import TwoTower
+from .weights_file import examples, read_tensors, state_dict_of
 
 WEIGHTS = ("best.safetensors", "last.safetensors", "model.safetensors")  # of our folders; the first that exists counts
 HUB_PREFIX = "hf-hub:"  # as timm writes it
 HUB_FILES = ("config.json", "model.safetensors")  # what a model is loaded from; the rest of a repository stays there
-WRAPPERS = ("model_state_dict", "state_dict", "model")  # keys under which training scripts store a state dict
 
 
 def load_author_weights(model: TwoTower, weights: str | Path | Mapping[str, Any]) -> TwoTower:
@@ -29,15 +29,20 @@ def load_author_weights(model: TwoTower, weights: str | Path | Mapping[str, Any]
     Args:
         model: a model of the sizes and options that the checkpoint was trained with.
         weights: the authors' file, or its content: a state dict, or one under `model_state_dict`, `state_dict` or
-            `model`, with or without `module.` before its keys.
+            `model`, also of a model within torch.compile or data-parallel training.
 
     Raises:
         UserError: a tensor of the checkpoint finds no place, one of the model stays unfilled, or a shape differs.
     """
-    tensors = _state_dict(weights if isinstance(weights, Mapping) else read_tensors(weights))
+    if isinstance(weights, Mapping):
+        return _load_theirs(model, state_dict_of(weights), "the authors' checkpoint")
+    return _load_theirs(model, read_tensors(weights), str(weights))
+
+
+def _load_theirs(model: TwoTower, tensors: Mapping[str, Tensor], source: str) -> TwoTower:
     tensors = {name: x for name, x in model.author_tensors(tensors).items() if name not in model.author_extras}
     names = {name: key for key in model.state_dict() if (name := model.author_key(key)) is not None}
-    _check_names("the authors' checkpoint", tensors, names)
+    _check_names(source, tensors, names)
     return _fill(model, {names[name]: tensor for name, tensor in tensors.items()})
 
 
@@ -50,13 +55,28 @@ def load_weights(model: TwoTower, path: str | Path) -> TwoTower:
     path = Path(path)
     if path.is_dir():
         path = find_weights(path)
-    tensors: Mapping[str, Tensor] = _state_dict(read_tensors(path))
+    tensors: Mapping[str, Tensor] = read_tensors(path)
     state = model.state_dict()
-    if not set(tensors) & set(state):
-        return load_author_weights(model, tensors)
-    tensors = model.adapt(tensors)
-    _check_names(str(path), tensors, state)
-    return _fill(model, tensors)
+    try:
+        if not set(tensors) & set(state):
+            return _load_theirs(model, tensors, str(path))
+        tensors = model.adapt(tensors)
+        _check_names(str(path), tensors, state)
+        return _fill(model, tensors)
+    except UserError as error:
+        method = _method_of(path)
+        if method in (None, model.method_name):
+            raise
+        message = f"{path} holds weights of the method {method}, not of {model.method_name}."
+        raise UserError(message, f"Add --method {method}, or name weights of {model.method_name}.") from error
+
+
+def _method_of(path: Path) -> str | None:
+    """Return the method of one of our files of weights, by the config.json beside it; None if that is not known."""
+    try:
+        return read_config(path.parent)["model"]["method"] if path.name in WEIGHTS else None
+    except UserError:
+        return None
 
 
 def load_model(source: str | os.PathLike[str], weights: str | None = None) -> TwoTower:
@@ -149,25 +169,6 @@ def find_weights(folder: Path) -> Path:
     raise UserError(message, "Name a run folder or a file.")
 
 
-def read_tensors(path: str | Path) -> Mapping[str, Any]:
-    """Read a .safetensors file or a torch checkpoint; nothing but tensors and plain containers is unpickled.
-
-    Raises:
-        UserError: there is no such file, or it cannot be read.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"There is no weights file {path}.")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # safetensors and torch raise a dozen types for a file that is cut off or no checkpoint
-        raise UserError(f"{path} cannot be read as weights: {str(error).splitlines()[0]}") from error
-
-
 def _fetch(name: str) -> Path:
     """Return the folder in Hugging Face's cache with the files of `user/name` or `user/name@revision`."""
     repository, _, revision = name.partition("@")
@@ -220,20 +221,12 @@ def _untrained(config: Mapping[str, Any], folder: Path) -> TwoTower:
         raise DamagedFileError(message, "Copy or export it again.") from error
 
 
-def _state_dict(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the state dict in a checkpoint, without the `module.` that data-parallel training puts before its keys."""
-    for wrapper in WRAPPERS:
-        if isinstance(checkpoint.get(wrapper), Mapping):
-            checkpoint = checkpoint[wrapper]
-    return {key.removeprefix("module."): value for key, value in checkpoint.items()}
-
-
 def _check_names(source: str, tensors: Mapping[str, Tensor], names: Mapping[str, Any]) -> None:
     missing, unknown = sorted(set(names) - set(tensors)), sorted(set(tensors) - set(names))
     if missing or unknown:
         raise UserError(
-            f"The weights of {source} do not fit the model. Missing: {_examples(missing)}. Not known to the model: "
-            f"{_examples(unknown)}.",
+            f"The weights of {source} do not fit the model. Missing: {examples(missing)}. Not known to the model: "
+            f"{examples(unknown)}.",
             "Check --backbone, --polar, the image sizes and the model's options against those of the checkpoint.",
         )
 
@@ -246,11 +239,6 @@ def _fill(model: TwoTower, tensors: Mapping[str, Tensor]) -> TwoTower:
         if tensor.shape != state[key].shape
     ]
     if differing:
-        raise UserError(f"The weights have other shapes than the model: {_examples(differing)}.")
+        raise UserError(f"The weights have other shapes than the model: {examples(differing)}.")
     model.load_state_dict({**state, **tensors})
     return model
-
-
-def _examples(names: list[str], most: int = 5) -> str:
-    first = ", ".join(names[:most]) or "none"
-    return first if len(names) <= most else f"{first} and {len(names) - most} more"

@@ -143,7 +143,7 @@ def test_faults_are_named(model, state, tmp_path):
     with pytest.raises(UserError, match="There is no weights file"):
         load_author_weights(model, tmp_path / "none.pth")
     (tmp_path / "cut.pth").write_bytes(b"PK\x03\x04 not all of it")
-    with pytest.raises(UserError, match="cannot be read as weights"):
+    with pytest.raises(UserError, match="is damaged or cut short"):
         load_author_weights(model, tmp_path / "cut.pth")
 
 

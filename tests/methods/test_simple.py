@@ -116,5 +116,5 @@ def test_every_recipe_builds_and_is_plain(name):
 def test_what_cannot_be_is_answered_with_a_sentence():
     with pytest.raises(UserError, match="Images of 2x88 pixels are too small"):
         create_model("simple", pretrained=False, query_size=(2, 88))
-    with pytest.raises(UserError, match="No checkpoint layout of the authors"):
+    with pytest.raises(UserError, match="no checkpoint layout of its authors"):
         load_author_weights(create_model("simple", **TINY), {})

@@ -102,7 +102,7 @@ def test_foreign_and_damaged_folders_are_named(folder, tmp_path):
     with pytest.raises(UserError, match="does not describe both roles' views"):
         transforms_of(folder)
     (folder / "model.safetensors").write_bytes(b"cut off")
-    with pytest.raises(UserError, match="cannot be read as weights"):
+    with pytest.raises(UserError, match="is neither a .safetensors file nor"):
         create_model(folder)
     (folder / "model.safetensors").unlink()
     with pytest.raises(UserError, match="holds no weights"):
