@@ -22,7 +22,10 @@ def build_trunk(name: str, pretrained: bool = True, *image_sizes: tuple[int, int
         name: `convnext_tiny` (cut to 384 channels at stride 16), `resnet34` (without max-pooling: 512 channels at
             stride 16), `tiny` (96 channels at stride 8, for tests and laptops), or any feature trunk of timm by timm's
             name (its last map of stride 16 or nearest below that), with or without `timm/` in front. Transformers are
-            built for the size of the images.
+            built for the size of the images. `tiny` wants small ones, about 32x88: of 122x671 it leaves 1,344
+            positions, ConvNeXt-T 287, and masks over positions have parameters, and attention takes time, by their
+            square. GeoDTR+ then has 30 M parameters, 29 M of them behind the trunk, and is no faster than with
+            ConvNeXt-T.
         pretrained: ImageNet weights, downloaded on first use; `tiny` has none and always starts from scratch.
         *image_sizes: (height, width) of the images that it will see: one, or two where both views share it.
 
