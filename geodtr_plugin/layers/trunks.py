@@ -147,7 +147,7 @@ class TimmTrunk(nn.Module):
         if not timm.is_model(name):
             raise UnknownNameError("backbone", name, ["convnext_tiny", "resnet34", "tiny", *timm.list_models()])
         with torch.random.fork_rng(devices=[]):  # how often one has to try must not change the weights
-            options = {"features_only": True, "out_indices": (_cut(name),)}
+            options: dict[str, Any] = {"features_only": True, "out_indices": (_cut(name),)}
             options |= _size_options(name, options, image_sizes)
         self.net = timm.create_model(name, pretrained=pretrained, **options)
         self.channels_last = getattr(self.net, "output_fmt", "NCHW") == "NHWC"
@@ -163,7 +163,7 @@ def _cut(name: str) -> int:
     import timm
 
     try:
-        info = timm.create_model(name, features_only=True).feature_info
+        info: Any = timm.create_model(name, features_only=True).feature_info
     except (AssertionError, AttributeError, RuntimeError, TypeError) as error:
         raise UserError(f"timm's {name!r} gives no feature maps ({error}).", _OTHER_TRUNKS) from error
     strides = info.reduction()
@@ -177,8 +177,9 @@ def _size_options(name: str, options: dict[str, Any], image_sizes: Sequence[tupl
 
     if not image_sizes:
         return {}
-    fixed = {"img_size": image_sizes[0]}
-    for more in ({}, fixed, {**fixed, "dynamic_img_size": True, "dynamic_img_pad": True}):
+    fixed: dict[str, Any] = {"img_size": image_sizes[0]}
+    tries: Sequence[dict[str, Any]] = ({}, fixed, {**fixed, "dynamic_img_size": True, "dynamic_img_pad": True})
+    for more in tries:
         try:
             trunk = timm.create_model(name, **options, **more)
             for size in image_sizes:
