@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..utils.errors import UserError
+from ..utils.errors import DamagedFileError, UserError
 
 WRAPPERS = ("model_state_dict", "state_dict", "model")  # keys under which training scripts store a state dict
 FETCH_AGAIN = "Copy or download it again."
@@ -56,7 +56,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
             raise UserError(f"{path} is neither a .safetensors file nor a checkpoint of torch.save.") from error
         if not is_safetensors and (isinstance(error, pickle.UnpicklingError) or zipfile.is_zipfile(path)):
             raise UserError(f"{path} is no checkpoint of tensors that can be read safely.", STATE_DICT) from error
-        raise UserError(f"{path} is damaged or cut short.", FETCH_AGAIN) from error
+        raise DamagedFileError(f"{path} is damaged or cut short.", FETCH_AGAIN) from error
     return _tensors_of(content, str(path))
 
 
