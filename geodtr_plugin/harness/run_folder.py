@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import sys
@@ -82,7 +83,7 @@ class RunFolder:
             UserError: there is no run in it.
         """
         folder = cls(path)
-        if not folder.config_file.is_file():
+        if not os.path.isfile(folder.config_file):
             raise UserError(
                 f"{path} is no run folder (it has no config.json).", "Name the folder that the run printed."
             )
