@@ -1,6 +1,7 @@
 """Whatever stands in a file that is read as text, the answer is a result or one of our own errors, never a traceback.
 
-The suite tries 1,500 files, always the same; `GEODTR_MUTATIONS=10000 pytest tests/test_mutated_files.py` tries 10,000 new ones.
+The suite tries 1,500 files, always the same; `GEODTR_MUTATIONS=10000 pytest tests/test_mutated_files.py` tries 10,000
+new ones.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ def unfinished(root, file):
     images = list_images(root / "tiles")
     made = (RunRecord.read(run.path), images, {"batch_size": 4})
     _Build(root / "i", *made).open(False)
-    (root / "i/log.jsonl").write_text('[[[48.0, 11.0], null]]\n')
+    (root / "i/log.jsonl").write_text("[[[48.0, 11.0], null]]\n")
     return Place(root, f"i/{file}", lambda: _Build(root / "i", *made).open(False))
 
 
