@@ -1,6 +1,7 @@
 """Whatever stands in a file that is read as text, the answer is a result or one of our own errors, never a traceback.
 
-The suite tries 2,000 files; `GEODTR_MUTATIONS=10000 pytest tests/test_mutated_files.py` tries 10,000 new ones.
+The suite tries 1,500 files, always the same; `GEODTR_MUTATIONS=10000 pytest tests/test_mutated_files.py` tries 10,000
+new ones.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from geodtr_plugin.search.errors_in_metres import read_truth
 from geodtr_plugin.search.index_folder import load_vectors, read_manifest, read_references
 from geodtr_plugin.search.listing import list_images
 from geodtr_plugin.search.unfinished import UnfinishedIndex
+from geodtr_plugin.utils import files
 from geodtr_plugin.utils.errors import UserError
 from geodtr_plugin.utils.files import write_json, write_safetensors
 from geodtr_plugin.worlds import worker
@@ -105,7 +107,7 @@ def run_folder(root):
 
 def read_run(run):
     def read():
-        run.config(), run.stages(), run.initial_weights(), run.metrics()
+        run.config(), run.initial_weights()
         RunRecord.read(run.path), transforms_of(run.path), find_initial_weights(f"{run.path}:best")
 
     return read
@@ -179,7 +181,7 @@ READERS: dict[str, Callable[[Path], Place]] = {
     "plan of an index": lambda root: unfinished(root, "plan.json"),
     "log of an index": lambda root: unfinished(root, "images.jsonl"),
     "config.json": lambda root: of_run(root, "config.json", read_run),
-    "stages.json": lambda root: of_run(root, "stages.json", read_run),
+    "stages.json": lambda root: of_run(root, "stages.json", lambda run: run.stages),
     "metrics.jsonl": metrics,
     "results.json": lambda root: of_run(root, "results.json", read_results),
     "recipe.yaml": lambda root: settings_file(root, read_settings),
@@ -192,7 +194,8 @@ SLOW = {"recipe.yaml for a run"}  # a third of a second each
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_no_reader_breaks(name, tmp_path):
+def test_no_reader_breaks(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_flush_to_disk", lambda path: None)  # most of the time, and of no meaning here
     place = READERS[name](tmp_path)
     place.read()
     answered = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -141,7 +142,7 @@ def _base_recipe(known: argparse.Namespace, name: str | None = None) -> Recipe:
     The arguments of its loss, miner and sampler go where the command line names others.
     """
     source = known.init_weights if known.recipe == "auto" and name is None else None
-    if source and (folder := split_choice(source)[0]).is_dir():
+    if source and os.path.isdir(folder := split_choice(source)[0]):
         recipe = _recipe_of_run(folder, known.method)
     else:
         name = name or _recipe_name(known)
