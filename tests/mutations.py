@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 # files that all readers get together; GEODTR_MUTATIONS=10000 makes a run thorough
-TOTAL = int(os.environ.get("GEODTR_MUTATIONS", "2000"))
+TOTAL = int(os.environ.get("GEODTR_MUTATIONS", "1500"))
 
 TOKENS = [
     b'"', b"'", b",", b";", b"\t", b"\n", b"\r", b"\r\n", b" ", b"{", b"}", b"[", b"]", b":", b"-", b"#", b"&a ", b"*a",
@@ -25,7 +25,7 @@ VALUES = [None, True, -1, 0, 10**30, 1e308, float("nan"), "", "x", "../x", "\ud8
 def share(part: float):
     """Return the settings of Hypothesis for a reader that gets a part of TOTAL; in the suite, the same every time."""
     return settings(
-        max_examples=max(1, round(part * TOTAL)), deadline=None, database=None, derandomize=TOTAL <= 2000,
+        max_examples=max(1, round(part * TOTAL)), deadline=None, database=None, derandomize=TOTAL == 1500,
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
 
@@ -57,13 +57,17 @@ def mutated(draw, content: bytes) -> bytes:
 
 def _structure(content: bytes):
     """Return functions that read and write the values of JSON, of JSON lines, or of YAML; None for tables."""
-    for read, write in ((json.loads, json.dumps), (_read_lines, _write_lines), (yaml.safe_load, yaml.safe_dump)):
+    for read, write in ((json.loads, json.dumps), (_read_lines, _write_lines), (_read_yaml, yaml.safe_dump)):
         try:
             if isinstance(read(content), (dict, list)):
                 return read, write
         except (ValueError, yaml.YAMLError):
             pass
     return None
+
+
+def _read_yaml(content: bytes):
+    return yaml.load(content, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def _read_lines(content: bytes) -> list:

@@ -13,6 +13,7 @@ from documents import ROOT, blocks, commands, run_example
 from trees import save_jpeg, smooth_noise
 
 from geodtr_plugin.commands.main import VERBS, main
+from geodtr_plugin.commands.run import resume_parser
 from geodtr_plugin.comparison.ablations import TABLES
 from geodtr_plugin.comparison.compare import compare_parser, parse_compare, parse_entries
 from geodtr_plugin.comparison.jobs import Variant, plan
@@ -21,6 +22,7 @@ from geodtr_plugin.losses import LOSSES
 from geodtr_plugin.methods import METHODS
 from geodtr_plugin.miners import MINERS
 from geodtr_plugin.samplers import SAMPLERS
+from geodtr_plugin.utils.console import parse
 
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -29,7 +31,7 @@ PACKAGES = (
     "testers", "trainers", "utils", "worlds",
 )  # fmt: skip
 EXAMPLES = [block for block in blocks(*PAGES) if block.mark == "run"]
-PLACEHOLDERS = r"--(init-weights|resume|config) \S+"  # files that a reader has and a test has not
+PLACEHOLDERS = r"--(init-weights|config) \S+"  # files that a reader has and a test has not
 
 
 @pytest.mark.slow
@@ -79,7 +81,9 @@ def test_commands_name_options_that_exist(tmp_path, monkeypatch, capsys):
     lines = [line for line in commands(*PAGES) if "--import" not in line]
     runs = [line.split("benchmarks/run.py", 1)[1] for line in lines if "benchmarks/run.py --" in line]
     for line in runs:
-        if "--help" not in line:
+        if "--resume" in line:
+            parse(resume_parser(), shlex.split(line))
+        elif "--help" not in line:
             words = re.sub(PLACEHOLDERS, "", line.replace("--epochs 0", "--epochs 0 --allow-untrained")).strip()
             settings(words or "--train synth-suburb")
     verbs = [line.split("geodtr ", 1)[1] for line in lines if line.startswith("geodtr ")]

@@ -141,7 +141,7 @@ def _training(run: RunFolder, weights: str) -> dict[str, Any]:
     data = results.get("train_data")
     return {
         **training,
-        "data": data and {key: data[key] for key in ("pairs", "fingerprint", "provenance")},
+        "data": data and {key: data.get(key) for key in ("pairs", "fingerprint", "provenance")},
         "selected_on": _last_part(results.get("best_selected_on") or "") or None if weights == "best" else None,
         "tests": {_last_part(name): _scores(entry, weights) for name, entry in results["tests"].items()},
     }

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..methods import list_methods
+from ..utils.claims import claimed
 from ..utils.console import complain, guarded
 from ..utils.errors import UserError
 from .jobs import Job, Variant, check_settings, plan, run_job
@@ -114,14 +115,18 @@ def compare(
         out: folder of the comparison; None makes one below `runs/` that follows from `stem` and the training set.
         published: percent by label and test set, instead of the methods' own numbers.
         stem: what the folder's name begins with.
+
+    Raises:
+        UserError: an entry cannot be run, a run in the folder has other settings, or another comparison is at work.
     """
     root = Path(out) if out else _default_folder(entries[0], shared, stem)
     jobs = [plan(entry, seed, shared, root) for seed in seeds for entry in entries]
     for job in jobs:
         check_settings(job)
-    done, begun = sum(job.done for job in jobs), sum(job.begun for job in jobs)
-    print(f"{len(jobs)} runs in {root}: {done} done before, {begun} to resume, {len(jobs) - done - begun} to begin")
-    return _work(jobs, root, published)
+    with claimed(root / ".lock", f"The comparison {root}"):
+        done, begun = sum(job.done for job in jobs), sum(job.begun for job in jobs)
+        print(f"{len(jobs)} runs in {root}: {done} done before, {begun} to resume, {len(jobs) - done - begun} to begin")
+        return _work(jobs, root, published)
 
 
 def _work(jobs: Sequence[Job], root: Path, published: Mapping | None) -> int:

@@ -7,10 +7,12 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..harness import results
-from ..harness.records import read_epochs, read_results
+from ..harness.records import DAMAGED, read_results
+from ..utils.reading import read_json_lines, understood
 from .jobs import flatten
 
 if TYPE_CHECKING:
@@ -118,10 +120,13 @@ def read_row(
 def train_seconds(folder: RunFolder, results: Mapping[str, Any]) -> float:
     """Return the time in training steps, of all stages and of every session of a run that was interrupted."""
     files = [folder.metrics_file, *folder.path.glob("stage-*/metrics.jsonl")]
-    epochs = [record for file in files if file.is_file() for record in read_epochs(file)]
     batch = results["recipe"]["optim"]["batch_size"]
     pairs = results.get("train_data", {}).get("pairs", 0) // batch * batch
-    return sum(pairs / record["pairs_per_second"] for record in epochs)
+    seconds = 0.0
+    for file in filter(Path.is_file, files):
+        with understood(file, DAMAGED):
+            seconds += sum(pairs / record["pairs_per_second"] for record in read_json_lines(file, DAMAGED))
+    return seconds
 
 
 def tests_of(rows: Sequence[Row]) -> list[str]:

@@ -25,7 +25,7 @@ def data_root(name: str, root: str | os.PathLike[str] | None) -> Path:
     if not named:
         raise DatasetNotFoundError(f"{title_of(name)} needs a folder to look in.", how_to_get(name))
     path = Path(os.path.abspath(Path(named).expanduser()))
-    if not path.is_dir():
+    if not os.path.isdir(path):
         source = "" if root is not None else f", which {ENVIRONMENT} names"
         raise DatasetNotFoundError(f"There is no folder {path}{source}.", how_to_get(name))
     return path

@@ -120,7 +120,7 @@ def _find(name: str, root: str | os.PathLike[str] | None) -> Path:
     named = Path(name.removeprefix(FOLDER)).expanduser()
     starts = [Path.cwd()] if root is None else [Path(root).expanduser(), Path.cwd()]
     looked = list(dict.fromkeys(Path(os.path.abspath(start / named)) for start in starts))
-    folder = next((path for path in looked if path.is_dir()), None)
+    folder = next((path for path in looked if os.path.isdir(path)), None)
     if folder is None or not name.removeprefix(FOLDER):
         raise DatasetNotFoundError(f"There is no folder {' or '.join(map(str, looked))}.", _SHAPE)
     for role in ROLE_FOLDERS:

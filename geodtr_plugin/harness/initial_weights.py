@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ class InitialWeights:
 def split_choice(source: str) -> tuple[Path, str]:
     """Return the path in the value of `--init-weights`, and "last" or "best"."""
     path, _, choice = source.rpartition(":")
-    return (Path(path), choice) if path and choice in CHOICES and not Path(source).exists() else (Path(source), "last")
+    return (Path(path), choice) if path and choice in CHOICES and not os.path.exists(source) else (Path(source), "last")
 
 
 def find_initial_weights(source: str) -> InitialWeights:
@@ -58,7 +59,7 @@ def find_initial_weights(source: str) -> InitialWeights:
     """
     path, choice = split_choice(source)
     file = path
-    if path.is_dir():
+    if os.path.isdir(path):
         exported = path / "model.safetensors"
         file = path / f"{choice}.safetensors"
         if not file.is_file() and exported.is_file():
@@ -70,7 +71,7 @@ def find_initial_weights(source: str) -> InitialWeights:
             kept = [name for name in CHOICES if (path / f"{name}.safetensors").is_file()]
             also = f", or name {path}:{kept[0]}" if kept else ""
             raise UserError(f"{path} holds no {choice}.safetensors.", f"{other}{also}.")
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise UserError(f"There is no weights file {file}.")
     try:
         with file.open("rb") as stream:

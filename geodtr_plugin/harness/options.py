@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -141,7 +142,7 @@ def _base_recipe(known: argparse.Namespace, name: str | None = None) -> Recipe:
     The arguments of its loss, miner and sampler go where the command line names others.
     """
     source = known.init_weights if known.recipe == "auto" and name is None else None
-    if source and (folder := split_choice(source)[0]).is_dir():
+    if source and os.path.isdir(folder := split_choice(source)[0]):
         recipe = _recipe_of_run(folder, known.method)
     else:
         name = name or _recipe_name(known)
@@ -235,7 +236,9 @@ def _add_aliases(parser: ArgumentParser) -> None:
     add("--miner", type=str | None, help="as --loss.miner; --loss NAME is --loss.name NAME")
     add("--sampler", type=str | None, help="as --sampling.name")
     add("--fov", type=float | None, help="as --view.fov: degrees that queries show")
-    add("--backbone", type=str | None, help="as --model.backbone: convnext_tiny, resnet34, tiny, or a name of timm")
+    add("--backbone", type=str | None,
+        help="as --model.backbone: convnext_tiny, resnet34, a name of timm, or tiny, which is for images of about "
+        "32x88: of large ones it leaves many positions (stride 8), and masks grow by their square")  # fmt: skip
     add("--precision", type=Literal["fp32", "bf16"] | None, help="as --optim.precision")
     compiles = ActionYesNo(yes_prefix="", no_prefix="no-")
     add("--compile", action=compiles, default=None, help="as --optim.compile: faster steps on GPUs after some minutes")

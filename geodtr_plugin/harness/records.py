@@ -80,8 +80,6 @@ class TrainData(TypedDict):
     """What was trained on."""
 
     pairs: int
-    fingerprint: str
-    provenance: str
 
 
 class TrainedResults(Results, total=False):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import re
 import shlex
 import shutil
@@ -142,7 +143,7 @@ class RunFolder:
             UserError: there is no run in it.
         """
         folder = cls(path)
-        if not (folder.config_file.is_file() or folder.stages_file.is_file()):
+        if not any(map(os.path.isfile, (folder.config_file, folder.stages_file))):
             raise UserError(
                 f"{path} is no run folder (it has no config.json).", "Name the folder that the run printed."
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any, TypedDict
 
 import yaml
@@ -37,7 +36,7 @@ def read_settings(file: str | os.PathLike[str]) -> dict[str, Any]:
     """
     if not os.fspath(file):
         raise UserError("--config names no file.", REMEDY)
-    if not Path(file).is_file():
+    if not os.path.isfile(file):
         raise UserError(f"There is no settings file {file}.", REMEDY)
     text = read_text(file, REMEDY)
     with understood(file, REMEDY):

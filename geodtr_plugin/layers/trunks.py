@@ -22,7 +22,10 @@ def build_trunk(name: str, pretrained: bool = True, *image_sizes: tuple[int, int
         name: `convnext_tiny` (cut to 384 channels at stride 16), `resnet34` (without max-pooling: 512 channels at
             stride 16), `tiny` (96 channels at stride 8, for tests and laptops), or any feature trunk of timm by timm's
             name (its last map of stride 16 or nearest below that), with or without `timm/` in front. Transformers are
-            built for the size of the images.
+            built for the size of the images. `tiny` wants small ones, about 32x88: of 122x671 it leaves 1,344
+            positions, ConvNeXt-T 287, and masks over positions have parameters, and attention takes time, by their
+            square. GeoDTR+ then has 30 M parameters, 29 M of them behind the trunk, and is no faster than with
+            ConvNeXt-T.
         pretrained: ImageNet weights, downloaded on first use; `tiny` has none and always starts from scratch.
         *image_sizes: (height, width) of the images that it will see: one, or two where both views share it.
 
@@ -144,7 +147,7 @@ class TimmTrunk(nn.Module):
         if not timm.is_model(name):
             raise UnknownNameError("backbone", name, ["convnext_tiny", "resnet34", "tiny", *timm.list_models()])
         with torch.random.fork_rng(devices=[]):  # how often one has to try must not change the weights
-            options = {"features_only": True, "out_indices": (_cut(name),)}
+            options: dict[str, Any] = {"features_only": True, "out_indices": (_cut(name),)}
             options |= _size_options(name, options, image_sizes)
         self.net = timm.create_model(name, pretrained=pretrained, **options)
         self.channels_last = getattr(self.net, "output_fmt", "NCHW") == "NHWC"
@@ -160,7 +163,7 @@ def _cut(name: str) -> int:
     import timm
 
     try:
-        info = timm.create_model(name, features_only=True).feature_info
+        info: Any = timm.create_model(name, features_only=True).feature_info
     except (AssertionError, AttributeError, RuntimeError, TypeError) as error:
         raise UserError(f"timm's {name!r} gives no feature maps ({error}).", _OTHER_TRUNKS) from error
     strides = info.reduction()
@@ -174,8 +177,9 @@ def _size_options(name: str, options: dict[str, Any], image_sizes: Sequence[tupl
 
     if not image_sizes:
         return {}
-    fixed = {"img_size": image_sizes[0]}
-    for more in ({}, fixed, {**fixed, "dynamic_img_size": True, "dynamic_img_pad": True}):
+    fixed: dict[str, Any] = {"img_size": image_sizes[0]}
+    tries: Sequence[dict[str, Any]] = ({}, fixed, {**fixed, "dynamic_img_size": True, "dynamic_img_pad": True})
+    for more in tries:
         try:
             trunk = timm.create_model(name, **options, **more)
             for size in image_sizes:

@@ -65,7 +65,7 @@ def read_truth(file: str | os.PathLike, queries: Sequence[str]) -> LocationError
         DatasetCorruptError: it has no positions or a wrong one, or it is not clear which row belongs to a query.
     """
     file = Path(file).expanduser()
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise DatasetNotFoundError(f"There is no table {printable_name(file)}.")
     table = read_table(file)
     if not table.has_positions:

@@ -69,7 +69,7 @@ def on_earth(lat: float, lon: float) -> tuple[float, float] | None:
 def _degrees(name: str, value: Any) -> float:
     """Return degrees, minutes and seconds, of which the last may be missing, as one number."""
     parts = value if isinstance(value, tuple) else (value,)
-    known = all(isinstance(part, numbers.Real) and 0 <= part < math.inf for part in parts)  # false for NaN: 0/0
+    known = all(isinstance(part, numbers.Real) and 0 <= float(part) < math.inf for part in parts)  # false for NaN: 0/0
     if not known or not 1 <= len(parts) <= 3 or any(part > 60 for part in parts[1:]):
         raise GeotagError(f"its {name} is not written as degrees, minutes and seconds")
     return sum(float(part) / 60**i for i, part in enumerate(parts))

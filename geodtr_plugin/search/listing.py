@@ -60,9 +60,9 @@ def list_images(where: str | os.PathLike, names: NameOrder = "none") -> ImageLis
     if not os.fspath(where):  # Path("") would be the working folder
         raise UserError("No references are named.", "Name a folder of images, or a table file,lat,lon.")
     where = Path(where).expanduser()
-    if where.suffix.lower() == ".csv" and where.is_file():
+    if where.suffix.lower() == ".csv" and os.path.isfile(where):
         images = _from_tables([where])
-    elif where.is_dir():
+    elif os.path.isdir(where):
         images = _from_own_data(where) if is_own_data(where) else _from_folder(where)
     else:
         raise _nothing_at(where)
@@ -100,7 +100,7 @@ def polar_notes(where: str | os.PathLike) -> tuple[str, ...]:
 
 def is_own_data(folder: Path) -> bool:
     """Tell whether `--train folder:PATH` would read this folder."""
-    return all((folder / name).is_dir() for name in ROLE_FOLDERS)
+    return all(os.path.isdir(folder / name) for name in ROLE_FOLDERS)
 
 
 def _nothing_at(where: Path) -> DatasetNotFoundError:
@@ -109,7 +109,7 @@ def _nothing_at(where: Path) -> DatasetNotFoundError:
             f"{where} is no folder.",
             f"Write the world to one first: geodtr data write {where.name} --out my_city, then --references my_city.",
         )
-    kind = "a file, but neither a folder nor a .csv table" if where.exists() else "not there"
+    kind = "a file, but neither a folder nor a .csv table" if os.path.exists(where) else "not there"
     message = f"{printable_name(where)} is {kind}."
     return DatasetNotFoundError(message, "Name a folder of images, or a table file,lat,lon.")
 

@@ -269,5 +269,6 @@ class EpochLoop(TwoStreamMetricLoss):
         """End the loader's workers now; a traceback that is being shown would keep them alive otherwise."""
         shut_down = getattr(self.dataloader_iter, "_shutdown_workers", None)
         if shut_down is not None:
-            shut_down()
+            with contextlib.suppress(RuntimeError):  # of a worker that has ended already
+                shut_down()
         self.dataloader_iter = None

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_PROCESS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)  # open files, memory or processes have run out
 LOST_WORKER = re.compile(r"DataLoader worker \(pid.*?\) (is killed by signal: [\w ]+|exited unexpectedly)")
-FULL_SHARED_MEMORY = ("shared memory", "</torch_", "ancdata")  # "received 0 items of ancdata": too many open files
+FULL_SHARED_MEMORY = ("shared memory", "</torch_", "ancdata", "Communication with the workers")  # the last: open files
 FEWER_PROCESSES = (
     "Memory, shared memory (/dev/shm) or the number of open files (ulimit -n) may be at its limit: load with fewer "
     "processes, --workers 0 for none. A run goes on with --resume."

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,8 +12,6 @@ import numpy as np
 import torch
 
 from .malloc import keep_freed_memory
-
-GRACE = 20  # seconds that a worker goes on after SIGTERM
 
 
 def seed_everything(seed: int) -> None:
@@ -78,11 +75,7 @@ def one_thread_worker(worker_id: int) -> None:
     """Give a loader's worker one thread for torch and for numpy's BLAS, and let it keep freed memory.
 
     Workers are many already; each with a pool as wide as the machine would only take the cores from the others.
-    A terminal and SLURM send their signals to workers too, which the step that is to be finished still needs.
     """
-    if hasattr(signal, "alarm"):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))
     torch.set_num_threads(1)
     keep_freed_memory()
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")

@@ -20,6 +20,7 @@ from geodtr_plugin.comparison.compare import compare_command, parse_entries, par
 from geodtr_plugin.comparison.jobs import Variant, settings_of
 from geodtr_plugin.harness import runner, settings
 from geodtr_plugin.harness.run_folder import RunFolder
+from geodtr_plugin.utils.claims import claimed
 from geodtr_plugin.utils.errors import UserError
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "compare.py"
@@ -207,3 +208,10 @@ def test_settings_of_later_stages_count_too():
     alone, both = settings_of(config), settings_of(staged)
     assert both["later_stages.second.optim.lr"] == 0.5 and alone.items() <= both.items()
     assert all(name.startswith("later_stages.second.") for name in both if name not in alone)
+
+
+def test_two_comparisons_do_not_share_a_folder(tmp_path, capsys):
+    with claimed(tmp_path / "out" / ".lock", "The comparison"):
+        assert compare_command(words(tmp_path / "out", ENTRIES[0])) == 1
+    assert f"The comparison {tmp_path / 'out'} is in use by this process" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -245,6 +245,15 @@ def test_a_list_leads_to_no_file_outside(tree, path):
         load_split("cvusa", "test", tree)
 
 
+@pytest.mark.parametrize("digits", [30, 5000])
+def test_ids_beyond_all_numbers_are_names(tree, digits):
+    np.savetxt(tree / "all.csv", cvusa_locations(9), delimiter=",")
+    line = f"bingmap/19/0000005.jpg,streetview/panos/{'9' * digits}.jpg\n"
+    (tree / "splits/val-19zl.csv").write_text(line)
+    with pytest.raises(DatasetNotFoundError, match="0 of 1 pairs are there"):
+        load_split("cvusa", "test", tree)
+
+
 def test_an_empty_list(tree):
     (tree / "splits/val-19zl.csv").write_text("\n\n")
     for locations in (None, cvusa_locations(3)):

@@ -10,6 +10,7 @@ from geodtr_plugin.harness import settings
 from geodtr_plugin.harness.config import RunConfig
 from geodtr_plugin.harness.options import parse_run, recipe_for
 from geodtr_plugin.methods import METHODS
+from geodtr_plugin.utils.errors import UserError
 
 
 def test_the_main_job_takes_the_papers_values():
@@ -45,6 +46,26 @@ def test_the_recipe_of_own_data_follows_from_where_its_cameras_stand(tmp_path):
     (tmp_path / "city/dataset.json").write_text('{"centred": true}')
     assert settings(words).recipe_name == "paper"
     assert settings(f"{words} --data.centred false").recipe_name == "paper_offset"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "holds no settings"), ("file,lat\n1,2\n", "holds no settings"), ("a: [1", "cannot be read as settings"),
+        ("train: !!python/object/apply:os.abort []", "could not determine a constructor"),
+        ("optim: null\ntrain: synth-suburb", "--optim is None. Give settings by name"),
+        ("optim: {batch_size: null}\ntrain: synth-suburb", "--optim.batch_size is None, not int"),
+        ("model: &x {a: *x}", "more than 100,000 values, or holds itself"), ("1: 2", "a key of its content is 1"),
+        ("test: synth-suburb", "test is 'synth-suburb', not a list"), ("x: 2001-99-99", "month must be in"),
+    ],
+)  # fmt: skip
+def test_a_settings_file_of_another_shape_is_answered(tmp_path, content, said):
+    (tmp_path / "recipe.yaml").write_text(content)
+    with pytest.raises(UserError, match=said):
+        settings(f"--config {tmp_path / 'recipe.yaml'}")
+    for words in (["--config", ""], ["--config"]):
+        with pytest.raises(UserError, match="names no file|expected one argument"):
+            parse_run(words)
 
 
 def test_every_value_can_be_set():

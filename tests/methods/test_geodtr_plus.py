@@ -4,6 +4,7 @@ import torch
 from geodtr_plugin import create_model
 from geodtr_plugin.layers import LayoutExtractorV1, modulate, square_for
 from geodtr_plugin.methods import METHODS
+from geodtr_plugin.methods.base import count_parameters
 from geodtr_plugin.utils.errors import UserError
 
 VIGOR = dict(query_size=(320, 640), reference_size=(320, 320), polar=False)
@@ -28,6 +29,20 @@ def test_sizes_equal_the_authors(options, parameters, embedding_size):
     assert model.embedding_size == embedding_size
     if parameters:
         assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+def test_the_tiny_trunk_makes_a_small_network_of_small_images_alone():
+    """The numbers that `layers.build_trunk` and the guide of training warn with."""
+    with torch.device("meta"):
+        large, small, usual = (
+            create_model("geodtr_plus", pretrained=False, **options)
+            for options in (dict(backbone="tiny"), dict(backbone="tiny", query_size=(32, 88)), {})
+        )
+    assert large.query_tower.layout.position.shape[1] == 1344 and usual.query_tower.layout.position.shape[1] == 287
+    assert count_parameters(large) == 30_086_112
+    masks = count_parameters(large.query_tower.layout.bottleneck, large.reference_tower.layout.bottleneck)
+    assert round(masks / 1e6) == 29
+    assert count_parameters(small) < 1e6
 
 
 @pytest.mark.parametrize("backbone, parameters", [("resnet34", 48_508_608), ("convnext_tiny", 29_254_864)])

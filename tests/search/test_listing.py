@@ -67,7 +67,7 @@ def test_a_table_of_names_finds_them_deeper_and_says_where_it_cannot_choose(tile
     assert list_images(tiles / "mine.csv").files == ("deep/x.png", "1.png")
     (tiles / "other").mkdir()
     shutil.copy(tiles / "2.png", tiles / "other/x.png")
-    (name, reason), = list_images(tiles / "mine.csv").left_out
+    ((name, reason),) = list_images(tiles / "mine.csv").left_out
     assert name == "x.png" and "of that name there are deep/x.png, other/x.png (line 2" in reason
 
 

@@ -18,7 +18,7 @@ from geodtr_plugin.search.contact_sheet import draw_contact_sheet
 from geodtr_plugin.search.errors_in_metres import LocationErrors, read_truth
 from geodtr_plugin.search.map_page import write_map
 from geodtr_plugin.search.projection import Projection
-from geodtr_plugin.utils.errors import UserError
+from geodtr_plugin.utils.errors import DamagedFileError, UserError
 
 
 @pytest.fixture
@@ -62,6 +62,24 @@ def test_other_weights_are_told(run, tiles, tmp_path, locator):
         Locator.load(tmp_path / "i", run=moved)
     with pytest.raises(UserError, match="is no index"):
         Locator.load(tiles)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "said"),
+    [
+        ("manifest.json", lambda text: text[: len(text) // 2], "manifest.json cannot be read as JSON"),
+        ("manifest.json", lambda text: text.replace('"nprobe": 1', '"nprobe": "1"'), "nprobe is '1', not int"),
+        ("manifest.json", lambda text: text.replace('"views"', '"view"'), "manifest.run"),
+        ("references.jsonl", lambda text: text[: text.rindex("{")], "has 10 vectors and 9 references"),
+        ("references.jsonl", lambda text: text[:-9], "Line 10 of .*references.jsonl cannot be read as JSON"),
+        ("references.jsonl", lambda text: text.replace("48.0", "480.0"), "Line 1 of .* 480.0, .* nowhere"),
+    ],
+)
+def test_an_index_that_was_cut_short_is_named(locator, tmp_path, file, change, said):
+    path = tmp_path / "i" / file
+    path.write_text(change(path.read_text()))
+    with pytest.raises(DamagedFileError, match=f"{said}.*Build the index again"):
+        Locator.load(tmp_path / "i")
 
 
 ANSWERS = [

@@ -26,6 +26,7 @@ TORCH_SAYS = [
     ("Caught RuntimeError in DataLoader worker process 0.\nTraceback\nRuntimeError: unable to write to file "
      "</torch_29_2>: No space left on device (28)", "images got no shared memory."),
     ("received 0 items of ancdata", "images got no shared memory."),
+    ("Too many open files. Communication with the workers is no longer possible.", "images got no shared memory."),
 ]  # fmt: skip
 
 
@@ -63,18 +64,17 @@ class Sizes(Dataset):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="signals of Linux")
-@pytest.mark.parametrize("name, said", [("SIGKILL", "Killed"), ("SIGBUS", "Bus error")])
-def test_a_process_that_is_killed_is_a_sentence(name, said):
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGBUS"])
+def test_a_process_that_is_killed_is_a_sentence(name):
     done = subprocess.run([sys.executable, __file__, name], capture_output=True, text=True)
-    last = done.stderr.strip().splitlines()[-1]
-    assert done.returncode == 1 and f"Error: A process that loads images was killed by signal: {said}. Mem" in last
-    assert last.endswith(REMEDY) and "Traceback" not in done.stderr
+    assert "Error: A process that loads images " in done.stderr  # was killed, or has ended: as torch finds it first
+    assert done.returncode == 1 and REMEDY in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("text, said", TORCH_SAYS)
 def test_what_torch_says_is_a_sentence_in_the_loader_and_outside_of_it(text, said, capsys):
     with pytest.raises(UserError) as caught:
-        list(ReportingLoader(Raising(RuntimeError(text))))
+        next(iter(ReportingLoader(Raising(RuntimeError(text)))))
 
     def training_step() -> int:
         raise RuntimeError(text)
