@@ -27,7 +27,7 @@ class NearbyPlaces(nn.Module):
         samples_per_place: labels are `samples_per_place * place + sample`: 2 after CHSG, 1 for labels that are places.
 
     Raises:
-        ValueError: places and coordinates do not fit, or a number is not above 0.
+        ValueError: places and coordinates do not fit, or a number is not above 0, or labels do not fit into 64 bits.
     """
 
     places: Tensor
@@ -44,7 +44,12 @@ class NearbyPlaces(nn.Module):
         if not radius > 0 or samples_per_place < 1:
             raise ValueError(f"radius {radius} and samples_per_place {samples_per_place} must be above 0")
         self.radius, self.samples_per_place = radius, samples_per_place
-        names, first = np.unique(places, return_index=True)
+        # labels of 64 bits wrap around, as those of CHSG do: a place is known by what is left of its label
+        left = places * samples_per_place // samples_per_place
+        names, first = np.unique(left, return_index=True)
+        whole = samples_per_place & (samples_per_place - 1) == 0  # else what wraps around is no multiple
+        if len(names) < len(np.unique(places)) or not (whole or np.array_equal(left, places)):
+            raise ValueError("the labels of these places do not fit into 64 bits; number the places from 0")
         millimetres = np.rint(1000 * points[first]).astype(np.int64)
         self.register_buffer("places", torch.from_numpy(names), persistent=False)
         self.register_buffer("points", torch.from_numpy(millimetres), persistent=False)

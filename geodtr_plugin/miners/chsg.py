@@ -128,7 +128,8 @@ class CHSG(nn.Module):
 
         Returns:
             ground, aerial `[2B, 3, ...]` and labels int64 `[2B]`: all first samples, then all twins. A label is
-            `2 * place + sample`, so that `labels ^ 1` are the twins' labels. "raw" and "ls": B rows, labels unchanged.
+            `2 * place + sample`, so that `labels ^ 1` are the twins' labels; large ones wrap around, which tells places
+            apart by their last 63 bits. "raw" and "ls": B rows, labels unchanged.
 
         Raises:
             TypeError: labels or images are of the wrong type.
@@ -140,7 +141,8 @@ class CHSG(nn.Module):
         if self.plan.layout != "none":
             ground, aerial, _ = self.layout(ground, aerial, self._layouts(len(labels)))
         if self.plan.twins:
-            labels = torch.cat([2 * labels.long(), 2 * labels.long() + 1])
+            first = labels.long() << 1
+            labels = torch.cat([first, first | 1])
         return ground, aerial, labels
 
     def _coloured(self, images: Tensor) -> Tensor:

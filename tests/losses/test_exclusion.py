@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytorch_metric_learning.reducers import DoNothingReducer
 
+from geodtr_plugin import CHSG
 from geodtr_plugin.losses import NearbyPlaces, SoftMarginTripletLoss
+from geodtr_plugin.miners.twin import twin_triplets
 from geodtr_plugin.utils.errors import UserError
 
 PLACES = np.array([7, -3, 2**41, 12, 2**41 + 1])
@@ -42,6 +44,26 @@ def test_places_nearer_than_the_radius_are_excluded(samples):
     expected = by_loop(PLACES, METRES, 25.0, labels.tolist(), labels.tolist(), samples)
     assert excluded.tolist() == expected
     assert excluded[0].tolist() == [False, True, False, True, False]  # 25.0 m is no longer nearer
+
+
+def test_labels_of_64_bits_after_chsg():
+    places = np.array([2**63 - 1, 2**63 - 2, 2**62, -(2**63) + 5, -(2**62) - 1, 3, -4])
+    metres = np.arange(7)[:, None] * [10.0, 0]
+    images = torch.zeros(7, 3, 8, 8)
+    _, _, labels = CHSG(variant="l")(images, images, torch.from_numpy(places))
+    assert len(labels.unique()) == 14 and torch.equal(labels[7:], labels[:7] ^ 1)
+    excluded = NearbyPlaces(places, metres, 15.0)(labels, labels)
+    row = torch.arange(7).repeat(2)
+    assert torch.equal(excluded, (row[:, None] - row).abs() == 1)
+    anchor, positive, twin = twin_triplets(labels, labels.clone())
+    assert torch.equal(anchor, torch.arange(14)) and torch.equal(twin, torch.arange(14).roll(7))
+
+
+def test_labels_that_do_not_fit_into_64_bits_are_refused():
+    for places, samples in (([2**63 - 1, -1], 2), ([2**62], 3)):
+        with pytest.raises(ValueError, match="do not fit into 64 bits"):
+            NearbyPlaces(np.array(places), np.zeros((len(places), 2)), 15.0, samples)
+    NearbyPlaces(np.array([2**63 - 1, -1]), np.zeros((2, 2)), 15.0, 1)
 
 
 @settings(max_examples=100, deadline=None)
