@@ -41,7 +41,7 @@ def check(value: Any, kind: Any, name: str) -> None:
         ValueError: it is of another type; the message names the place.
     """
     origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if kind is Any or (is_dataclass(kind) and isinstance(value, kind)):
+    if kind is Any or (isinstance(kind, type) and is_dataclass(kind) and isinstance(value, kind)):
         return
     if origin in (Union, types.UnionType):
         _check_union(value, args, name)
