@@ -125,7 +125,7 @@ def test_files_that_are_cut_short_say_so(tmp_path):
 @pytest.mark.parametrize(
     "content, said",
     [
-        ({"epoch": 3, "net": STATE}, "holds no tensors by name, .* It holds: epoch, net. Where it was made, save"),
+        ({"epoch": 3, "net": [STATE]}, "holds no tensors by name, .* It holds: epoch, net. Where it was made, save"),
         ({}, "It holds: none"),
         ([1, 2], "It holds: a list"),
         (torch.zeros(3), "It holds: a Tensor"),
@@ -155,3 +155,10 @@ def test_a_run_of_another_method_is_named(tmp_path):
 def test_a_folder_that_is_no_run_is_said_to_be_none(tmp_path):
     with pytest.raises(UserError, match="is no run folder. Name a run folder, or a file of weights"):
         find_initial_weights(str(tmp_path))
+
+
+def test_state_dicts_of_several_parts_are_read_under_their_names(tmp_path):
+    ground = {f"module.{name}": tensor for name, tensor in STATE.items()}
+    torch.save({"ground": ground, "aerial": STATE, "epoch": 3}, tmp_path / "w")
+    tensors = read_tensors(tmp_path / "w")
+    assert set(tensors) == {f"{part}.{name}" for part in ("ground", "aerial") for name in STATE}
