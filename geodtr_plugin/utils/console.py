@@ -14,6 +14,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from .errors import UserError
 from .registry import import_modules
+from .visible import visible
 
 COMMON_OPTIONS: dict[str, dict[str, Any]] = {  # name -> arguments of `add_argument`
     "import": {"type": str, "action": "append", "default": [],
@@ -51,7 +52,7 @@ def guarded(command: Callable[[], int], argv: Sequence[str]) -> int:
             raise
         return complain(error)
     except KeyboardInterrupt:
-        print("\nInterrupted.", file=sys.stderr)
+        say("\nInterrupted.", error=True)
         return 130
     except BrokenPipeError:
         unread = [stream for stream in (sys.stdout, sys.stderr) if _lost_its_reader(stream)]
@@ -60,6 +61,11 @@ def guarded(command: Callable[[], int], argv: Sequence[str]) -> int:
         for stream in unread:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # else the last flush, at exit, fails again
         return 141
+
+
+def say(text: str, error: bool = False) -> None:
+    """Print lines for people, on standard output or on standard error; control characters in them are spelled out."""
+    print(visible(text), file=sys.stderr if error else sys.stdout, flush=True)
 
 
 def _lost_its_reader(stream: TextIO) -> bool:
@@ -75,7 +81,7 @@ def _lost_its_reader(stream: TextIO) -> bool:
 def complain(error: UserError) -> int:
     """Print the sentences of an error, and return the exit code 1."""
     number = os.environ.get("RANK") if int(os.environ.get("WORLD_SIZE", "1")) > 1 else None
-    print(f"Error{f' in process {number}' if number else ''}: {error}", file=sys.stderr, flush=True)
+    say(f"Error{f' in process {number}' if number else ''}: {error}", error=True)
     return 1
 
 
