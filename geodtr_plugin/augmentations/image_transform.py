@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..utils.errors import NotSquareError
 from ..utils.typed import typed
 from .field_of_view import crop_columns, random_columns
 from .polar import PolarTransform
@@ -41,15 +42,12 @@ class ImageTransform:
             uint8 `[3, height, width]` or `[3, height, panorama_width]`, or the stored `[3, S, S]` with polar.
 
         Raises:
-            ValueError: a tile for the polar transform is not square.
+            NotSquareError: a tile for the polar transform is not square.
         """
         if not self.polar:
             return self._resized(image)
         if image.shape[-1] != image.shape[-2]:
-            raise ValueError(
-                f"The polar transform needs a square tile, not {image.shape[-2]}x{image.shape[-1]} pixels: "
-                "crop it to a square, or train without the polar transform."
-            )
+            raise NotSquareError(*image.shape[-2:])
         return image
 
     def on_device(self, images: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
+from ..utils.errors import NotSquareError
+
 
 @lru_cache(maxsize=16)
 @torch.inference_mode(False)  # else a table made during evaluation could not be used in training
@@ -52,13 +54,14 @@ class PolarTransform(nn.Module):
         """Unroll aerial tiles `[B, C, S, S]`, uint8 or float, to `[B, C, H, W]`, float, in the scale of the input.
 
         Raises:
-            ValueError: the tiles are not square.
+            NotSquareError: the tiles are not square.
+            ValueError: they are no batch.
         """
-        size = aerial.shape[-1]
-        if aerial.ndim != 4 or aerial.shape[-2] != size:
-            raise ValueError(
-                f"The polar transform needs square tiles [B, C, S, S], not {list(aerial.shape)}: crop them to a square."
-            )
+        if aerial.ndim != 4:
+            raise ValueError(f"The polar transform takes tiles [B, C, S, S], not {list(aerial.shape)}")
+        height, size = aerial.shape[-2:]
+        if height != size:
+            raise NotSquareError(height, size)
         # uint8 and half precision are interpolated in float32
         dtype = torch.promote_types(aerial.dtype, torch.float32)
         index, weights = _corners(size, self.height, self.width, aerial.device, dtype)

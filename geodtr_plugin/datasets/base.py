@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from ..evaluation.metrics import KS
 from ..evaluation.truth import Truth
+from ..utils.errors import NotSquareError, UserError
 from ..utils.ragged import as_int64
 from ..utils.roles import SPLITS
 from .images import Images
@@ -266,4 +267,7 @@ class ImageDataset(Dataset):
 
 def _load(images: Images, i: int, transform: LoadTransform | None) -> Tensor:
     image = images.read(i)
-    return image if transform is None else transform.on_load(image)
+    try:
+        return image if transform is None else transform.on_load(image)
+    except NotSquareError as error:
+        raise UserError(f"{images.path(i) or images.ids[i]}: {error.message}", error.remedy) from None

@@ -110,7 +110,7 @@ class Embedder:
         """Resize an image as it is done where images are decoded: uint8 `[3, H, W]` -> `[3, h, w]`.
 
         Raises:
-            ValueError: an image for the polar transform is not square.
+            NotSquareError: an image for the polar transform is not square.
         """
         return self.transforms[role].image.on_load(image)
 

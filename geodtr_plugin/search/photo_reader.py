@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
+from ..utils.errors import NotSquareError
+from ..utils.loading import ReportingLoader
 from ..utils.seed import one_thread_worker
 from .photos import BadImageError, Photo, read_photo
 
@@ -53,13 +55,13 @@ class PhotoReader(Dataset):
             return ReadResult(number, self.on_load(photo.pixels), photo.position, note=photo.note)
         except BadImageError as error:
             return ReadResult(number, fault=str(error))
-        except ValueError as error:  # of the polar transform, for a tile that is not square
-            return ReadResult(number, fault=f"does not suit the model: {str(error).rstrip('.')}")
+        except NotSquareError as error:
+            return ReadResult(number, fault=f"does not suit the model: {error.message.rstrip('.')}")
 
     def batches(self, batch_size: int, first: int = 0, workers: int = 0) -> Iterator[list[ReadResult]]:
         """Return lists of at most `batch_size` results, in order, from image `first` on."""
         if first < len(self):
-            yield from DataLoader(
+            yield from ReportingLoader(
                 self, batch_size, sampler=range(first, len(self)), num_workers=workers, collate_fn=list,
                 worker_init_fn=one_thread_worker if workers else None,
             )  # fmt: skip

@@ -5,9 +5,17 @@ from __future__ import annotations
 import difflib
 import errno
 import os
+import re
 from collections.abc import Iterable
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_PROCESS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)  # open files, memory or processes have run out
+LOST_WORKER = re.compile(r"DataLoader worker \(pid.*?\) (is killed by signal: [\w ]+|exited unexpectedly)")
+FULL_SHARED_MEMORY = ("shared memory", "</torch_", "ancdata", "Communication with the workers")  # the last: open files
+FEWER_PROCESSES = (
+    "Memory, shared memory (/dev/shm) or the number of open files (ulimit -n) may be at its limit: load with fewer "
+    "processes, --workers 0 for none. A run goes on with --resume."
+)
 MOST_NAMES = 32  # a longer list of known names is cut to those like the one asked for
 
 
@@ -58,6 +66,14 @@ class DatasetNotFoundError(UserError, FileNotFoundError):
     __str__ = Exception.__str__  # OSError formats (errno, text) pairs; the message is a plain sentence
 
 
+class NotSquareError(UserError, ValueError):
+    """A tile for the polar transform is not square."""
+
+    def __init__(self, height: int, width: int):
+        message = f"The polar transform needs a square tile, not {height}x{width} pixels."
+        super().__init__(message, "Crop it to a square, or use a model without the polar transform: --no-polar.")
+
+
 class DamagedFileError(UserError):
     """A file is there but cannot be used: it is damaged, cut short, or something else than its name says."""
 
@@ -82,8 +98,26 @@ def no_room(error: BaseException | None) -> str:
     return ""
 
 
+def lost_worker(error: BaseException) -> UserError | None:
+    """Return the sentence for the end of a process that loads images, or for one that got no memory, if it is that.
+
+    torch raises it wherever the main process happens to be.
+    """
+    if isinstance(error, OSError) and error.errno in NO_PROCESS and not isinstance(error, UserError):
+        return UserError(f"The system gives no more: {os.strerror(error.errno)}.", FEWER_PROCESSES)
+    if not isinstance(error, RuntimeError):
+        return None
+    found = LOST_WORKER.search(str(error))
+    if not found and not any(words in str(error) for words in FULL_SHARED_MEMORY):
+        return None
+    what = found[1].replace("is killed", "was killed") if found else "got no shared memory"
+    return UserError(f"A process that loads images {what.strip()}.", FEWER_PROCESSES)
+
+
 def from_system(error: BaseException) -> UserError | None:
     """Return the sentence for an error that comes from the disk or the system and not from this program, if it does."""
+    if lost := lost_worker(error):
+        return lost
     words = no_room(error)
     if words:
         file = getattr(error, "filename", None)

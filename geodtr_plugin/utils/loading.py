@@ -1,4 +1,4 @@
-"""A DataLoader whose workers' errors keep what they say, and whose workers outlive the signals that end a job."""
+"""A DataLoader whose errors are sentences, and whose workers outlive the signals that end a job."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from .errors import UserError
+from .errors import FEWER_PROCESSES, UserError, lost_worker
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE = 20  # seconds
@@ -91,14 +91,23 @@ class _Reported(Dataset):
 
 
 class _Collate:
-    """Hand on the first error of a batch, or collate its items."""
+    """Hand on the first error of a batch, or collate its items; images that cannot be stacked are an error too."""
 
     def __init__(self, collate: Callable):
         self.collate = collate
 
     def __call__(self, items: Any) -> Any:
         errors = (item for item in items if isinstance(item, UserError))
-        return next(errors, None) or self.collate(items)
+        try:
+            return next(errors, None) or self.collate(items)
+        except RuntimeError as error:
+            sizes = str(error).partition("equal size, but got ")[2]
+            if not sizes:
+                raise
+            return UserError(
+                f"The images of a batch have different sizes: {sizes}.",
+                "Make them of one size; the polar transform keeps tiles as they are stored, --no-polar does not.",
+            )
 
 
 class _Raising:
@@ -111,7 +120,18 @@ class _Raising:
         return self
 
     def __next__(self) -> Any:
-        batch = next(self.batches)
+        try:
+            batch = next(self.batches)
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            lost, end_workers = lost_worker(error), getattr(self.batches, "_shutdown_workers", None)
+            if lost is None and end_workers and not isinstance(error, RuntimeError):
+                lost = UserError("A process that loads images has ended.", FEWER_PROCESSES)  # while it sent a batch
+            if lost is None:
+                raise
+            if end_workers:
+                with contextlib.suppress(RuntimeError):  # on their ends, which torch raises all over the program
+                    end_workers()
+            raise lost from error
         if isinstance(batch, UserError):
             raise batch
         return batch
