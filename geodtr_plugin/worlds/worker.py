@@ -27,7 +27,8 @@ def read_spec(folder: Path) -> Spec:
     fields = read_json(folder / MANIFEST)
     with understood(folder / MANIFEST):
         del fields["version"]
-        return typed({"WorldSpec": WorldSpec, "DriveSpec": DriveSpec}[fields.pop("kind")], fields, "the world")
+        kinds: dict[str, type[WorldSpec] | type[DriveSpec]] = {"WorldSpec": WorldSpec, "DriveSpec": DriveSpec}
+        return typed(kinds[fields.pop("kind")], fields, "the world")
 
 
 def main(folder: Path, first: int, step: int) -> None:
