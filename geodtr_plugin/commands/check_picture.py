@@ -31,7 +31,7 @@ def draw_pairs(split: Split, file: Path, pairs: int = PAIRS, seed: int = 0) -> N
         pairs: how many.
         seed: chooses them.
     """
-    from ..utils.figures import new_figure, widest
+    from ..utils.figures import new_figure, save_figure, widest
 
     chosen = split.pairs[np.sort(np.random.default_rng(seed).permutation(len(split.pairs))[:pairs])].tolist()
     panoramas = [_pixels(split.queries.read(query)) for query, _ in chosen]
@@ -52,8 +52,7 @@ def draw_pairs(split: Split, file: Path, pairs: int = PAIRS, seed: int = 0) -> N
             polar = _polar(aerial, panorama.shape[0] / panorama.shape[1])
             _draw_image(part.add_subplot(grid[1, 1]), polar, "polar transform of the aerial", line=True)
     figure.suptitle(f"{split!r}: what is left and right of N must be the same in all three", fontsize=9)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=110)
+    save_figure(figure, file, dpi=110)
 
 
 def _polar(aerial: Tensor, shape: float) -> np.ndarray:

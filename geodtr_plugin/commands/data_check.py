@@ -12,6 +12,8 @@ from ..datasets.check import DECODED
 from ..datasets.registry import list_datasets, options_of
 from ..utils.console import guarded, make_parser, parse, say
 from ..utils.errors import UnknownNameError, UserError
+from ..utils.figures import check_picture
+from ..utils.outputs import check_output_file
 from ..utils.registry import import_modules
 
 if TYPE_CHECKING:
@@ -51,6 +53,10 @@ def _check(argv: Sequence[str]) -> int:
     options = parse(check_parser(), argv)
     import_modules(options["import"])
     decode = _count(options.decode)
+    if options.write_missing is not None:
+        check_output_file(options.write_missing)
+    if options.picture is not None:
+        check_picture(options.picture)
     known = options_of(options.name) - {"allow_partial"}
     for option in options.data:
         if option not in known:
@@ -76,8 +82,9 @@ def _count(decode: str) -> int | None:
 
 
 def _write_missing(checked: CheckedDataset, file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("".join(f"{path}\n" for path in checked.missing), encoding="utf-8")
+    from ..utils.files import write_text
+
+    write_text(file, "".join(f"{path}\n" for path in checked.missing))
     say(f"{file} names {len(checked.missing):,} missing files.", error=True)
 
 

@@ -10,6 +10,7 @@ from jsonargparse import ArgumentParser
 
 from ..utils.console import guarded, make_parser, parse, say
 from ..utils.errors import UserError
+from ..utils.outputs import check_output_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,8 +55,7 @@ def write_parser() -> ArgumentParser:
 def _write(argv: Sequence[str]) -> int:
     options = parse(write_parser(), argv)
     folder = Path(options.out).expanduser()
-    if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder} holds something already.", "Choose another --out.")
+    check_output_folder(folder)
     if options.count < 1 or options.seed < 0:
         raise UserError("--count must be 1 at least, and --seed 0 at least.")
     from ..datasets.synthetic import load_synthetic

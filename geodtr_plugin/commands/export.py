@@ -13,6 +13,7 @@ from jsonargparse import ArgumentParser, Namespace
 from .._version import __version__
 from ..utils.console import add_common_options, guarded, make_parser, parse_and_import, say
 from ..utils.errors import UserError
+from ..utils.outputs import check_output_folder
 
 if TYPE_CHECKING:
     from ..harness.run_folder import RunFolder
@@ -54,8 +55,7 @@ def _export(argv: Sequence[str]) -> int:
     if options.format == "safetensors" and options.tower != "both":
         raise UserError("--tower is for --format torch-export; model.safetensors holds both towers.", "Leave it out.")
     out = Path(options.out or Path(options.run) / "export").expanduser()
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise UserError(f"{out} is there already.", "Remove it, or name another folder with -o.")
+    check_output_folder(out)
     from ..harness.run_folder import RunFolder
 
     files = _export_run(RunFolder.existing(Path(options.run).expanduser()), out, options)

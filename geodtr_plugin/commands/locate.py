@@ -10,6 +10,8 @@ from jsonargparse import ArgumentParser, Namespace
 
 from ..utils.console import add_common_options, guarded, make_parser, parse_and_import, prepare_torch, say
 from ..utils.errors import UserError
+from ..utils.figures import check_picture
+from ..utils.outputs import check_output_file
 from .index import report_images
 
 if TYPE_CHECKING:
@@ -59,6 +61,10 @@ def _locate(argv: Sequence[str]) -> int:
     if options.top < 1 or options.batch_size < 1:
         raise UserError("--top and --batch-size must be 1 at least.")
     prepare_torch(options.threads)
+    if options.picture is not None:
+        check_picture(options.picture)
+    if options.map is not None:
+        check_output_file(options.map)
     from ..search.errors_in_metres import read_truth
     from ..search.listing import list_photos
     from ..search.locator import Locator

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..utils.figures import new_figure
+from ..utils.figures import new_figure, save_figure
 from .statistics import Row, Summary, chance_at, kind_of, summarise, tests_of
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def comparison_plot(rows: Sequence[Row], file: Path) -> None:
     else:
         _below(axes, rows, measured[0], tests[measured[0]])
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(file, dpi=130)
+    save_figure(figure, file, dpi=130)
 
 
 def mean_recall(row: Row, tests: Sequence[str]) -> Summary | None:

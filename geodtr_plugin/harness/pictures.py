@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..utils.figures import new_figure, widest
+from ..utils.figures import new_figure, save_figure, widest
 
 if TYPE_CHECKING:
     from ..datasets.base import Split
@@ -42,7 +42,7 @@ def learning_curve(metrics: list[dict[str, Any]], chance: dict[str, float], titl
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=10)
-    figure.savefig(file, dpi=120)
+    save_figure(figure, file, dpi=120)
 
 
 def retrieval_examples(split: Split, queries: np.ndarray, top: np.ndarray, title: str, file: Path) -> None:
@@ -73,7 +73,7 @@ def retrieval_examples(split: Split, queries: np.ndarray, top: np.ndarray, title
     for place, ax in enumerate(rows[0]):
         ax.set_title("query" if place == 0 else f"{place}", fontsize=9)
     figure.suptitle(f"{title} (green: the right place)", fontsize=10)
-    figure.savefig(file, dpi=100)
+    save_figure(figure, file, dpi=100)
 
 
 def _verdict(split: Split, query: int, reference: int) -> str:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from ..utils.figures import new_figure, widest
-from ..utils.files import atomic_path
+from ..utils.figures import new_figure, save_figure, widest
 from .answers import coordinates
 from .errors_in_metres import LocationErrors
 from .locator import Answer, Locator, Match
@@ -49,9 +47,9 @@ def draw_contact_sheet(
         _show(axes[0], image, "query\n" + _short(answer.query, 14 * wide))
         for rank, (ax, match) in enumerate(zip(axes[1:], answer.matches), start=1):
             _show(ax, thumbnail(locator.path_of(match), _SIDE), _caption(rank, answer, match, errors))
-    with warnings.catch_warnings(), atomic_path(Path(file)) as temporary:
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # names in scripts that the font lacks
-        figure.savefig(temporary, dpi=110)
+        save_figure(figure, file, dpi=110)
     return len(drawn)
 
 

@@ -7,13 +7,18 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from .errors import UserError
+from .outputs import check_output_file
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
 
 log = logging.getLogger("geodtr_plugin")
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".pdf", ".svg")  # what matplotlib writes without LaTeX
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -25,6 +30,30 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def check_picture(file: str | os.PathLike[str]) -> None:
+    """Refuse the name of a picture that could not be written.
+
+    Raises:
+        UserError: its ending is that of no known format, or nothing can be written there.
+    """
+    if (ending := Path(file).suffix.lower()) not in PICTURES:
+        what = f"the unknown ending {ending}" if ending else "no ending"
+        raise UserError(f"The picture {file} has {what}.", f"Name one with {', '.join(PICTURES)}.")
+    check_output_file(file)
+
+
+def save_figure(figure: Figure, file: str | os.PathLike[str], dpi: int) -> None:
+    """Write a figure into a file, whole or not at all; its ending is one of PICTURES.
+
+    Raises:
+        UserError: nothing can be written there.
+    """
+    from .files import atomic_path
+
+    with atomic_path(file) as temporary:
+        figure.savefig(temporary, dpi=dpi)
 
 
 def widest(images: Iterable[np.ndarray], most: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ import torch
 
 from . import leftovers
 from .errors import UserError, no_room
+from .outputs import cannot_write, output_path
 
 
 @contextlib.contextmanager
@@ -20,34 +22,44 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path in the folder of `path`; rename it to `path` once the block has ended well.
 
     The folder is made if it is missing, and what killed processes left of earlier writings of `path` is removed. When
-    the block raises, `path` is left as it was. The block may make a folder
-    instead of a file; then `path` must not exist, or be an empty folder.
+    the block raises, `path` is left as it was. The block may make a folder instead of a file; then `path` must not
+    exist, or be an empty folder, which is filled. Where `path` is a link, the file that it leads to is replaced.
 
     Args:
         path: the final name.
 
     Raises:
-        UserError: the disk has no room.
+        UserError: the disk has no room, or `path` is a device or a pipe or may not be written.
 
     Yields:
         The path to write to. It has the suffix of `path`, for writers that go by it.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    leftovers.sweep(path.parent, path)
+    name, path = path, output_path(path)
+    # an empty folder may be a mount, or the current one: it is filled, and not replaced
+    beside = path / path.name if path.is_dir() else path
     # tempfile would make the file private to its owner; a plain open() follows the umask like any other result
-    temporary = leftovers.temporary_name(path)
+    temporary = leftovers.temporary_name(beside)
     try:
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        leftovers.sweep(beside.parent, beside)
         yield temporary
         _flush_to_disk(temporary)
-        if temporary.is_dir() and path.is_dir():
-            path.rmdir()  # some systems do not rename onto a folder
-        os.replace(temporary, path)
+        if beside != path and temporary.is_dir():
+            if os.listdir(path) != [temporary.name]:
+                raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(path))
+            for part in sorted(temporary.iterdir()):
+                os.replace(part, path / part.name)
+        else:
+            os.replace(temporary, path)
     except Exception as error:
         told = isinstance(error, UserError) and str(temporary) not in str(error)
         if (words := no_room(error)) and not told:
-            message = f"{path} cannot be written: {words}."
+            message = f"{name} cannot be written: {words}."
             raise UserError(message, "Free some space; what was there before is as it was.") from error
+        if isinstance(error, OSError) and isinstance(error.filename, (str, os.PathLike)):
+            refused = Path(error.filename)
+            if refused in (path, *path.parents) or temporary in (refused, *refused.parents):
+                raise cannot_write(name, error) from error
         raise
     finally:
         leftovers.remove(temporary)

@@ -160,7 +160,7 @@ def test_mistakes_are_answered_with_a_sentence_and_leave_nothing_behind(run, exp
     shutil.copytree(run, alone, ignore=shutil.ignore_patterns("*.safetensors", "export", "tensorboard"))
     cases = {
         f"{tmp_path / 'none'}": "is no run folder",
-        f"{run}": "export is there already",
+        f"{run}": "export holds something already",
         f"{run} -o {tmp_path / 'out'} --tower query": "model.safetensors holds both towers",
         f"{exported} -o {tmp_path / 'out'}": "Name the folder of its run",
         f"{alone}": "holds no weights",
