@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..utils.console import complain
+from ..utils.console import complain, say
 from ..utils.errors import UnknownNameError
 from .data_check import check_command
 from .data_write import write_command
@@ -20,7 +20,7 @@ VERBS = {"check": check_command, "write": write_command}
 def data_command(argv: Sequence[str]) -> int:
     """Run the verb that the first word names, and return the exit code."""
     if not argv or argv[0] in ("-h", "--help"):
-        print(HELP)
+        say(HELP)
         return 0 if argv else 2
     if argv[0] not in VERBS:
         return complain(UnknownNameError("verb of 'data'", argv[0], VERBS))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from jsonargparse import ArgumentParser
 
 from ..datasets.check import DECODED
 from ..datasets.registry import list_datasets, options_of
-from ..utils.console import guarded, make_parser, parse
+from ..utils.console import guarded, make_parser, parse, say
 from ..utils.errors import UnknownNameError, UserError
 from ..utils.figures import check_picture
 from ..utils.outputs import check_output_file
@@ -65,7 +64,7 @@ def _check(argv: Sequence[str]) -> int:
     from ..datasets.check import check_dataset
 
     checked = check_dataset(options.name, options.data_root, decode, options.seed, **options.data)
-    print("\n".join(checked.report.lines()))
+    say("\n".join(checked.report.lines()))
     if options.write_missing is not None:
         _write_missing(checked, Path(options.write_missing))
     if options.picture is not None:
@@ -86,7 +85,7 @@ def _write_missing(checked: CheckedDataset, file: Path) -> None:
     from ..utils.files import write_text
 
     write_text(file, "".join(f"{path}\n" for path in checked.missing))
-    print(f"{file} names {len(checked.missing):,} missing files.", file=sys.stderr)
+    say(f"{file} names {len(checked.missing):,} missing files.", error=True)
 
 
 def _draw(checked: CheckedDataset, file: Path, seed: int) -> None:
@@ -96,4 +95,4 @@ def _draw(checked: CheckedDataset, file: Path, seed: int) -> None:
     from .check_picture import draw_pairs
 
     draw_pairs(checked.splits[-1], file, seed=seed)
-    print(f"{file} shows pairs with north marked.", file=sys.stderr)
+    say(f"{file} shows pairs with north marked.", error=True)

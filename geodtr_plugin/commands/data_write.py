@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import ArgumentParser
 
-from ..utils.console import guarded, make_parser, parse
+from ..utils.console import guarded, make_parser, parse, say
 from ..utils.errors import UserError
 from ..utils.outputs import check_output_folder
 
@@ -62,7 +62,7 @@ def _write(argv: Sequence[str]) -> int:
 
     split = load_synthetic(options.name, options.split, count=options.count, seed=options.seed)
     write_city(split, folder)
-    print(
+    say(
         f"{folder} holds {len(split.queries):,} panoramas, {len(split.references):,} tiles and places.csv. "
         f"Next: geodtr index build --run RUN --references {folder} -o city.index"
     )
@@ -86,6 +86,7 @@ def _write_files(split: Split, folder: Path) -> None:
 
     from ..datasets.folder import STATEMENT
     from ..utils.files import write_json, write_text
+    from ..utils.visible import csv_cell
 
     lines, blocks = ["file,lat,lon"], Blocks(split.references.coordinates)
     for role, images, suffix in (("queries", split.queries, ".jpg"), ("references", split.references, ".png")):
@@ -94,7 +95,7 @@ def _write_files(split: Split, folder: Path) -> None:
         for row, (lat, lon) in enumerate(tqdm(places, desc=f"writing {role}", unit="image")):
             name = f"{role}/{images.ids[row]}{suffix}"
             _save(images.read(row), folder / name)
-            lines.append(f"{name},{lat:.8f},{lon:.8f}")
+            lines.append(f"{csv_cell(name)},{lat:.8f},{lon:.8f}")
     if split.centred:
         write_json(folder / STATEMENT, {"centred": True})
     write_text(folder / "places.csv", "\n".join(lines) + "\n")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jsonargparse import ArgumentParser, Namespace
 
 from .._version import __version__
-from ..utils.console import add_common_options, guarded, make_parser, parse_and_import
+from ..utils.console import add_common_options, guarded, make_parser, parse_and_import, say
 from ..utils.errors import UserError
 from ..utils.outputs import check_output_folder
 
@@ -59,7 +59,7 @@ def _export(argv: Sequence[str]) -> int:
     from ..harness.run_folder import RunFolder
 
     files = _export_run(RunFolder.existing(Path(options.run).expanduser()), out, options)
-    print(f"{out}: {', '.join(files)}")
+    say(f"{out}: {', '.join(files)}")
     return 0
 
 

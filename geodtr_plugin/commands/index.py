@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import ArgumentParser
 
 from ..search.geotags import NameOrder
-from ..utils.console import add_common_options, guarded, make_parser, parse_and_import, prepare_torch
+from ..utils.console import add_common_options, guarded, make_parser, parse_and_import, prepare_torch, say
 from ..utils.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ MOST_NAMED = 20  # of the images with one fault
 def index_command(argv: Sequence[str]) -> int:
     """Run `geodtr index build`; return 0 when something was indexed, 1 after a sentence that says what was wrong."""
     if not argv or argv[0] in ("-h", "--help"):
-        print("usage: geodtr index VERB ...\n\nverbs:\n  build    embed references (geodtr index build --help)")
+        say("usage: geodtr index VERB ...\n\nverbs:\n  build    embed references (geodtr index build --help)")
         return 0 if argv else 2
     return guarded(lambda: _build(argv), argv)
 
@@ -79,22 +78,23 @@ def _report(summary: Summary, names: NameOrder) -> None:
     report_images("Left out", summary.left_out)
     report_images("Without coordinates", summary.unplaced)
     for note in summary.notes:
-        print(note, file=sys.stderr)
+        say(note, error=True)
     if summary.without_position:
         hint = " --names reads coordinates from files' names." if names == "none" else ""
         without = f"{summary.without_position:,} of {summary.count:,} references"
-        print(f"{without} have no coordinates.{hint}", file=sys.stderr)
+        say(f"{without} have no coordinates.{hint}", error=True)
     if summary.resumed_at:
-        print(f"Continued an interrupted build after {summary.resumed_at:,} images.", file=sys.stderr)
+        say(f"Continued an interrupted build after {summary.resumed_at:,} images.", error=True)
     left_out = f", {len(summary.left_out):,} left out" if summary.left_out else ""
-    print(f"{printable_name(summary.path)}: {summary.count:,} references indexed ({summary.kind}){left_out}.")
+    say(f"{printable_name(summary.path)}: {summary.count:,} references indexed ({summary.kind}){left_out}.")
 
 
 def report_images(what: str, images: Sequence[tuple[str, str]]) -> None:
     """Print a line for each of the first images that something is wrong with, given as (name, reason)."""
     from ..search.photos import printable_name
+    from ..utils.visible import visible
 
     for name, reason in images[:MOST_NAMED]:
-        print(f"{what}: {printable_name(name)} {reason}.", file=sys.stderr)
+        say(visible(f"{what}: {printable_name(name)} {reason}.", one_line=True), error=True)
     if len(images) > MOST_NAMED:
-        print(f"{what}: {len(images) - MOST_NAMED:,} more.", file=sys.stderr)
+        say(f"{what}: {len(images) - MOST_NAMED:,} more.", error=True)

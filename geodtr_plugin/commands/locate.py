@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
-from ..utils.console import add_common_options, guarded, make_parser, parse_and_import, prepare_torch
+from ..utils.console import add_common_options, guarded, make_parser, parse_and_import, prepare_torch, say
 from ..utils.errors import UserError
 from ..utils.figures import check_picture
 from ..utils.outputs import check_output_file
@@ -99,7 +98,7 @@ def _write(
     from ..search.answers import as_text
 
     if text := as_text(answers, options.format, errors):
-        print(text)
+        say(text)
     if not located:
         return
     if errors is not None:
@@ -121,4 +120,4 @@ def _part(count: int, located: int) -> str:
 
 
 def _warn(sentence: str) -> None:
-    print(sentence, file=sys.stderr)
+    say(sentence, error=True)

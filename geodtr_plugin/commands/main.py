@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from ..utils.console import guarded
+from ..utils.console import guarded, say
 from ..utils.errors import UnknownNameError
 
 HELP = """usage: geodtr VERB ...
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run_verb(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
-        print(HELP)
+        say(HELP)
         return 0 if argv else 2
     if argv[0] not in VERBS:
         raise UnknownNameError("verb", argv[0], VERBS)

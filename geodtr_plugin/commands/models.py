@@ -11,7 +11,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from ..methods import METHODS, Recipe, create_model, list_methods
-from ..utils.console import add_common_options, guarded, make_parser, parse_and_import
+from ..utils.console import add_common_options, guarded, make_parser, parse_and_import, say
 from ..utils.errors import UserError
 from ..utils.tables import text_table
 
@@ -40,9 +40,9 @@ def _models(argv: Sequence[str]) -> int:
     options = parse_and_import(models_parser(), argv)
     entries = [describe(name) for name in ([options.name] if options.name else list_methods())]
     if options.json:
-        print(json.dumps(entries[0] if options.name else entries, indent=2, ensure_ascii=False))
+        say(json.dumps(entries[0] if options.name else entries, indent=2, ensure_ascii=False))
     else:
-        print(in_full(entries[0]) if options.name else "\n\n".join(map(in_short, entries)))
+        say(in_full(entries[0]) if options.name else "\n\n".join(map(in_short, entries)))
     return 0
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from ..datasets import same_area
 from ..harness.config import RunConfig
 from ..harness.options import parse_run
-from ..utils.console import guarded
+from ..utils.console import guarded, say
 from ..utils.errors import UnknownNameError
 from .compare import compare, compare_parser, parse_compare, parse_seeds
 from .jobs import Variant
@@ -75,7 +75,7 @@ def ablations_command(argv: Sequence[str] | None = None) -> int:
     """Run `benchmarks/ablations.py`; return 0, or 1 when a run failed or after a message of what was wrong."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
-        print(f"usage: ablations.py TABLE [--seeds N] [--out FOLDER] [options of run.py]\n\n{DESCRIPTION}")
+        say(f"usage: ablations.py TABLE [--seeds N] [--out FOLDER] [options of run.py]\n\n{DESCRIPTION}")
         return 0 if argv else 2
     return guarded(lambda: _ablate(argv[0], argv[1:]), argv)
 

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from ..methods import list_methods
 from ..utils.claims import claimed
-from ..utils.console import complain, guarded
+from ..utils.console import complain, guarded, say
 from ..utils.errors import UserError
 from .jobs import Job, Variant, check_settings, plan, run_job
 
@@ -125,7 +125,7 @@ def compare(
         check_settings(job)
     with claimed(root / ".lock", f"The comparison {root}"):
         done, begun = sum(job.done for job in jobs), sum(job.begun for job in jobs)
-        print(f"{len(jobs)} runs in {root}: {done} done before, {begun} to resume, {len(jobs) - done - begun} to begin")
+        say(f"{len(jobs)} runs in {root}: {done} done before, {begun} to resume, {len(jobs) - done - begun} to begin")
         return _work(jobs, root, published)
 
 
@@ -136,7 +136,7 @@ def _work(jobs: Sequence[Job], root: Path, published: Mapping | None) -> int:
     report = Report(root, {e: {job.seed: job.folder for job in jobs if job.entry == e} for e in entries}, published)
     for number, job in enumerate(jobs, 1):
         name = f"[{number}/{len(jobs)}] {job.entry.label}, seed {job.seed}"
-        print(f"\n{name}: {'done before' if job.done else 'resumed' if job.begun else 'begins'}", flush=True)
+        say(f"\n{name}: {'done before' if job.done else 'resumed' if job.begun else 'begins'}")
         if job.done:
             continue
         try:
@@ -146,10 +146,10 @@ def _work(jobs: Sequence[Job], root: Path, published: Mapping | None) -> int:
             report.failures.append((job.entry.label, job.seed, str(error)))
             _remove_if_empty(job.folder.path.parent)
         except KeyboardInterrupt:
-            print("\nThe same command goes on where this one stopped.", file=sys.stderr)
+            say("\nThe same command goes on where this one stopped.", error=True)
             raise
         report.write_tables()  # whoever looks in between sees what is done so far
-    print(f"\n{report.finish()}")
+    say(f"\n{report.finish()}")
     return 1 if report.failures else 0
 
 

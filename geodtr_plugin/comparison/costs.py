@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import gc
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..methods import METHODS, Recipe, create_model, list_methods
+from ..utils.console import say
 from ..utils.tables import text_table
 from .compare import Parser
 
@@ -43,8 +43,8 @@ def cost_command(argv: Sequence[str]) -> int:
     device = None if options.device == "none" else choose_device(options.device)
     batch, repeats = ON_CPU if device is None or device.type == "cpu" else ON_GPU
     lines = [cost_line(name, device, options.batch or batch, repeats) for name in methods]
-    print(text_table(HEADS, lines))
-    print("\n" + "\n".join(_notes(device, options.batch or batch)))
+    say(text_table(HEADS, lines))
+    say("\n" + "\n".join(_notes(device, options.batch or batch)))
     return 0
 
 
@@ -79,7 +79,7 @@ def _counts(method: str, model: TwoTower) -> list[str]:
     try:
         whole, trunks, *_ = complexity(model)
     except ValueError as error:  # one method should not cost the table of all
-        print(f"{method}: {error}", file=sys.stderr)
+        say(f"{method}: {error}", error=True)
         return [f"{count_parameters(model):,}", "-", "-", "-"]
     return [f"{whole.parameters:,}", f"{trunks.parameters:,}", f"{whole.macs / 1e9:.2f}", f"{trunks.macs / 1e9:.2f}"]
 

@@ -12,6 +12,7 @@ from ..harness.results import COLUMNS
 from ..utils.figures import failing_with_a_warning
 from ..utils.files import write_text
 from ..utils.tables import duration, markdown_table, text_table
+from ..utils.visible import csv_cell
 from . import statistics as report_numbers
 from .notes import Failure, notes_on
 from .statistics import Row, Summary, chance_at, columns_of, kind_of, paired_difference, read_row, tests_of
@@ -109,7 +110,7 @@ def as_csv(rows: Sequence[Row]) -> str:
     writer.writeheader()
     for row in rows:
         for test in row.any["tests"]:
-            writer.writerows(_csv_lines(row, test))
+            writer.writerows({name: csv_cell(cell) for name, cell in line.items()} for line in _csv_lines(row, test))
     return file.getvalue()
 
 

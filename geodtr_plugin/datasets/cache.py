@@ -25,6 +25,7 @@ from ..utils.npy_files import new_array
 from ..utils.reading import read_json
 from ..utils.roles import ROLE_FOLDERS
 from ..utils.seed import one_thread_worker
+from ..utils.visible import visible
 from .base import LoadTransform, Split
 from .images import Images
 
@@ -151,7 +152,7 @@ class _RoleCache:
         new_array(folder / _ARRAY, self.shape, np.uint8, "cached images", _REMEDY)
         writer = _Writer(self.stored, self.transform, folder / _ARRAY, self.shape[1:])
         loader = ReportingLoader(writer, batch_size=16, num_workers=workers, worker_init_fn=one_thread_worker)
-        with tqdm(total=len(writer), desc=f"cache {self.title}", unit="image") as bar:
+        with tqdm(total=len(writer), desc=visible(f"cache {self.title}", one_line=True), unit="image") as bar:
             for numbers in loader:
                 bar.update(len(numbers))
         (folder / _MANIFEST).write_text(json.dumps(self.manifest, indent=2), encoding="utf-8")

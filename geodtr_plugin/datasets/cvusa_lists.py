@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -204,7 +205,9 @@ def read_list(path: Path) -> SplitList:
 
 def _read_locations(path: Path) -> np.ndarray:
     try:
-        table = np.loadtxt(path, delimiter=",", ndmin=2, encoding="utf-8-sig")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of an empty file, which is refused here
+            table = np.loadtxt(path, delimiter=",", ndmin=2, encoding="utf-8-sig")
     except ValueError as error:
         raise DatasetCorruptError(f"{path} is no table of numbers ({error}).", "Copy it again or remove it.") from error
     if table.shape[1] != 5:

@@ -238,7 +238,8 @@ def _matched(table: Table, row: Row, name: str, files: OwnFiles) -> list[tuple[s
 
 def _by_pair(table: Table, folder: Path, **fields: Any) -> Split:
     """Return the whole table `query,reference` as a split."""
-    files, named = OwnFiles(folder), {}
+    files = OwnFiles(folder)
+    named: dict[tuple[str, str], str] = {}
     numbers: tuple[dict[str, int], ...] = ({}, {})
     pairs: dict[tuple[int, ...], None] = {}  # keeps the order and drops what is named twice
     for row in table.rows:

@@ -10,6 +10,7 @@ from ..utils.errors import DatasetCorruptError
 from ..utils.paths import below, is_hidden
 from ..utils.reading import read_text
 from ..utils.roles import SPLITS
+from ..utils.visible import from_csv_cell
 
 _SEPARATORS = (",", ";", "\t")
 _COLUMNS = {
@@ -82,6 +83,8 @@ def tables_of(folder: Path) -> list[Path]:
 def read_table(path: Path) -> Table:
     """Read a table; header, byte order mark, CRLF, back-slashes, semicolons and tabs are all understood.
 
+    A name that `csv_cell` made harmless for spreadsheets (`'=a.jpg`) is read as it was.
+
     Raises:
         DatasetCorruptError: it is no such table; the message names the line.
     """
@@ -102,7 +105,7 @@ def read_table(path: Path) -> Table:
             raise DatasetCorruptError(f"Line {row.line} of {path} {what}")
         cells = [row.cells[i] for i in places]
         number_of_paths = 1 if columns == _POSITIONS else 2
-        paths = [below(cell, f"Line {row.line} of {path}") for cell in cells[:number_of_paths]]
+        paths = [below(from_csv_cell(cell), f"Line {row.line} of {path}") for cell in cells[:number_of_paths]]
         rows.append(Row(row.line, (*paths, *cells[number_of_paths:])))
     if not rows:
         raise DatasetCorruptError(f"{path} has a header and no rows.")

@@ -12,6 +12,7 @@ from ..utils.errors import DatasetCorruptError
 from ..utils.loading import ReportingLoader
 from ..utils.roles import ROLE_FOLDERS
 from ..utils.seed import one_thread_worker
+from ..utils.visible import visible
 from .base import Split
 from .images import Images
 
@@ -76,7 +77,8 @@ def _damaged(split: Split, role: str, workers: int) -> dict[int, str]:
     loader = ReportingLoader(
         attempts, batch_size=16, num_workers=workers, collate_fn=list, worker_init_fn=one_thread_worker
     )
-    with tqdm(total=len(attempts), desc=f"decode {split.name} {split.split} {role}", unit="image") as bar:
+    title = visible(f"decode {split.name} {split.split} {role}", one_line=True)
+    with tqdm(total=len(attempts), desc=title, unit="image") as bar:
         for batch in loader:
             damaged.update({i: fault for i, fault in batch if fault is not None})
             bar.update(len(batch))

@@ -28,6 +28,7 @@ from ..utils.npy_rows import new_rows, open_rows, take_rows
 from ..utils.ragged import Ragged
 from ..utils.roles import ROLES
 from ..utils.seed import isolated_rng
+from ..utils.visible import csv_cell
 from .build import build_role_transforms, choose_workers
 from .checks import check_polar
 from .config import RunConfig
@@ -204,7 +205,8 @@ class Evaluator:
 def write_ranks(file: Path, split: Split, details: Details) -> None:
     """Write a line a query: its id, rank (1 is the top), the right reference's similarity, the best wrong reference.
 
-    Empty cells: the gallery holds no right reference, or no wrong one.
+    Empty cells: the gallery holds no right reference, or no wrong one. An id that a spreadsheet would compute gets a
+    `'` before it, see `csv_cell`.
     """
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
@@ -214,7 +216,7 @@ def write_ranks(file: Path, split: Split, details: Details) -> None:
         right = [int(ranks.plain[row]) + 1, f"{ranks.similarity[row]:.6f}"] if ranks.found[row] else ["", ""]
         wrong = int(details.wrong[row])
         other = [split.references.ids[wrong], f"{details.wrong_similarity[row]:.6f}"] if wrong >= 0 else ["", ""]
-        writer.writerow([query, *right, *other])
+        writer.writerow(map(csv_cell, [query, *right, *other]))
     write_text(file, lines.getvalue())
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..utils.figures import failing_with_a_warning
+from ..utils.visible import visible
 
 log = logging.getLogger("geodtr_plugin")
 
@@ -26,6 +27,13 @@ class _AboveProgressBars(logging.Handler):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+class _Visible(logging.Formatter):
+    """Messages with control characters spelled out, such as those in names of files."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
+
+
 def start_log(file: Path | None) -> None:
     """Send the package's messages to the terminal and, appended, to `file`; an earlier call's file is let go.
 
@@ -37,8 +45,9 @@ def start_log(file: Path | None) -> None:
     if file is None:
         log.addHandler(logging.NullHandler())
         return
-    log.addHandler(_AboveProgressBars())
-    log.addHandler(logging.FileHandler(file, encoding="utf-8"))
+    for handler in (_AboveProgressBars(), logging.FileHandler(file, encoding="utf-8")):
+        handler.setFormatter(_Visible())
+        log.addHandler(handler)
 
 
 def stop_log() -> None:

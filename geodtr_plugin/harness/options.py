@@ -285,7 +285,7 @@ def _to_recipe(options: Namespace, base: Recipe) -> Recipe:
         if not isinstance(options[name], Mapping | Namespace):
             raise UserError(f"--{name} is {options[name]!r}.", f"Give settings by name, as --{name}.NAME VALUE.")
     try:  # the parser takes null for any number
-        parts = {name: typed(part, {**options[name]}, f"--{name}") for name, part in PARTS.items()}
+        parts: dict[str, Any] = {name: typed(part, {**options[name]}, f"--{name}") for name, part in PARTS.items()}
     except ValueError as error:
         raise UserError(f"{error}.") from error
     recipe = replace(base, model=options.model, **parts)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -153,12 +152,6 @@ class L2LTR(TwoTower):
             ("cvact", "cvusa", True): published_row(33.00, 51.87, 60.63, 84.79),
         },
     )
-
-    def author_tensors(self, tensors: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Return the tensors, of any shapes, of the authors' file, which has a state dict for each view."""
-        views = ((view, tensors[view]) for view in ("model_grd", "model_sat") if view in tensors)
-        flat = {f"{view}.{key.removeprefix('module.')}": tensor for view, own in views for key, tensor in own.items()}
-        return flat or dict(tensors)
 
     def author_key(self, key: str) -> str:
         """Return the name of one of our tensors in the authors' checkpoints."""

@@ -256,7 +256,7 @@ class Recipe:
             KeyError, ValueError, TypeError, UserError: it is no such description; see `utils.reading.understood`.
         """
         settings = with_current_names(settings)
-        parts = {name: typed(part, settings[name], name) for name, part in PARTS.items()}
+        parts: dict[str, Any] = {name: typed(part, settings[name], name) for name, part in PARTS.items()}
         return typed(cls, {**settings, **parts}, "recipe")
 
 

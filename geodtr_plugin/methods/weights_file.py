@@ -64,13 +64,21 @@ def state_dict_of(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return the tensors of the state dict in a checkpoint, under the names that the model itself gives them.
 
     Wrappers are taken off: `model_state_dict`, `state_dict` or `model` around it, `module.` before its keys (parallel
-    training) and `_orig_mod.` within them (torch.compile).
+    training) and `_orig_mod.` within them (torch.compile). Of a checkpoint that holds the state dicts of several parts,
+    names begin with that of the part.
     """
     for wrapper in WRAPPERS:
         if isinstance(inner := checkpoint.get(wrapper), Mapping) and inner:
             checkpoint = inner
-    tensors = {key: value for key, value in checkpoint.items() if isinstance(value, Tensor)}
-    return {str(key).replace("_orig_mod.", "").removeprefix("module."): value for key, value in tensors.items()}
+    if tensors := _named(checkpoint):
+        return tensors
+    parts = {part: _named(content) for part, content in checkpoint.items() if isinstance(content, Mapping)}
+    return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
+
+
+def _named(mapping: Mapping[Any, Any]) -> dict[str, Tensor]:
+    tensors = {str(key): value for key, value in mapping.items() if isinstance(value, Tensor)}
+    return {key.replace("_orig_mod.", "").removeprefix("module."): value for key, value in tensors.items()}
 
 
 def examples(names: list[str], most: int = 5) -> str:

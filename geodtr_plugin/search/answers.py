@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from ..utils.visible import visible
 from .errors_in_metres import LocationErrors
 from .locator import Answer, Match
 from .photos import printable_name
@@ -26,7 +27,7 @@ def as_table(answers: Sequence[Answer], errors: LocationErrors | None = None) ->
     for answer in answers:
         if answer.fault is None:
             rows = [_row(rank, answer, match, errors) for rank, match in enumerate(answer.matches, start=1)]
-            blocks.append("\n".join([printable_name(answer.query), *_aligned([head, *rows])]))
+            blocks.append("\n".join([_shown(answer.query), *_aligned([head, *rows])]))
     return "\n\n".join(blocks)
 
 
@@ -70,11 +71,15 @@ def _properties(rank: int, answer: Answer, match: Match, errors: LocationErrors 
     return properties
 
 
+def _shown(path: str) -> str:
+    return visible(printable_name(path), one_line=True)
+
+
 def _row(rank: int, answer: Answer, match: Match, errors: LocationErrors | None) -> list[str]:
     place = ["-", "-"] if match.lat is None else [f"{match.lat:.6f}", f"{match.lon:.6f}"]
     metres = None if errors is None else errors.metres(answer, match)
     error = [] if errors is None else ["-" if metres is None else f"{metres:,.1f}"]
-    return [str(rank), f"{match.similarity:.4f}", *place, *error, printable_name(match.path)]
+    return [str(rank), f"{match.similarity:.4f}", *place, *error, _shown(match.path)]
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

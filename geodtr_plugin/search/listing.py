@@ -157,7 +157,8 @@ def _from_own_data(folder: Path) -> ImageList:
 
 def _from_tables(tables: Sequence[Path]) -> ImageList:
     """Return the references that tables of one folder name; what a later table repeats of an earlier is no fault."""
-    root, notes = tables[0].parent, []
+    root = tables[0].parent
+    notes: list[str] = []
     files = _reference_of_own_data(root) if is_own_data(root) else _file_below(root)
     positions: dict[str, tuple[float, float] | None] = {}
     left_out: list[tuple[str, str]] = []
@@ -173,9 +174,11 @@ def _from_tables(tables: Sequence[Path]) -> ImageList:
             except UnmatchedName as error:
                 left_out.append((row.cells[0], f"{error} {where}"))
                 continue
+            if name is None:
+                continue
             if name in seen:
                 left_out.append((name, f"is named twice {where}"))
-            elif name is not None:
+            else:
                 seen.add(name)
                 position, earlier = _position(table, row, notes), before.get(name)
                 if earlier is not None and position not in (None, earlier):

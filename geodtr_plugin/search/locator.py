@@ -121,8 +121,8 @@ class Locator:
                 raise DamagedFileError(what, AGAIN)
         if len(parts) == 1:
             return cls(embedder, *parts[0], manifests[0]["root"], notes)
-        vectors, references = zip(*parts)
-        return cls(embedder, JoinedIndex(vectors), [line for part in references for line in part], notes=notes)
+        joined = JoinedIndex([vectors for vectors, _ in parts])
+        return cls(embedder, joined, [line for _, references in parts for line in references], notes=notes)
 
     def __len__(self) -> int:
         return len(self.index)

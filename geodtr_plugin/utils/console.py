@@ -18,6 +18,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from .errors import Terminated, UserError, from_system
 from .registry import import_modules
+from .visible import visible
 
 COMMON_OPTIONS: dict[str, dict[str, Any]] = {  # name -> arguments of `add_argument`
     "import": {"type": str, "action": "append", "default": [],
@@ -58,7 +59,7 @@ def guarded(command: Callable[[], int], argv: Sequence[str]) -> int:
         return complain(error)
     except KeyboardInterrupt as interrupt:
         terminated = isinstance(interrupt, Terminated)
-        print("\nTerminated." if terminated else "\nInterrupted.", file=sys.stderr)
+        say("\nTerminated." if terminated else "\nInterrupted.", error=True)
         return 143 if terminated else 130
     except BrokenPipeError:
         unread = [stream for stream in (sys.stdout, sys.stderr) if _lost_its_reader(stream)]
@@ -91,6 +92,11 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def say(text: str, error: bool = False) -> None:
+    """Print lines for people, on standard output or on standard error; control characters in them are spelled out."""
+    print(visible(text), file=sys.stderr if error else sys.stdout, flush=True)
+
+
 def _lost_its_reader(stream: TextIO) -> bool:
     """Tell whether a stream is a pipe that nobody reads any more."""
     try:
@@ -104,7 +110,7 @@ def _lost_its_reader(stream: TextIO) -> bool:
 def complain(error: UserError) -> int:
     """Print the sentences of an error, and return the exit code 1."""
     number = os.environ.get("RANK") if int(os.environ.get("WORLD_SIZE", "1")) > 1 else None
-    print(f"Error{f' in process {number}' if number else ''}: {error}", file=sys.stderr, flush=True)
+    say(f"Error{f' in process {number}' if number else ''}: {error}", error=True)
     return 1
 
 

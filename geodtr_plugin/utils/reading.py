@@ -15,7 +15,7 @@ from .errors import DamagedFileError, UserError
 _WRONG_SHAPES = (
     TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError, csv.Error,
 )  # fmt: skip
-_KINDS = {dict: "an object {...}", list: "a list [...]"}
+_KINDS: dict[type, str] = {dict: "an object {...}", list: "a list [...]"}
 
 
 def read_text(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import Any, Literal, TypeVar, Union
@@ -13,7 +13,7 @@ T = TypeVar("T")
 _ORDINARY = {int: (int,), float: (int, float), str: (str,), bool: (bool,), type(None): (type(None),)}
 
 
-def typed(kind: type[T], values: Mapping[str, Any], name: str = "it") -> T:
+def typed(kind: Callable[..., T], values: Mapping[str, Any], name: str = "it") -> T:
     """Return a dataclass of values out of JSON or YAML; lists pass for tuples, whole numbers for others.
 
     Args:
@@ -41,7 +41,7 @@ def check(value: Any, kind: Any, name: str) -> None:
         ValueError: it is of another type; the message names the place.
     """
     origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if kind is Any or (is_dataclass(kind) and isinstance(value, kind)):
+    if kind is Any or (isinstance(kind, type) and is_dataclass(kind) and isinstance(value, kind)):
         return
     if origin in (Union, types.UnionType):
         _check_union(value, args, name)

@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..utils.cache_folder import cache_root
+from ..utils.visible import visible
 from .cache import cached
 from .pool import render_world
 from .spec import Spec
@@ -58,7 +59,7 @@ class Rendered:
         def render(folder: Path) -> None:
             if progress:
                 note = f"Rendering the synthetic world {spec.key()} into {folder.parent}; later runs find it there."
-                tqdm.write(note, file=sys.stderr)
+                tqdm.write(visible(note), file=sys.stderr)
             render_world(spec, folder, workers, progress)
 
         return cls(spec, **cached(spec, cache_root(cache_dir), render))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from ..utils.reading import read_json, understood
 from ..utils.typed import typed
@@ -27,7 +28,8 @@ def read_spec(folder: Path) -> Spec:
     fields = read_json(folder / MANIFEST)
     with understood(folder / MANIFEST):
         del fields["version"]
-        return typed({"WorldSpec": WorldSpec, "DriveSpec": DriveSpec}[fields.pop("kind")], fields, "the world")
+        kinds: dict[str, Any] = {"WorldSpec": WorldSpec, "DriveSpec": DriveSpec}
+        return typed(kinds[fields.pop("kind")], fields, "the world")
 
 
 def main(folder: Path, first: int, step: int) -> None:

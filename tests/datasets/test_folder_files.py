@@ -10,6 +10,7 @@ from trees import save_jpeg, smooth_noise, write_own
 from geodtr_plugin.datasets import load_split
 from geodtr_plugin.datasets.folder_files import OwnFiles, UnmatchedName
 from geodtr_plugin.utils.errors import DatasetCorruptError, DatasetNotFoundError, UserError
+from geodtr_plugin.utils.visible import csv_cell
 
 NAMES = ["0.jpg", "1.jpg", "2.jpg"]
 
@@ -98,6 +99,15 @@ def test_a_name_without_a_role_has_one_meaning(tmp_path):
         OwnFiles(folder).of("x.jpg")
     with pytest.raises(UnmatchedName):  # the tile of a query's column is no photo of the same name
         files.of("queries/references/0.jpg")
+
+
+def test_names_that_were_made_harmless_for_spreadsheets_are_read_as_they_were(tmp_path):
+    names = ["=1+1.jpg", "-a.jpg", "@b.jpg", "'=c.jpg"]
+    folder = city(tmp_path, [("0.jpg", "0.jpg"), *((csv_cell(name), "1.jpg") for name in names)])
+    for name in names:
+        add(folder / "queries" / name)
+    assert (folder / "places.csv").read_text().splitlines()[2] == "'=1+1.jpg,1.jpg"
+    assert list(load(folder).queries.ids) == names
 
 
 def test_hidden_files_are_no_tables_and_no_images(tmp_path):

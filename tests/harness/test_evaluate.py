@@ -15,7 +15,7 @@ import torch
 
 from geodtr_plugin import Truth, recall
 from geodtr_plugin.commands.run import run_command
-from geodtr_plugin.datasets import Subset
+from geodtr_plugin.datasets import ImageArray, Subset
 from geodtr_plugin.evaluation.ranking import rank_queries
 from geodtr_plugin.harness import evaluate, settings
 from geodtr_plugin.harness.build import build_image_transforms, build_model
@@ -112,6 +112,17 @@ def test_a_query_without_a_right_or_a_wrong_reference_has_empty_cells(parts, tmp
     first, second = (tmp_path / "ranks.csv").read_text(encoding="utf-8").splitlines()[1:]
     assert first.split(",")[1:3] == ["", ""] and first.split(",")[3] == split.references.ids[0]
     assert second.split(",")[1] == "1" and second.endswith(",,")
+
+
+def test_ids_like_formulas_are_text_in_the_file_of_ranks(parts, tmp_path):
+    split = replace(parts.tests["synth-suburb"].keep(np.arange(2), np.arange(2)), subsets=())
+    _, details = evaluator(parts).measure(split, details=True)
+    pixels = np.zeros((2, 4, 4, 3), np.uint8)
+    queries = ImageArray(pixels, ids=["=HYPERLINK(1)", os.fsdecode(b"-\xff")])
+    write_ranks(tmp_path / "ranks.csv", replace(split, queries=queries), details)
+    first, second = (tmp_path / "ranks.csv").read_text(encoding="utf-8").splitlines()[1:]
+    assert first.startswith("'=HYPERLINK(1),") and second.startswith("'-\\udcff,")
+    assert "'" not in first[1:] and "'" not in second[1:]  # numbers stay numbers
 
 
 def test_files_give_the_numbers_of_memory(parts, tmp_path):
