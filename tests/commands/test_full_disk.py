@@ -15,6 +15,7 @@ from geodtr_plugin.commands.main import main
 from geodtr_plugin.commands.run import run_command
 from geodtr_plugin.harness.run_folder import RunFolder
 from geodtr_plugin.utils.errors import UserError
+from geodtr_plugin.utils.figures import new_figure, save_figure
 from geodtr_plugin.utils.files import atomic_path, write_text, write_torch
 from geodtr_plugin.utils.npy_files import new_array
 
@@ -35,12 +36,19 @@ def no_file_above(size: int):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize("write", [lambda p: write_text(p, "x" * 5000), lambda p: write_torch(p, torch.zeros(5000))])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: write_text(path, "x" * 5000),
+        lambda path: write_torch(path, torch.zeros(5000)),
+        lambda path: save_figure(new_figure(4, 3), path, dpi=200),
+    ],
+)
 def test_the_old_file_stays(tmp_path, write):
-    write_text(tmp_path / "a", "old")
-    with no_file_above(1000), pytest.raises(UserError, match="a cannot be written: File too large. Free some space"):
-        write(tmp_path / "a")
-    assert os.listdir(tmp_path) == ["a"] and (tmp_path / "a").read_text() == "old"
+    write_text(tmp_path / "a.png", "old")
+    with no_file_above(1000), pytest.raises(UserError, match="a.png cannot be written: File too large. Free some"):
+        write(tmp_path / "a.png")
+    assert os.listdir(tmp_path) == ["a.png"] and (tmp_path / "a.png").read_text() == "old"
 
 
 def test_a_folder_is_written_whole_or_not_at_all(tmp_path):
