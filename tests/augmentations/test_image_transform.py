@@ -11,6 +11,10 @@ from PIL import Image
 from torchvision.transforms.functional import pil_to_tensor
 
 from geodtr_plugin.augmentations import ImageTransform, PolarTransform
+from geodtr_plugin.datasets.base import ImageDataset
+from geodtr_plugin.datasets.images import ImageFiles
+from geodtr_plugin.utils.errors import UserError
+from geodtr_plugin.utils.loading import ReportingLoader
 
 
 def stored(height: int, width: int) -> torch.Tensor:
@@ -31,6 +35,14 @@ def test_on_load_keeps_a_polar_tile_in_full_resolution():
     assert ImageTransform(12, 64, polar=True).on_load(tile) is tile
     with pytest.raises(ValueError, match="square tile, not 80x160"):
         ImageTransform(12, 64, polar=True).on_load(stored(80, 160))
+
+
+def test_a_data_set_names_the_tile_that_is_not_square(tmp_path):
+    Image.new("RGB", (12, 8)).save(tmp_path / "wide.png")
+    tiles = ImageFiles(tmp_path, ["wide.png"])
+    said = "wide.png: The polar transform needs a square tile, not 8x12 pixels. Crop it to a square, .* --no-polar"
+    with pytest.raises(UserError, match=said):
+        next(iter(ReportingLoader(ImageDataset(tiles, ImageTransform(12, 64, polar=True)))))
 
 
 def test_on_device_scales_to_the_unit_range():
