@@ -95,8 +95,8 @@ def _do_stages(whole: RunFolder, **changed: Any) -> dict[str, Any]:
     stages = whole.stages()
     results: dict[str, Any] = {}
     for number, (folder, config) in enumerate(stages, start=1):
-        if number < len(stages) and folder.is_reported(stages[number][0]):
-            continue
+        if number < len(stages) and stages[number][0].state_file.is_file():
+            continue  # the next stage has begun, so that this one has all its files
         begun = folder.state_file.is_file()
         if not begun and folder.metrics_file.is_file():
             raise UserError(

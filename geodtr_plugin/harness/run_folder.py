@@ -49,7 +49,6 @@ class RunFolder:
         self.metrics_file = self.path / "metrics.jsonl"
         self.state_file = self.path / "last.ckpt"
         self.results_file = self.path / "results.json"
-        self.learning_curve = self.path / "learning_curve.png"
         self.best_weights = self.path / "best.safetensors"
         self.last_weights = self.path / "last.safetensors"
 
@@ -148,10 +147,6 @@ class RunFolder:
                 f"{path} is no run folder (it has no config.json).", "Name the folder that the run printed."
             )
         return folder
-
-    def is_reported(self, following: RunFolder) -> bool:
-        """Tell whether nothing is left to do for a stage: it has its results and, as they come last, its pictures."""
-        return self.results_file.is_file() and (self.learning_curve.is_file() or following.state_file.is_file())
 
     def picture(self, name: str) -> Path:
         """Return the file of a picture; characters of its name that cannot stand in a file's name are replaced."""

@@ -237,7 +237,7 @@ class Run:
             chance = {name: chance_of(split) for name, split in self.tests.items()}
             title = f"{self.config.method} trained on {self.config.train}"
             with failing_with_a_warning("The learning curve"):
-                learning_curve(metrics, chance, title, self.folder.learning_curve)
+                learning_curve(metrics, chance, title, self.folder.path / "learning_curve.png")
         for name, details in self.details.items():
             queries, top = details.examples
             if len(queries):
