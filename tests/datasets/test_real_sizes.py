@@ -14,7 +14,7 @@ MOST_MEGABYTES = 1000
 PROGRAM = """
 import sys
 from geodtr_plugin.datasets import load_split, role_files
-role_files.DirectoryCache.__contains__ = lambda self, path: True  # as if every image were there
+role_files.DirectoryCache.locate = lambda self, path: path  # as if every image were there
 peak = lambda: int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) / 1024
 imported = peak()
 for word in sys.argv[2:]:

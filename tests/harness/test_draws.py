@@ -25,11 +25,8 @@ def plain(tmp_path_factory):
 @pytest.mark.parametrize(
     "words",
     [
-        "--evaluation.every 1",
         "--evaluation.every 1 --test synth-suburb synth-downtown",
-        "--skip-corrupt",
         "--skip-corrupt --workers 1",
-        "--seed 0 --evaluation.examples 0",
     ],
 )
 def test_what_is_measured_and_checked_changes_no_weight(plain, tmp_path, words):

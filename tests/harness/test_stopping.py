@@ -146,8 +146,10 @@ def test_a_run_that_is_alive_is_neither_resumed_nor_begun_again(tmp_path, capsys
     assert not (folder / ".lock").exists() and len(RunFolder(folder).metrics()) == done + 2
 
 
-@pytest.mark.parametrize("files", [["config.json"], ["config.json", "recipe.yaml"], ["config.json", "log.txt"]])
-@pytest.mark.parametrize("again", [["--resume"], [*WORDS, "--out"]])
+@pytest.mark.parametrize(
+    "files, again",
+    [(["config.json"], ["--resume"]), (["config.json", "recipe.yaml", "log.txt"], [*WORDS, "--out"])],
+)
 def test_a_beginning_without_a_step_is_no_obstacle(straight, tmp_path, files, again):
     folder = tmp_path / "run"
     folder.mkdir()

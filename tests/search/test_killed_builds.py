@@ -61,7 +61,7 @@ print(every_kill(root, prepare, build, again, check, step=int(sys.argv[6])))
 """
 
 
-@pytest.mark.parametrize("kind, overwrite, step, events", [("flat", False, 4, 5), ("ivf", True, 1, 25)])
+@pytest.mark.parametrize("kind, overwrite, step, events", [("ivf", True, 2, 12)])
 def test_every_event(run, tiles, tmp_path, kind, overwrite, step, events):
     words = [sys.executable, "-c", SCRIPT, run, tiles, tmp_path / "out", kind, overwrite, step]
     path = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
