@@ -21,6 +21,7 @@ from ..methods.weights import load_weights
 from ..miners import CHSG, build_miner
 from ..samplers import EmbeddingBank, build_sampler, shows_places_once
 from ..trainers import CrossViewTrainer
+from ..trainers.ema import WeightAverage
 from ..trainers.optim import build_optimizer, build_schedule
 from ..utils.distributed import is_main_process, share_of, world_size
 from ..utils.roles import ROLES
@@ -173,6 +174,7 @@ def build_trainer(
         max_grad_norm=optim.max_grad_norm,
         max_grad_value=optim.max_grad_value,
         micro_batch=optim.micro_batch,
+        average=WeightAverage(model, optim.ema) if optim.ema else None,
         bank=EmbeddingBank(len(train.pairs)) if getattr(sampler, "follows", None) == "training" else None,
         seed=config.seed,
         progress=is_main_process(),

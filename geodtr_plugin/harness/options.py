@@ -15,7 +15,7 @@ from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 from ..datasets import facts_of, list_datasets
 from ..datasets.registry import is_centred
 from ..methods import METHODS, PARTS, Recipe, list_methods
-from ..methods.recipe import MOVED_TO_ARGS
+from ..methods.earlier_names import MOVED_TO_ARGS
 from ..utils.console import add_common_options, make_parser, parse
 from ..utils.errors import UnknownNameError, UserError
 from ..utils.registry import import_modules

@@ -87,6 +87,7 @@ def create_model(
         model = cls(**settings)
     except (TypeError, ValueError) as error:
         raise UserError(f"{method} cannot be built with {settings}: {error}") from error
+    model.normalise_as_trunk()
     model.config = {"method": method, **settings}
     return model
 

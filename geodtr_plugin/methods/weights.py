@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..augmentations import ImageTransform, RoleTransform
 from ..utils.errors import DamagedFileError, UnknownNameError, UserError
-from ..utils.reading import read_json
+from ..utils.reading import read_json, understood
 from ..utils.roles import ROLES, Role
 from . import METHODS, create_model
 from .base import TwoTower
@@ -55,28 +55,44 @@ def load_weights(model: TwoTower, path: str | Path) -> TwoTower:
     path = Path(path)
     if path.is_dir():
         path = find_weights(path)
+    config = _config_of(path)
     tensors: Mapping[str, Tensor] = read_tensors(path)
     state = model.state_dict()
     try:
         if not set(tensors) & set(state):
             return _load_theirs(model, tensors, str(path))
-        tensors = model.adapt(tensors)
+        tensors = _without_dropped(model, model.adapt(tensors))
         _check_names(str(path), tensors, state)
-        return _fill(model, tensors)
+        _fill(model, tensors)
+        return model if config is None else _normalised(model, config, path.parent)
     except UserError as error:
-        method = _method_of(path)
+        method = config and config["model"]["method"]
         if method in (None, model.method_name):
             raise
         message = f"{path} holds weights of the method {method}, not of {model.method_name}."
         raise UserError(message, f"Add --method {method}, or name weights of {model.method_name}.") from error
 
 
-def _method_of(path: Path) -> str | None:
-    """Return the method of one of our files of weights, by the config.json beside it; None if that is not known."""
+def _config_of(path: Path) -> dict[str, Any] | None:
+    """Return the config.json beside one of our files of weights; None if there is none that describes a model."""
     try:
-        return read_config(path.parent)["model"]["method"] if path.name in WEIGHTS else None
+        return read_config(path.parent) if path.name in WEIGHTS else None
     except UserError:
         return None
+
+
+def _without_dropped(model: TwoTower, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Leave out tensors of stages that trunks of earlier versions had and never used."""
+    modules = model.named_modules()
+    dropped = tuple(f"{name}.{begin}" for name, module in modules for begin in getattr(module, "dropped", ()))
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(dropped)}
+
+
+def _normalised(model: TwoTower, config: Mapping[str, Any], folder: Path) -> TwoTower:
+    """Give a model the normalisation that its config.json states, and return it."""
+    with understood(folder / "config.json", "Copy or export it again."):
+        model.restore_normalisation(config.get("normalisation"))
+    return model
 
 
 def load_model(source: str | os.PathLike[str], weights: str | None = None) -> TwoTower:
@@ -118,6 +134,7 @@ def transforms_of(source: str | os.PathLike[str]) -> dict[Role, RoleTransform]:
     except (KeyError, TypeError, ValueError) as error:
         message = f"{folder / 'config.json'} does not describe both roles' views."
         raise UserError(message, "Export it again.") from error
+    _normalised(model, config, folder)
     return {role: RoleTransform(image, model.mean, model.std) for role, image in images.items()}
 
 

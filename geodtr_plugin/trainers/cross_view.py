@@ -20,6 +20,7 @@ from .micro_batches import MicroBatches
 
 if TYPE_CHECKING:
     from ..samplers import EmbeddingBank
+    from .ema import WeightAverage
 
 
 class CrossViewTrainer(EpochLoop):
@@ -47,6 +48,7 @@ class CrossViewTrainer(EpochLoop):
         max_grad_value: clip every entry of the gradient to this, before the norm is taken.
         micro_batch: pairs that the network holds activations of at once (gradient caching, see `MicroBatches`): the
             step of a batch of any size in the memory of so many pairs, for one more forward pass.
+        average: a `WeightAverage` of the trunk, which takes in the weights after each step.
         bank: an `EmbeddingBank` that keeps the embeddings of every pair as training saw them last, for samplers that
             look for pairs that are hard to tell apart. Twins are not kept.
         **kwargs: see `EpochLoop` and `BaseTrainer`.
@@ -68,12 +70,13 @@ class CrossViewTrainer(EpochLoop):
         max_grad_value: float | None = None,
         micro_batch: int | None = None,
         bank: EmbeddingBank | None = None,
+        average: WeightAverage | None = None,
         **kwargs: Any,
     ):
         self.precision = check_precision("fp32" if precision is None else precision)
         if micro_batch is not None and micro_batch < 1:
             raise ValueError(f"micro_batch counts pairs and must be at least 1, not {micro_batch}.")
-        self.batch_transform, self.bank = batch_transform, bank
+        self.batch_transform, self.bank, self.average = batch_transform, bank, average
         self.max_grad_norm, self.max_grad_value, self.micro_batch = max_grad_norm, max_grad_value, micro_batch
         super().__init__(*args, **kwargs)
         if isinstance(batch_transform, torch.nn.Module):
@@ -113,6 +116,8 @@ class CrossViewTrainer(EpochLoop):
         if self.bank is not None:
             self.write_bank(self.bank, batch, embeddings)
         self.step_optimizers(lambda: self.second_pass(step))
+        if self.average is not None:
+            self.average.update(unwrapped(self.models["trunk"]))
         return batch
 
     def loss_and_gradient(self, step: WholeBatch | MicroBatches) -> BatchEmbeddings:
