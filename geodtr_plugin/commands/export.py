@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,10 +12,13 @@ from jsonargparse import ArgumentParser, Namespace
 
 from .._version import __version__
 from ..utils.console import add_common_options, guarded, make_parser, parse_and_import, say
+from ..utils.digest import sha256_of
 from ..utils.errors import UserError
 from ..utils.outputs import check_output_folder
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..harness.run_folder import RunFolder
     from ..methods import TwoTower
 
@@ -46,6 +49,8 @@ def export_parser() -> ArgumentParser:
         help="weights of this package, or programs of torch.export")  # fmt: skip
     add("--tower", type=Literal["query", "reference", "both"], default="both",
         help="which programs to write, for torch-export")  # fmt: skip
+    add("--dtype", type=Literal["float32", "float16"], default="float32",
+        help="float16 stores matrices in half the space; a model computes in float32 all the same")  # fmt: skip
     add_common_options(parser, "import", "debug")
     return parser
 
@@ -54,17 +59,29 @@ def _export(argv: Sequence[str]) -> int:
     options = parse_and_import(export_parser(), argv)
     if options.format == "safetensors" and options.tower != "both":
         raise UserError("--tower is for --format torch-export; model.safetensors holds both towers.", "Leave it out.")
+    if options.format == "torch-export" and options.dtype != "float32":
+        raise UserError("--dtype is for --format safetensors; programs are written in float32.", "Leave it out.")
     out = Path(options.out or Path(options.run) / "export").expanduser()
     check_output_folder(out)
     from ..harness.run_folder import RunFolder
 
-    files = _export_run(RunFolder.existing(Path(options.run).expanduser()), out, options)
+    files = export_run(RunFolder.existing(Path(options.run).expanduser()), out, options)
     say(f"{out}: {', '.join(files)}")
     return 0
 
 
-def _export_run(run: RunFolder, out: Path, options: Namespace) -> list[str]:
-    """Write the folder, whole or not at all, and return the names of its files."""
+def export_run(run: RunFolder, out: Path, options: Namespace, made: dict[str, str] | None = None) -> list[str]:
+    """Write the folder, whole or not at all, and return the names of its files.
+
+    Args:
+        run: what is exported.
+        out: the folder.
+        options: as `export_parser` gives them.
+        made: `how` and `licence`, paragraphs for the card; None leaves them to whoever publishes the weights.
+
+    Raises:
+        UserError: it is no run with weights, or they cannot be written.
+    """
     from ..methods.weights import find_weights, load_model, read_config
     from ..utils.files import atomic_path, write_json, write_text
     from .model_card import model_card
@@ -74,10 +91,12 @@ def _export_run(run: RunFolder, out: Path, options: Namespace) -> list[str]:
         raise UserError(f"{run.path} is no run but a model that was exported.", "Name the folder of its run.")
     weights = options.weights or find_weights(run.path).stem
     model = load_model(run.path, f"{weights}.safetensors")
-    config = _exported_config(run, stored["views"], model, weights)
+    config = _exported_config(run, stored["views"], model, weights) | ({"made": made} if made else {})
     with atomic_path(out) as folder:
         folder.mkdir()
         names = _write_model(folder, model, config, options)
+        if "model.safetensors" in names:
+            config["sha256"] = sha256_of(folder / "model.safetensors")
         write_json(folder / "config.json", config)
         write_text(folder / "README.md", model_card(config, names))
     return [*names, "config.json", "README.md"]
@@ -87,7 +106,8 @@ def _write_model(folder: Path, model: TwoTower, config: dict[str, Any], options:
     if options.format == "safetensors":
         from ..utils.files import write_safetensors
 
-        write_safetensors(folder / "model.safetensors", model.state_dict(), {"format": "pt"})
+        tensors = _halved(model.state_dict()) if options.dtype == "float16" else model.state_dict()
+        write_safetensors(folder / "model.safetensors", tensors, {"format": "pt"})
         return ["model.safetensors"]
     import torch
 
@@ -100,6 +120,11 @@ def _write_model(folder: Path, model: TwoTower, config: dict[str, Any], options:
         torch.export.save(export_tower(model, role), content, extra_files={"config.json": json.dumps(config)})
         (folder / f"{role}.pt2").write_bytes(content.getbuffer())
     return [f"{role}.pt2" for role in roles]
+
+
+def _halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return matrices as float16; vectors, such as the variances of batch normalisation, may be too small for that."""
+    return {name: x.half() if x.is_floating_point() and x.ndim > 1 else x for name, x in tensors.items()}
 
 
 def _exported_config(run: RunFolder, views: dict[str, Any], model: TwoTower, weights: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ embeddings = model.encode_query(transforms["query"](images))  # uint8 [B, 3, H, 
 PROGRAM = """import torch
 tower = torch.export.load("{role}.pt2").module()
 embeddings = tower(images)  # float32 [B, 3, {height}, {width}], preprocessed as below -> [B, {size}]"""
+CHOOSE_LICENCE = "Whoever publishes these weights chooses their licence and writes it here."
 NOT_ENDED = "None: the run had not ended when this was exported."
 
 
@@ -35,6 +36,8 @@ def model_card(config: dict[str, Any], files: Sequence[str]) -> str:
         paper=f"Method: [{paper.title}]({paper.url}), {paper.venue}. The authors' code: {paper.code}.",
         use=_use(config, files), preprocessing=_preprocessing(config), training=_training(config),
         results=_results(config) if config["training"].get("tests") else NOT_ENDED,
+        made=f"## How it was made\n\n{config['made']['how']}\n\n" if "made" in config else "",
+        own_licence=config["made"]["licence"] if "made" in config else CHOOSE_LICENCE,
         licence="none is given" if paper.licence == "none" else paper.licence,
         images="were rendered by geodtr_plugin" if train.startswith("synth-") else "have terms of their own",
     )  # fmt: skip

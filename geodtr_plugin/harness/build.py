@@ -24,6 +24,7 @@ from ..trainers import CrossViewTrainer
 from ..trainers.ema import WeightAverage
 from ..trainers.optim import build_optimizer, build_schedule
 from ..utils.distributed import is_main_process, share_of, world_size
+from ..utils.errors import UserError
 from ..utils.roles import ROLES
 from . import checks
 from .compiling import compile_network
@@ -41,6 +42,8 @@ def choose_workers(workers: int | None, device: torch.device) -> int:
 def build_model(config: RunConfig, weights: str | None = None) -> TwoTower:
     """Return the method's model, filled from a weights file if there is one."""
     settings = model_settings(config)
+    if isinstance(name := settings.get("pretrained"), str):  # the results must know what it was trained on
+        raise UserError(f"--model.pretrained is {name!r}, a whole model.", f"Start from it with --init-weights {name}.")
     if config.init_weights:
         settings["pretrained"] = False  # the weights that follow replace ImageNet's
     model = create_model(config.method, **settings)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..methods.packaged import AGAIN, FOLDER, packaged_folder
+from ..utils.digest import sha256_of
 from ..utils.errors import DamagedFileError, UserError
 from ..utils.reading import read_json
 
@@ -46,13 +47,17 @@ class InitialWeights:
 
 
 def split_choice(source: str) -> tuple[Path, str]:
-    """Return the path in the value of `--init-weights`, and "last" or "best"."""
+    """Return the path in the value of `--init-weights`, and "last" or "best"; of a model in the package, its folder."""
+    if packaged := packaged_folder(source):
+        return packaged, "last"
     path, _, choice = source.rpartition(":")
     return (Path(path), choice) if path and choice in CHOICES and not os.path.exists(source) else (Path(source), "last")
 
 
 def find_initial_weights(source: str) -> InitialWeights:
     """Return the file that `--init-weights` names: a file, a run folder (its last weights), or `RUN:best`.
+
+    The name of a model that comes with the package goes before a folder of that name, which is `./name`.
 
     Raises:
         UserError: there is no such file, or it may not be read.
@@ -66,6 +71,8 @@ def find_initial_weights(source: str) -> InitialWeights:
             file = exported
         if not file.is_file() and not (path / "config.json").is_file():
             raise UserError(f"{path} is no run folder.", "Name a run folder, or a file of weights.")
+        if not file.is_file() and path.parent == FOLDER:
+            raise UserError(f"{path} holds no model.safetensors.", AGAIN)
         if not file.is_file():
             other = "Resume the run to its end" if choice == "last" else "Train it with a test set"
             kept = [name for name in CHOICES if (path / f"{name}.safetensors").is_file()]
@@ -74,19 +81,10 @@ def find_initial_weights(source: str) -> InitialWeights:
     if not os.path.isfile(file):
         raise UserError(f"There is no weights file {file}.")
     try:
-        with file.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256") if hasattr(hashlib, "file_digest") else _digest(stream)
+        digest = sha256_of(file)
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}.") from error
-    return InitialWeights(str(file), digest.hexdigest(), **_provenance(file))
-
-
-def _digest(stream) -> Any:
-    """Hash a file as `hashlib.file_digest` does, which Python 3.10 lacks."""
-    digest = hashlib.sha256()
-    while block := stream.read(1 << 20):
-        digest.update(block)
-    return digest
+    return InitialWeights(str(file), digest, **_provenance(file))
 
 
 def _provenance(file: Path) -> dict[str, Any]:
