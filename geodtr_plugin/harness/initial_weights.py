@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..methods.packaged import AGAIN, FOLDER, packaged_folder
+from ..methods.packaged import packaged_folder, remedy_for
 from ..utils.digest import sha256_of
 from ..utils.errors import DamagedFileError, UserError
 from ..utils.reading import read_json
@@ -43,7 +43,14 @@ class InitialWeights:
         """Return the facts for the line below a table."""
         epoch = "" if self.epoch is None else f", epoch {self.epoch}"
         chosen = self.chosen or "nobody knows how chosen"
-        return f"Weights: {self.file}{epoch} ({chosen}), trained on {self.train or 'what is not known'}."
+        return f"Weights: {self.file}{epoch} ({chosen}), trained on {trained_on(self.train)}."
+
+
+def trained_on(train: str | None) -> str:
+    """Return in words what weights were trained on; worlds that were rendered are called that."""
+    if train is None:
+        return "what is not known"
+    return f"rendered worlds ({train})" if train.startswith("synth-") else train
 
 
 def split_choice(source: str) -> tuple[Path, str]:
@@ -71,13 +78,11 @@ def find_initial_weights(source: str) -> InitialWeights:
             file = exported
         if not file.is_file() and not (path / "config.json").is_file():
             raise UserError(f"{path} is no run folder.", "Name a run folder, or a file of weights.")
-        if not file.is_file() and path.parent == FOLDER:
-            raise UserError(f"{path} holds no model.safetensors.", AGAIN)
         if not file.is_file():
             other = "Resume the run to its end" if choice == "last" else "Train it with a test set"
             kept = [name for name in CHOICES if (path / f"{name}.safetensors").is_file()]
             also = f", or name {path}:{kept[0]}" if kept else ""
-            raise UserError(f"{path} holds no {choice}.safetensors.", f"{other}{also}.")
+            raise UserError(f"{path} holds no {choice}.safetensors.", remedy_for(path, f"{other}{also}."))
     if not os.path.isfile(file):
         raise UserError(f"There is no weights file {file}.")
     try:

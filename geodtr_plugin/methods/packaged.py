@@ -29,6 +29,17 @@ def packaged_folder(source: str | os.PathLike[str]) -> Path | None:
     return FOLDER / source if isinstance(source, str) and source in packaged_names() else None
 
 
+def remedy_for(folder: Path, otherwise: str) -> str:
+    """Return what to do about a damaged folder of a model: for one of the package that, else what is given."""
+    return AGAIN if folder.parent == FOLDER else otherwise
+
+
+def packaged_of(method: str) -> dict[str, Any]:
+    """Return what the models of a method that come with the package were trained on, by their names."""
+    configs = {name: read_json(FOLDER / name / "config.json", AGAIN) for name in packaged_names()}
+    return {name: c["training"]["train"] for name, c in configs.items() if c["model"]["method"] == method}
+
+
 def require_packaged(name: str) -> Path:
     """Return the folder of a model that comes with the package.
 
@@ -61,7 +72,7 @@ def build_packaged(method: str, name: str, given: dict[str, Any]) -> TwoTower:
     if stored["method"] != method:
         raise UserError(f"{name} are weights of {stored['method']}, not of {method}.", f"Ask for {stored['method']}.")
     model = load_model(name)
-    other = [f"{key} {value!r}" for key, value in given.items() if value != _value(model, stored, key)]
+    other = [f"{key} {value!r}" for key, value in given.items() if _plain(value) != _value(model, stored, key)]
     if other:
         raise UserError(
             f"{name} has other settings than {', '.join(other)}.",
@@ -77,4 +88,8 @@ def _value(model: TwoTower, stored: dict[str, Any], key: str) -> Any:
 
     default = inspect.signature(type(model)).parameters[key].default
     value = getattr(model, key) if key in ("query_size", "reference_size", "polar") else stored.get(key, default)
-    return tuple(value) if isinstance(value, list) else value
+    return _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value  # as JSON has it

@@ -181,7 +181,7 @@ class Optim:
         check_numbers(
             self, "--optim.", lr=(0, MOST), weight_decay=(0, MOST), eps=(0, MOST), momentum=(0, 1), sharpness=(0, MOST),
             epochs=(0, MOST_COUNT), batch_size=(2, MOST_COUNT), warmup_epochs=(0, MOST), max_grad_norm=(0, MOST),
-            max_grad_value=(0, MOST), ema=(0, 1),
+            max_grad_value=(0, MOST), ema=(0, 0.999999),
         )  # fmt: skip
         for name in ("max_grad_norm", "max_grad_value", "ema"):
             object.__setattr__(self, name, getattr(self, name) or None)

@@ -17,7 +17,7 @@ from ..utils.reading import read_json, understood
 from ..utils.roles import ROLES, Role
 from . import METHODS, create_model
 from .base import TwoTower
-from .packaged import AGAIN, FOLDER, packaged_folder
+from .packaged import packaged_folder, remedy_for
 from .weights_file import examples, read_tensors, state_dict_of
 
 WEIGHTS = ("best.safetensors", "last.safetensors", "model.safetensors")  # of our folders; the first that exists counts
@@ -91,7 +91,7 @@ def _check_digest(path: Path, config: Mapping[str, Any] | None) -> None:
     """Raise DamagedFileError for a file that is not the one that its config.json was written for."""
     stated = config and config.get("sha256")
     if stated and path.is_file() and sha256_of(path) != stated:
-        remedy = AGAIN if path.parent.parent == FOLDER else "Copy or export it again."
+        remedy = remedy_for(path.parent, "Copy or export it again.")
         raise DamagedFileError(f"{path} is damaged: its SHA-256 is not that of config.json.", remedy)
 
 
@@ -201,7 +201,7 @@ def find_weights(folder: Path) -> Path:
         if (folder / name).is_file():
             return folder / name
     message = f"{folder} holds no weights (none of {', '.join(WEIGHTS)})."
-    raise UserError(message, AGAIN if folder.parent == FOLDER else "Name a run folder or a file.")
+    raise UserError(message, remedy_for(folder, "Name a run folder or a file."))
 
 
 def _fetch(name: str) -> Path:
