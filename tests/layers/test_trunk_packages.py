@@ -27,8 +27,8 @@ def published_network(tensors: dict[str, Tensor], images: Tensor) -> Tensor:
     """Run the published EfficientNet-Lite0 to stride 16 on the package's own tensors, by their own names."""
 
     def norm(x: Tensor, name: str) -> Tensor:
-        mean, var, weight, bias = (tensors[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
-        return F.batch_norm(x, mean, var, weight, bias, eps=1e-3)
+        parts = ("running_mean", "running_var", "weight", "bias")
+        return F.batch_norm(x, *(tensors[f"{name}.{part}"] for part in parts), eps=1e-3)
 
     def conv(x: Tensor, name: str, stride: int = 1) -> Tensor:
         weight = tensors[f"{name}.weight"]

@@ -34,7 +34,7 @@ def test_the_average_is_that_of_its_definition(towers, decay):
     for name, tensor in average.model.state_dict().items():
         torch.testing.assert_close(tensor.double(), expected[name], atol=1e-5, rtol=1e-5)
     assert average.model.state_dict()["query.1.num_batches_tracked"] == 34, "counters are copied"
-    assert torch.equal(model.state_dict()["query.0.weight"], state["query.0.weight"]), "the network itself is left alone"
+    assert torch.equal(model.state_dict()["query.0.weight"], state["query.0.weight"]), "the network is left alone"
 
 
 def test_weights_that_two_towers_share_stay_one_tensor():
