@@ -10,6 +10,7 @@ from ..datasets.joined import join_splits
 from ..datasets.readable import readable
 from ..datasets.registry import options_of
 from ..utils.errors import UnknownNameError, UserError
+from .checks import check_training_sets
 from .config import RunConfig
 from .log import log
 
@@ -24,7 +25,9 @@ def load_splits(config: RunConfig) -> tuple[Split | None, dict[str, Split]]:
     """
     _check_options(config)
     names = config.train if config.recipe.optim.epochs else ()
-    train = join_splits([_load(config, name, "train") for name in names]) if names else None
+    sets = [_load(config, name, "train") for name in names]
+    check_training_sets(config, sets)
+    train = join_splits(sets) if sets else None
     tests = {name: _load(config, name, "test") for name in dict.fromkeys(config.test)}
     return train, tests
 

@@ -67,7 +67,7 @@ class Run:
         if config.cache:
             with distributed.main_process_first(), isolated_rng(config.seed):  # made or found, it moves no generator
                 self._cache_images()
-        if self.train is not None and self.model.polar:
+        if self.train is not None and self.model.polar and self.train.centred:
             self.train, tile = with_equal_tiles(self.train)
             if tile is not None:
                 log.info(f"tiles of the training sets are resized to {tile}x{tile} pixels, the smallest stored size")

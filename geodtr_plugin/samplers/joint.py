@@ -141,6 +141,8 @@ def _samplers(
             except NoCoordinatesError as error:
                 refused.append(error)
                 sampler = build_sampler("auto", part, size, seed)
+            except UserError as error:
+                raise UserError(f"{part.name}, {size} pairs a batch: {error.message}", error.remedy) from error
         once.append(size == 1 or shows_places_once(sampler, part))
         samplers.append(sampler or BatchSampler(EpochSampler(len(part.pairs), size, seed), size, drop_last=True))
     if len(refused) == len(parts):
