@@ -31,10 +31,9 @@ from geodtr_plugin.utils.console import guarded, say  # noqa: E402
 from geodtr_plugin.utils.errors import UserError  # noqa: E402
 from geodtr_plugin.utils.files import write_text  # noqa: E402
 from geodtr_plugin.utils.outputs import check_output_folder  # noqa: E402
-from geodtr_plugin.worlds import list_worlds  # noqa: E402
 
 # what the weights are made with; the recipe itself is methods/geodtr_plus.py's
-TRAIN = [f"synth-{style}" for style in list_worlds()]
+TRAIN = ["synth-*"]  # all styles
 COUNT = 3000  # pairs of each training and test set
 NOTE = "pretrain.txt"  # file of the run folder: the command, without what only concerns the machine
 LICENCE = (
@@ -77,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
         "pretrain.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
-    add("--train", nargs="+", default=TRAIN, help="data sets to train on; all styles of the worlds if not given")
+    add("--train", nargs="+", default=TRAIN, help="data sets to train on, or patterns; %(default)s if not given")
     add("--count", type=int, default=COUNT, help="pairs of each set")
     add("--epochs", help="as --optim.epochs; the recipe's if not given")
     add("--device", default="auto", help="auto, cpu, cuda or mps")

@@ -133,7 +133,7 @@ def _exported_config(run: RunFolder, views: dict[str, Any], model: TwoTower, wei
 
     settings = run.config()
     published = RunConfig(
-        train=_last_part(settings.train or "") or None, test=tuple(map(_last_part, settings.test)),
+        train=tuple(map(_last_part, settings.train)), test=tuple(map(_last_part, settings.test)),
         imports=tuple(map(_last_part, settings.imports)), **{name: getattr(settings, name) for name in PUBLISHED},
     )  # fmt: skip
     return {
@@ -154,7 +154,7 @@ def _training(run: RunFolder, weights: str) -> dict[str, Any]:
     """Return what the run trained on, how long, and the results of these weights, if it has ended."""
     settings = run.config()
     training: dict[str, Any] = {
-        "train": _last_part(settings.train or "") or None, "epochs": settings.recipe.optim.epochs,
+        "train": list(map(_last_part, settings.train)), "epochs": settings.recipe.optim.epochs,
         "seed": settings.seed, "init_weights": settings.init_weights and Path(settings.init_weights).name,
         "imagenet": bool(settings.recipe.model.get("pretrained", True)),
     }  # fmt: skip

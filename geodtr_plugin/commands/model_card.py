@@ -7,6 +7,8 @@ from importlib import resources
 from string import Template
 from typing import Any
 
+from ..datasets.names import in_words, names_in
+from ..harness.initial_weights import trained_on
 from ..harness.results import columns_of
 from ..methods import METHODS
 from ..utils.tables import markdown_table
@@ -28,18 +30,19 @@ def model_card(config: dict[str, Any], files: Sequence[str]) -> str:
         config: what `geodtr export` writes into config.json.
         files: names of the files that hold the model.
     """
-    method, train = config["model"]["method"], config["training"]["train"]
+    method, sets = config["model"]["method"], names_in(config["training"]["train"])
     paper = METHODS[method].paper
     template = resources.files(__package__).joinpath("model_card.md").read_text(encoding="utf-8")
     return Template(template).substitute(
-        method=method, train=train, size=f"{config['embedding_size']:,}", version=config["package_version"],
+        method=method, train=in_words(sets), size=f"{config['embedding_size']:,}", version=config["package_version"],
         paper=f"Method: [{paper.title}]({paper.url}), {paper.venue}. The authors' code: {paper.code}.",
         use=_use(config, files), preprocessing=_preprocessing(config), training=_training(config),
         results=_results(config) if config["training"].get("tests") else NOT_ENDED,
         made=f"## How it was made\n\n{config['made']['how']}\n\n" if "made" in config else "",
         own_licence=config["made"]["licence"] if "made" in config else CHOOSE_LICENCE,
         licence="none is given" if paper.licence == "none" else paper.licence,
-        images="were rendered by geodtr_plugin" if train.startswith("synth-") else "have terms of their own",
+        images="were rendered by geodtr_plugin" if all(name.startswith("synth-") for name in sets) else
+        "have terms of their own",
     )  # fmt: skip
 
 
@@ -79,8 +82,8 @@ def _training(config: dict[str, Any]) -> str:
     epochs = f"{facts['epochs']} epoch{'s' if facts['epochs'] > 1 else ''}"
     start = facts["init_weights"] or ("weights trained on ImageNet" if facts["imagenet"] else "scratch")
     return (
-        f"Trained on {facts['train']}{data} for {epochs} from {start}, seed {facts['seed']}, with the method's recipe "
-        f"{config['recipe']!r} (all settings are in config.json). These are the weights {weights}."
+        f"Trained on {trained_on(names_in(facts['train']))}{data} for {epochs} from {start}, seed {facts['seed']}, with "
+        f"the method's recipe {config['recipe']!r} (all settings are in config.json). These are the weights {weights}."
     )
 
 

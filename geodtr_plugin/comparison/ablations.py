@@ -118,8 +118,9 @@ def entries_for(table: Numbers, base: RunConfig, one_trunk: bool = False) -> Num
 
 def published_on(paper: Mapping[str, tuple[float, float]], base: RunConfig) -> dict[str, dict[str, float]]:
     """Return the paper's R@1 by test set; empty where it did not measure what this run measures."""
-    if base.train is None or base.train not in paper or not base.recipe.model.get("polar", True):
+    trained = "+".join(base.train)  # papers train on one set
+    if trained not in paper or not base.recipe.model.get("polar", True):
         return {}
-    same, cross = paper[base.train]
+    same, cross = paper[trained]
     tests = [test for test in base.test if test in ("cvusa", "cvact", "cvact-val")]
-    return {test: {"recall_at_1": same if same_area(base.train, test) else cross} for test in tests}
+    return {test: {"recall_at_1": same if same_area(trained, test) else cross} for test in tests}

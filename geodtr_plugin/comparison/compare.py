@@ -161,4 +161,4 @@ def _remove_if_empty(folder: Path) -> None:
 
 def _default_folder(entry: Variant, shared: Sequence[str], stem: str) -> Path:
     trained = plan(entry, 0, shared, Path("runs")).config.train
-    return Path("runs") / f"{stem}-{re.sub('[^A-Za-z0-9_.-]+', '-', trained or 'evaluate')[-60:]}"
+    return Path("runs") / f"{stem}-{re.sub('[^A-Za-z0-9_.-]+', '-', '+'.join(trained) or 'evaluate')[-60:]}"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..datasets.names import names_in
 from ..harness.results import COLUMNS
 from ..utils.figures import failing_with_a_warning
 from ..utils.files import write_text
@@ -117,7 +118,8 @@ def as_csv(rows: Sequence[Row]) -> str:
 def _csv_lines(row: Row, test: str) -> list[dict[str, Any]]:
     scores = row.any["tests"][test]
     shared = {
-        "label": row.label, "method": row.method, "train": row.any["train"], "test": test, "kind": scores["kind"],
+        "label": row.label, "method": row.method, "train": "+".join(names_in(row.any["train"])), "test": test,
+        "kind": scores["kind"],
         "chance": scores["chance_recall_at_1"], "parameters": row.any["parameters"],
         "embedding_size": row.any["embedding_size"], "train_seconds": _mean(row.train_seconds.values()),
     }  # fmt: skip

@@ -10,6 +10,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..datasets.names import in_words, names_in
 from ..harness import results
 from ..harness.records import DAMAGED, read_results
 from ..utils.reading import read_json_lines, understood
@@ -161,7 +162,8 @@ def differing_settings(rows: Sequence[Row]) -> dict[str, dict[str, list[str]]]:
     """Return the settings that are not the same for all entries that have them: labels by value by setting."""
     labels: dict[str, dict[str, list[str]]] = {}
     for row in rows:
-        settings = {"train": row.any["train"], "polar": row.any["polar"], **flatten(row.any["recipe"])}
+        train = in_words(names_in(row.any["train"]))
+        settings = {"train": train, "polar": row.any["polar"], **flatten(row.any["recipe"])}
         for name, value in settings.items():
             labels.setdefault(name, {}).setdefault(_plain(value), []).append(row.label)
     return {name: by_value for name, by_value in labels.items() if len(by_value) > 1 and name != "model.polar"}

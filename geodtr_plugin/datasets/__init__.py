@@ -14,6 +14,7 @@ from .registry import DATASETS, DatasetFacts, facts_of, list_datasets, load_spli
 if TYPE_CHECKING:
     from .base import ImageDataset, LoadTransform, PairDataset, Split, Subset
     from .images import ImageArray, ImageFiles, Images
+    from .joined import JoinedSplit, join_splits
 
 __getattr__, __dir__, _lazy = lazy_imports(__name__)
 __all__ = [

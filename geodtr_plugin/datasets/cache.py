@@ -28,6 +28,7 @@ from ..utils.seed import one_thread_worker
 from ..utils.visible import visible
 from .base import LoadTransform, Split
 from .images import Images
+from .joined import JoinedSplit, for_each_set
 
 log = logging.getLogger("geodtr_plugin")
 
@@ -80,7 +81,8 @@ def cached(
 
     A role that is not there yet is made: in a folder of another name, which is renamed when it is complete, so that an
     interruption leaves nothing that could be taken for a cache, and of two writers the second uses the first one's.
-    Caches are told apart by data set, split, ids, transform, stored pixels of a few images, and VERSION.
+    Caches are told apart by data set, split, ids, transform, stored pixels of a few images, and VERSION; of several
+    training sets, each has its own.
 
     Args:
         split: the split as stored.
@@ -93,6 +95,8 @@ def cached(
         UserError: the cache does not fit on the disk, cannot be written, or images have different sizes.
         DatasetCorruptError: an image is damaged.
     """
+    if isinstance(split, JoinedSplit):
+        return for_each_set(split, lambda part: cached(part, query_transform, reference_transform, folder, workers))
     root = cache_root(folder) / "images"
     transforms = zip(ROLE_FOLDERS, (query_transform, reference_transform))
     caches = [_RoleCache(split, role, transform, root) for role, transform in transforms]

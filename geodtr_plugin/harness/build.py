@@ -14,12 +14,14 @@ from torch.utils.data import BatchSampler
 from ..augmentations import SEMANTIC, BatchTransform, ImageTransform, LayoutSimulation, RoleTransform
 from ..augmentations.field_of_view import narrow_width
 from ..datasets import PairDataset, Split
-from ..losses import CounterfactualLoss, NearbyPlaces, build_loss
+from ..datasets.joined import parts_of
+from ..losses import CounterfactualLoss, NearbyPlaces, NearbyPlacesOfSets, build_loss
+from ..losses.pairs import Exclusion
 from ..methods import Recipe, TwoTower, create_model
 from ..methods.recipe import Augment
 from ..methods.weights import load_weights
 from ..miners import CHSG, build_miner
-from ..samplers import EmbeddingBank, build_sampler, shows_places_once
+from ..samplers import EmbeddingBank, JointBatchSampler, build_joint_sampler, build_sampler, shows_places_once
 from ..trainers import CrossViewTrainer
 from ..trainers.ema import WeightAverage
 from ..trainers.optim import build_optimizer, build_schedule
@@ -101,21 +103,26 @@ def build_batch_transform(recipe: Recipe, model: TwoTower, transforms: dict[str,
     )  # fmt: skip
 
 
-def build_exclusion(train: Split, samples_per_place: int) -> NearbyPlaces | None:
+def build_exclusion(train: Split, samples_per_place: int) -> Exclusion | None:
     """Return which places are too near each other to be negatives, where the data set has such a rule."""
-    if train.exclusion_radius is None:
-        return None
-    located, places = train.references, train.reference_places
-    if located.coordinates is None:
-        located, places = train.queries, train.query_places
-    log.info(f"places within {train.exclusion_radius:g} m are no negatives of each other")
-    return NearbyPlaces.from_coordinates(
-        places, located.coordinates, located.coordinate_kind or "latlon", train.exclusion_radius, samples_per_place
-    )
+    rules = []
+    for part in parts_of(train):
+        if part.exclusion_radius is None:
+            continue
+        located, places = part.references, part.reference_places
+        if located.coordinates is None:
+            located, places = part.queries, part.query_places
+        where = f" of {part.name}" if part is not train else ""
+        log.info(f"places{where} within {part.exclusion_radius:g} m are no negatives of each other")
+        kind = located.coordinate_kind or "latlon"
+        rules.append(
+            NearbyPlaces.from_coordinates(places, located.coordinates, kind, part.exclusion_radius, samples_per_place)
+        )
+    return NearbyPlacesOfSets(rules) if len(rules) > 1 else rules[0] if rules else None
 
 
 def build_losses(
-    recipe: Recipe, model: TwoTower, exclusion: NearbyPlaces | None = None, paired_rows: bool = False
+    recipe: Recipe, model: TwoTower, exclusion: Exclusion | None = None, paired_rows: bool = False
 ) -> dict[str, Any]:
     """Return the metric loss, and the counterfactual loss where it has a weight.
 
@@ -139,7 +146,8 @@ def build_trainer(
         UserError: what the recipe asks for does not go together.
     """
     recipe, optim = config.recipe, config.recipe.optim
-    checks.check_polar(model, train)
+    for part in parts_of(train):
+        checks.check_polar(model, part)
     checks.check_batches(config, model, train)
     transform = build_batch_transform(recipe, model, transforms).to(device)
     sampler = build_run_sampler(config, train)
@@ -192,12 +200,31 @@ def build_trainer(
 def build_run_sampler(config: RunConfig, train: Split) -> BatchSampler | None:
     """Return the batches of the recipe; None: a plain shuffle."""
     sampling, size = config.recipe.sampling, config.recipe.optim.batch_size
+    if len(parts_of(train)) > 1:
+        return _build_joint_sampler(config, parts_of(train))
     sampler = build_sampler(sampling.name, train, size, config.seed, sampling.args)
     if sampler is not None:
         pairs = f"{len(sampler) * size:,} of {len(train.pairs):,} pairs an epoch"
         once = ", no place met by itself" if shows_places_once(sampler, train) else ""
         log.info(f"{type(sampler).__name__}: {pairs}{once}")
     return sampler
+
+
+def _build_joint_sampler(config: RunConfig, parts: Sequence[Split]) -> JointBatchSampler:
+    """Return the batches of several training sets, and log a line for each."""
+    sampling, size = config.recipe.sampling, config.recipe.optim.batch_size
+    mixed = sampling.sets == "mixed"
+    sampler = build_joint_sampler(sampling.name, parts, size, config.seed, sampling.args, config.shares, mixed)
+    for part, own, counts in zip(parts, sampler.samplers, sampler.counts.T):
+        share = f"{counts.mean():.3g} of {size} pairs" if mixed else f"{counts.sum() // size:,} batches"
+        passes = counts.sum() / len(part.pairs)
+        log.info(f"{part.name}: {share}, its {len(part.pairs):,} pairs {passes:.2f} times an epoch, {_kind(own)}")
+    return sampler
+
+
+def _kind(sampler: BatchSampler) -> str:
+    """Return what the log calls a sampler."""
+    return "shuffled" if type(sampler) is BatchSampler else type(sampler).__name__
 
 
 def parallel(model: TwoTower, device: torch.device) -> nn.Module:

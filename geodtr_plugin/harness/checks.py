@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from ..datasets import Split
+from ..datasets import Split, facts_of
 from ..datasets.registry import FOLDER
 from ..losses import build_loss
 from ..methods import METHODS, TwoTower
+from ..methods.recipe import MOST
 from ..miners import CHSG, build_miner
 from ..miners.chsg import variant_name
 from ..samplers import SAMPLERS
@@ -30,6 +33,7 @@ def check_recipe(config: RunConfig) -> None:
     Raises:
         UserError: of the method, the CHSG variant, the loss, the miner or the sampler.
     """
+    check_shares(config)
     for recipe in (config.recipe, *(recipe for _, recipe in config.later_stages)):
         check_arguments(f"option of {config.method}", METHODS[config.method], recipe.model, also=("pretrained",))
         variant_name(recipe.augment.chsg)
@@ -37,6 +41,19 @@ def check_recipe(config: RunConfig) -> None:
         build_miner(recipe.loss.miner, recipe.loss.miner_args, twins=True)
         build = SAMPLERS[recipe.sampling.name]
         check_arguments(f"argument of the sampler {recipe.sampling.name}", build, recipe.sampling.args)
+
+
+def check_shares(config: RunConfig) -> None:
+    """Raise UserError for shares that are not one positive number for each training set."""
+    if config.shares is None:
+        return
+    words, sets = " ".join(f"{share:g}" for share in config.shares), len(config.train)
+    if len(config.shares) != sets:
+        raise UserError(
+            f"--shares {words} came with {sets} training set{'' if sets == 1 else 's'}.", "Give one number for each."
+        )
+    if not all(0 < share < MOST for share in config.shares):
+        raise UserError(f"--shares is {words}; a share is a number above 0.")
 
 
 def check_arguments(
@@ -58,6 +75,31 @@ def check_polar(model: TwoTower, split: Split) -> None:
             f"{split.name} has cameras off the centre of their tiles, where the polar transform makes no sense.",
             "Use a model without it: --no-polar." + (_SAY_CENTRED if split.name.startswith(FOLDER) else ""),
         )
+
+
+def check_training_sets(config: RunConfig, splits: Sequence[Split]) -> None:
+    """Refuse training sets that hold the same images; warn of those whose images may show the same places.
+
+    Raises:
+        UserError: two sets share files of queries.
+    """
+    areas = [facts_of(split.name).areas[0] or split.name for split in splits]
+    for (one, area), (other, other_area) in combinations(zip(splits, areas), 2):
+        shared = len(_files(one) & _files(other))
+        if shared:
+            raise UserError(
+                f"{one.name} and {other.name} share {shared:,} training images, which would be their own negatives.",
+                "Name one of the two.",
+            )
+        if area == other_area and config.recipe.sampling.sets == "mixed":
+            log.warning(
+                f"{one.name} and {other.name} are of one area: what shows the same place in both counts as a negative. "
+                "--sampling.sets apart keeps them out of each other's batches."
+            )
+
+
+def _files(split: Split) -> set[Path]:
+    return {path for i in range(len(split.queries)) if (path := split.queries.path(i)) is not None}
 
 
 def check_square(chsg: CHSG, reference_size: Sequence[int]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from ..datasets.names import names_in
 from ..methods import Recipe
 from ..methods.recipe import MOST_COUNT, check_numbers
 from ..utils.typed import typed
@@ -13,13 +14,14 @@ from ..utils.typed import typed
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One run of the harness: train on one data set (or on none), test on several.
+    """One run of the harness: train on data sets (or on none), test on data sets.
 
     Args:
         method: name of the method.
         recipe: its settings.
-        train: data set to train on; None evaluates only.
+        train: data sets to train on; none evaluates only.
         test: data sets to test on.
+        shares: of the training, one for each set in `train`, in any unit; None: by their pairs.
         recipe_name: which of the method's recipes `recipe` started from.
         later_stages: recipes of the stages that follow, with their names; each goes on from the weights of the one
             before.
@@ -39,8 +41,9 @@ class RunConfig:
 
     method: str
     recipe: Recipe
-    train: str | None
+    train: tuple[str, ...]
     test: tuple[str, ...]
+    shares: tuple[float, ...] | None = None
     recipe_name: str = "paper"
     later_stages: tuple[tuple[str, Recipe], ...] = ()
     imports: tuple[str, ...] = ()
@@ -74,7 +77,9 @@ class RunConfig:
         later = settings.pop("later", None) or settings.get("later_stages", ())  # `later`: an earlier name
         config = typed(cls, {
             **settings,
+            "train": names_in(settings["train"]),  # earlier: one name or null
             "recipe": Recipe.from_dict(settings["recipe"]),
             "later_stages": tuple((name, Recipe.from_dict(recipe)) for name, recipe in later),
         }, "run")  # fmt: skip
-        return replace(config, test=tuple(config.test), imports=tuple(config.imports))
+        shares = None if config.shares is None else tuple(config.shares)
+        return replace(config, test=tuple(config.test), imports=tuple(config.imports), shares=shares)

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 from ..datasets import Split, load_split
 from ..datasets.check import quick_check
+from ..datasets.joined import join_splits
 from ..datasets.readable import readable
 from ..datasets.registry import options_of
 from ..utils.errors import UnknownNameError, UserError
+from .checks import check_training_sets
 from .config import RunConfig
 from .log import log
 
@@ -16,11 +18,16 @@ from .log import log
 def load_splits(config: RunConfig) -> tuple[Split | None, dict[str, Split]]:
     """Return the training split and the test splits of a run; lists are read (or worlds rendered), no images.
 
+    Several training sets come as one, a `JoinedSplit`.
+
     Raises:
         UserError: an option of --data means nothing, or a data set is not there or not whole.
     """
     _check_options(config)
-    train = _load(config, config.train, "train") if config.train and config.recipe.optim.epochs else None
+    names = config.train if config.recipe.optim.epochs else ()
+    sets = [_load(config, name, "train") for name in names]
+    check_training_sets(config, sets)
+    train = join_splits(sets) if sets else None
     tests = {name: _load(config, name, "test") for name in dict.fromkeys(config.test)}
     return train, tests
 
@@ -45,7 +52,7 @@ def _load(config: RunConfig, name: str, part: str) -> Split:
 
 def _check_options(config: RunConfig) -> None:
     """Raise UserError for an option of --data that means nothing to any of the data sets."""
-    names = [name for name in (config.train, *config.test) if name]
+    names = list(dict.fromkeys([*config.train, *config.test]))
     known = set().union(*(options_of(name) for name in names))
     for option in config.data:
         if option not in known:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..datasets.names import in_words, names_in
 from ..methods.packaged import packaged_folder, remedy_for
 from ..utils.digest import sha256_of
 from ..utils.errors import DamagedFileError, UserError
 from ..utils.reading import read_json
+from ..utils.typed import typed
 
 CHOICES = ("last", "best")  # of a run folder: RUN or RUN:last, and RUN:best
 
@@ -23,7 +26,7 @@ class InitialWeights:
         file: its path, as the command line named it or the folder of the run with the file's name.
         sha256: of its content.
         method: that it belongs to.
-        train: data set that it was trained on.
+        train: data sets that it was trained on.
         epoch: after which it was kept.
         chosen: how: after the last epoch, or by which test set.
     """
@@ -31,13 +34,22 @@ class InitialWeights:
     file: str
     sha256: str
     method: str | None = None
-    train: str | None = None
+    train: tuple[str, ...] | None = None
     epoch: int | None = None
     chosen: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the facts as they stand in results.json."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> InitialWeights:
+        """Return what `to_dict` described, also in an earlier version of this package.
+
+        Raises:
+            ValueError, TypeError: it is no such description.
+        """
+        return typed(cls, {**facts, "train": names_in(facts.get("train")) or None}, "initial_weights")
 
     def sentence(self) -> str:
         """Return the facts for the line below a table."""
@@ -46,11 +58,10 @@ class InitialWeights:
         return f"Weights: {self.file}{epoch} ({chosen}), trained on {trained_on(self.train)}."
 
 
-def trained_on(train: str | None) -> str:
+def trained_on(train: Sequence[str] | None) -> str:
     """Return in words what weights were trained on; worlds that were rendered are called that."""
-    if train is None:
-        return "what is not known"
-    return f"rendered worlds ({train})" if train.startswith("synth-") else train
+    words = in_words(train or ()) or "what is not known"
+    return f"rendered worlds ({words})" if train and all(name.startswith("synth-") for name in train) else words
 
 
 def split_choice(source: str) -> tuple[Path, str]:
@@ -107,7 +118,7 @@ def _provenance(file: Path) -> dict[str, Any]:
 def _facts(file: Path, config: dict[str, Any], run: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
     choice = config.get("weights") if file.stem == "model" else file.stem  # an export says which it took
     epochs = run.get("recipe", {}).get("optim", {}).get("epochs")
-    facts = {"method": run.get("method"), "train": run.get("train") if epochs else None}
+    facts = {"method": run.get("method"), "train": names_in(run.get("train")) if epochs else None}
     if choice == "last":
         return {**facts, "epoch": epochs, "chosen": "after the last epoch"}
     selected = results.get("best_selected_on") or config.get("training", {}).get("selected_on") or "a test set"

@@ -1,4 +1,4 @@
-"""From the words of a command line to a `RunConfig`: one table of aliases, and the options of `run.py`."""
+"""From the words of a command line to a `RunConfig`."""
 
 from __future__ import annotations
 
@@ -7,41 +7,30 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
-from jsonargparse import ActionYesNo, ArgumentParser, Namespace
+from jsonargparse import Namespace
 
-from ..datasets import facts_of, list_datasets
+from ..datasets import facts_of
+from ..datasets.names import expand_names, names_in
 from ..datasets.registry import is_centred
-from ..methods import METHODS, PARTS, Recipe, list_methods
+from ..methods import METHODS, PARTS, Recipe
 from ..methods.earlier_names import MOVED_TO_ARGS
-from ..utils.console import add_common_options, make_parser, parse
+from ..utils.console import parse
 from ..utils.errors import UnknownNameError, UserError
 from ..utils.registry import import_modules
 from ..utils.typed import typed
 from .config import RunConfig
 from .initial_weights import split_choice
+from .option_list import ALIASES, run_parser
 from .settings_file import read_settings, value_of
 
-DESCRIPTION = """Train a method on one data set and test it on others.
-
-  python benchmarks/run.py --method geodtr_plus --train cvusa --test cvact
-  python benchmarks/run.py --method geodtr_plus --train synth-suburb --test synth-suburb synth-downtown
-"""
-NO_DEFAULTS = """Defaults of a recipe's options (--model, --augment ... --evaluation) depend on method and training set:
-  python benchmarks/run.py --method METHOD --train DATA_SET --help
-"""
-ALIASES = {  # option -> the setting that it stands for
-    "epochs": "optim.epochs", "batch_size": "optim.batch_size", "micro_batch": "optim.micro_batch", "lr": "optim.lr",
-    "precision": "optim.precision", "compile": "optim.compile", "chsg": "augment.chsg", "layout": "augment.layout",
-    "semantic": "augment.semantic", "fov": "view.fov", "miner": "loss.miner", "sampler": "sampling.name",
-    "backbone": "model.backbone", "polar": "model.polar",
-}  # fmt: skip
 # settings that may be written without the `args` between: --loss.alpha is --loss.args.alpha
 SHORT = {f"--{part}.{name}": f"--{part}.args.{name}" for part, names in MOVED_TO_ARGS.items() for name in names}
+SHORT["--data.shares"] = "--shares"  # of the data sets of a run, not of one's loader
 SAME_IN_CONFIG = (  # options that RunConfig takes as they are
-    "method", "train", "data_root", "limit", "skip_corrupt", "cache", "device", "seed", "workers", "threads",
+    "method", "data_root", "limit", "skip_corrupt", "cache", "device", "seed", "workers", "threads",
     "init_weights", "out",
 )  # fmt: skip
 
@@ -58,30 +47,37 @@ def parse_run(argv: Sequence[str]) -> tuple[RunConfig, str]:
     words = [_spelled_out(word, argv[i + 1 : i + 2]) for i, word in enumerate(argv)]
     known, words = _first_look(words)
     import_modules(known.imports)
+    known.train = expand_names(names_in(known.train))
     if "-h" in words or "--help" in words:
-        _parser(_base_recipe(known) if _is_specific(known) else None).print_help()
+        run_parser(_base_recipe(known) if _is_specific(known) else None).print_help()
         raise SystemExit(0)
     base = _base_recipe(known)
-    parser = _parser(base)
+    parser = run_parser(base)
     options = parse(parser, words)
+    for part in ("train", "test"):  # the settings name what was meant, whatever will be registered later
+        options[part] = list(expand_names(options[part] or [])) or None
     config = _to_config(options, base, _recipe_name(known), known.imports)
     # a settings file names every value of one stage
     later = () if known.config else _later_stages(words, known, config.recipe)
     return replace(config, later_stages=later), parser.dump(options, skip_none=False)
 
 
-def recipe_for(train: str | None, root: str | None = None, data: Mapping[str, Any] | None = None) -> str:
+def recipe_for(
+    train: str | Sequence[str] | None, root: str | None = None, data: Mapping[str, Any] | None = None
+) -> str:
     """Return the name of the recipe that fits a training set: by its scale, and by where its cameras stand.
 
     Args:
-        train: the data set.
+        train: the data set, or several: then the recipe fits the largest scale, and cameras off the centres.
         root: the folder that holds it.
         data: options of its loader.
     """
-    if train is None:
+    names = names_in(train)
+    if not names:
         return "paper"
-    scale = facts_of(train).scale
-    return scale if is_centred(train, root, **(data or {})) else f"{scale}_offset"
+    scales = {facts_of(name).scale for name in names}
+    scale = "paper" if "paper" in scales else min(scales)
+    return scale if all(is_centred(name, root, **(data or {})) for name in names) else f"{scale}_offset"
 
 
 def _spelled_out(word: str, following: Sequence[str]) -> str:
@@ -98,7 +94,7 @@ def _first_look(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--method", default="geodtr_plus")
     parser.add_argument("--recipe", default="auto")
-    parser.add_argument("--train")
+    parser.add_argument("--train", nargs="+")
     parser.add_argument("--data-root")
     parser.add_argument("--init-weights")
     parser.add_argument("--config")
@@ -184,77 +180,9 @@ def _later_stages(words: Sequence[str], known: argparse.Namespace, recipe: Recip
     while recipe.next_stage and recipe.optim.epochs:
         name = recipe.next_stage
         base = _base_recipe(known, name)
-        recipe = _to_recipe(parse(_parser(base), words), base)
+        recipe = _to_recipe(parse(run_parser(base), words), base)
         stages.append((name, recipe))
     return tuple(stages)
-
-
-def _parser(base: Recipe | None) -> ArgumentParser:
-    """Return the parser of run.py, whose defaults are a recipe's; None shows none, for a general --help."""
-    description = DESCRIPTION if base else f"{DESCRIPTION}\n{NO_DEFAULTS}"
-    parser = make_parser("run.py", description, defaults=base is not None)
-    base = base or Recipe()
-    parser.add_argument("--config", action="config", help="settings file, such as the recipe.yaml of a run folder")
-    _add_data_options(parser)
-    _add_aliases(parser)
-    _add_machine_options(parser)
-    model = {name: list(value) if isinstance(value, tuple) else value for name, value in base.model.items()}
-    parser.add_argument("--model", type=dict[str, Any], default=model,
-                        help="options of the method, as --model.descriptors 6")  # fmt: skip
-    for name, part in PARTS.items():
-        parser.add_argument(f"--{name}", type=part, default=getattr(base, name))
-    return parser
-
-
-def _add_data_options(parser: ArgumentParser) -> None:
-    add = parser.add_argument
-    add_common_options(parser, "import")
-    add("--method", default="geodtr_plus", help=f"one of: {', '.join(list_methods())}")
-    add("--recipe", default="auto",
-        help="one of the method's recipes (geodtr models METHOD lists them); auto chooses by --train")  # fmt: skip
-    add("--train", type=str | None, help=f"data set to train on, one of: {', '.join(list_datasets())}")
-    add("--test", type=str, nargs="+", help="data sets to test on; the one trained on if not given")
-    add("--data", type=dict[str, Any], default={}, help="options of the data sets' loaders, as --data.count 800")
-    add("--data-root", type=str | None, help="folder that holds the data sets (else the variable GEODTR_DATA)")
-    add("--allow-partial", action="store_true", help="go on without pairs whose files are missing; the results say so")
-    add("--skip-corrupt", action="store_true", help="leave out images that cannot be decoded; the results name them")
-    add("--cvact-rule", type=Literal["5m", "identity"] | None, help="what counts as right on cvact-test")
-    add("--cache", action="store_true", help="keep resized images on disk, for later epochs and runs")
-    add("--limit", type=int | None, help="keep the first N pairs of each data set")
-
-
-def _add_aliases(parser: ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--epochs", type=int | None, help="as --optim.epochs; 0 evaluates only")
-    add("--batch-size", "--batch_size", type=int | None, help="as --optim.batch_size: raw pairs, which CHSG doubles")
-    add("--micro-batch", "--micro_batch", type=int | None, help="as --optim.micro_batch: a large batch in small memory")
-    add("--lr", type=float | None, help="as --optim.lr")
-    add("--polar", action=ActionYesNo(yes_prefix="", no_prefix="no-"), default=None, help="as --model.polar")
-    add("--chsg", type=str | None, help="as --augment.chsg")
-    add("--layout", type=str | None, help="as --augment.layout")
-    add("--semantic", type=str | None, help="as --augment.semantic")
-    add("--miner", type=str | None, help="as --loss.miner; --loss NAME is --loss.name NAME")
-    add("--sampler", type=str | None, help="as --sampling.name")
-    add("--fov", type=float | None, help="as --view.fov: degrees that queries show")
-    add("--backbone", type=str | None,
-        help="as --model.backbone: convnext_tiny, resnet34, a name of timm, or tiny, which is for images of about "
-        "32x88: of large ones it leaves many positions (stride 8), and masks grow by their square")  # fmt: skip
-    add("--precision", type=Literal["fp32", "bf16"] | None, help="as --optim.precision")
-    compiles = ActionYesNo(yes_prefix="", no_prefix="no-")
-    add("--compile", action=compiles, default=None, help="as --optim.compile: faster steps on GPUs after some minutes")
-
-
-def _add_machine_options(parser: ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--init-weights", "--init_weights", type=str | None,
-        help="start from a weights file (ours or the authors'), a run's last weights, or RUN:best")  # fmt: skip
-    add("--allow-untrained", action="store_true", help="with --epochs 0: evaluate initial weights, as a baseline")
-    add("--resume", type=str | None, help="continue the run in this folder with its own settings")
-    add("--out", type=str | None, help="folder of the run; one below runs/ if not given")
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    add("--seed", type=int, default=0, help="of weights, order and augmentation")
-    add("--workers", type=int | None, help="processes that load images; chosen by the machine if not given")
-    add_common_options(parser, "threads", "debug")
 
 
 def _to_config(options: Namespace, base: Recipe, recipe_name: str, imports: Sequence[str]) -> RunConfig:
@@ -273,10 +201,14 @@ def _to_config(options: Namespace, base: Recipe, recipe_name: str, imports: Sequ
         data["allow_partial"] = True
     if options.cvact_rule:
         data["rule"] = options.cvact_rule
-    tests = tuple(options.test or [options.train])
+    train, tests = tuple(options.train or ()), tuple(options.test or options.train)
+    shares = tuple(options.shares) if options.shares else None
     same = {name: options[name] for name in SAME_IN_CONFIG}
     imports = tuple(str(Path(name).absolute()) if name.endswith(".py") else name for name in imports)
-    return RunConfig(recipe=recipe, recipe_name=recipe_name, test=tests, data=data, imports=imports, **same)
+    return RunConfig(
+        recipe=recipe, recipe_name=recipe_name, train=train, shares=shares, test=tests, data=data, imports=imports,
+        **same,
+    )  # fmt: skip
 
 
 def _to_recipe(options: Namespace, base: Recipe) -> Recipe:

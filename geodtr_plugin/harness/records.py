@@ -68,7 +68,7 @@ class RecipeOfRun(TypedDict):
 class Results(TypedDict):
     """results.json, as far as comparisons and exports depend on it."""
 
-    train: str | None
+    train: list[str] | str | None  # one name or null in earlier versions
     polar: bool
     parameters: int
     embedding_size: int

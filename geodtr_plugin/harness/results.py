@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..datasets import Split, same_area
+from ..datasets.joined import parts_of
 from ..methods import METHODS, TwoTower
 from ..methods.base import count_parameters
 from ..utils.distributed import world_size
@@ -62,19 +63,35 @@ def collect_results(
         "initial_weights": initial.to_dict() if initial else None,
         "recipe": config.recipe.to_dict(),
     }
-    return results if train is None else {**results, "train_data": describe(train)}
+    return results if train is None else {**results, "train_data": describe_training(train, config.shares)}
 
 
-def published(method: str, train: str | None, test: str, polar: bool) -> dict[str, float]:
-    """Return the paper's row for a training set, test set and kind of aerial image; empty if it has none."""
-    return dict(METHODS[method].paper.published.get((train or "", test, polar), {}))
+def published(method: str, train: Sequence[str], test: str, polar: bool) -> dict[str, float]:
+    """Return the paper's row for training set, test set and kind of aerial image; empty if it has none.
+
+    Papers train on one set: there is no row for several.
+    """
+    return dict(METHODS[method].paper.published.get(("+".join(train), test, polar), {}))
 
 
-def kind_of_test(trained_on: str | None, test: str) -> str:
-    """Return "same area" or "cross area"; "area unknown" where nothing says what the weights were trained on."""
-    if trained_on is None:
+def kind_of_test(trained_on: Sequence[str], test: str) -> str:
+    """Return "same area" where the test set is of the area of one of the training sets, else "cross area".
+
+    "area unknown" is said where nothing tells what the weights were trained on.
+    """
+    if not trained_on:
         return "area unknown"
-    return "same area" if same_area(trained_on, test) else "cross area"
+    return "same area" if any(same_area(name, test) for name in trained_on) else "cross area"
+
+
+def describe_training(train: Split, shares: Sequence[float] | None = None) -> dict[str, Any]:
+    """Return what a reader must know about the training split, and about each of several sets, with its share."""
+    parts = parts_of(train)
+    if len(parts) == 1:
+        return describe(train)
+    weights = [len(part.pairs) for part in parts] if shares is None else shares
+    sets = {part.name: {**describe(part), "share": w / sum(weights)} for part, w in zip(parts, weights)}
+    return {**describe(train), "sets": sets}
 
 
 def describe(split: Split) -> dict[str, Any]:
@@ -87,7 +104,7 @@ def describe(split: Split) -> dict[str, Any]:
 
 
 def test_entry(
-    config: RunConfig, trained_on: str | None, name: str, split: Split, polar: bool, last: dict[str, Any],
+    config: RunConfig, trained_on: Sequence[str], name: str, split: Split, polar: bool, last: dict[str, Any],
     best: dict[str, Any] | None,
 ) -> dict[str, Any]:  # fmt: skip
     """Return one test set's part of results.json: scores after the last and at the best epoch, chance, the paper."""

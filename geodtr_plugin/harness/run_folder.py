@@ -22,7 +22,6 @@ from ..utils.errors import DamagedFileError, UserError
 from ..utils.files import write_json, write_text
 from ..utils.leftovers import sweep_own
 from ..utils.reading import read_json, understood
-from ..utils.typed import typed
 from ..utils.versions import package_versions
 from .config import RunConfig
 from .initial_weights import InitialWeights
@@ -65,7 +64,7 @@ class RunFolder:
         """Return where a new run goes: where --out says, else a new folder runs/METHOD-DATA-TIME, which is made."""
         if config.out:
             return config.out
-        trained = _as_file_name(config.train or "evaluate")[-60:]
+        trained = _as_file_name("+".join(config.train) or "evaluate")[-60:]
         stem = f"{config.method}-{trained}-{time.strftime('%Y%m%d-%H%M%S')}"
         for number in itertools.count(1):
             path = Path("runs") / (stem if number == 1 else f"{stem}-{number}")
@@ -237,7 +236,7 @@ class RunFolder:
         """
         facts = read_json(self.config_file, DAMAGED).get("initial_weights")
         with understood(self.config_file, DAMAGED):
-            return typed(InitialWeights, facts, "initial_weights") if facts else None
+            return InitialWeights.from_dict(facts) if facts else None
 
     def restore_normalisation(self, model: TwoTower) -> None:
         """Normalise as the run did when it began.

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..datasets.joined import with_equal_tiles
+from ..datasets.names import in_words
 from ..methods import TwoTower
 from ..methods.base import count_parameters
 from ..trainers import CrossViewTrainer
@@ -68,6 +70,10 @@ class Run:
         if config.cache:
             with distributed.main_process_first(), isolated_rng(config.seed):  # made or found, it moves no generator
                 self._cache_images()
+        if self.train is not None and self.model.polar and self.train.centred:
+            self.train, tile = with_equal_tiles(self.train)
+            if tile is not None:
+                log.info(f"tiles of the training sets are resized to {tile}x{tile} pixels, the smallest stored size")
         self.saved_epoch = 0  # of the training state
         self.trainer: Any = self._build_trainer() if config.recipe.optim.epochs else None
         average = self.trainer and self.trainer.average
@@ -240,7 +246,7 @@ class Run:
         write_json(self.folder.results_file, results)
         if self.trainer:
             chance = {name: chance_of(split) for name, split in self.tests.items()}
-            title = f"{self.config.method} trained on {self.config.train}"
+            title = f"{self.config.method} trained on {in_words(self.config.train)}"
             with failing_with_a_warning("The learning curve"):
                 learning_curve(metrics, chance, title, self.folder.path / "learning_curve.png")
         for name, details in self.details.items():

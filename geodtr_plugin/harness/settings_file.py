@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 
 import yaml
 
+from ..datasets.names import names_in
 from ..methods.earlier_names import with_current_names
 from ..utils.errors import DamagedFileError, UserError
 from ..utils.reading import read_text, understood
@@ -21,7 +22,7 @@ class FirstSettings(TypedDict, total=False):
 
     method: str
     recipe: str
-    train: str | None
+    train: list[str] | None
     data_root: str | None
     data: dict[str, Any] | None
     init_weights: str | None
@@ -50,6 +51,8 @@ def read_settings(file: str | os.PathLike[str]) -> dict[str, Any]:
         _check_size(content)
         check(content, dict[str, Any], "its content")
         content = with_current_names(content)
+        if "train" in content:
+            content["train"] = list(names_in(content["train"])) or None  # earlier: one name or null
         check(content, FirstSettings, "its content")
         check(content.get("import") or [], list[str], "import")
     return content

@@ -11,7 +11,7 @@ from ..utils.registry import Registry
 if TYPE_CHECKING:
     from .by_name import build_loss
     from .counterfactual import CounterfactualLoss
-    from .exclusion import NearbyPlaces
+    from .exclusion import NearbyPlaces, NearbyPlacesOfSets
     from .full_precision import FullPrecisionLoss
     from .info_nce import InfoNCELoss
     from .sare import SARELoss

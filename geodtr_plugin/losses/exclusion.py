@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -80,3 +82,23 @@ class NearbyPlaces(nn.Module):
 
     def extra_repr(self) -> str:
         return f"places={len(self.places)}, radius={self.radius}, samples_per_place={self.samples_per_place}"
+
+
+class NearbyPlacesOfSets(nn.Module):
+    """The pairs that the rule of any of several training sets excludes; each rule knows the places of its own set.
+
+    Args:
+        rules: of the sets, whose places are distinct.
+    """
+
+    def __init__(self, rules: Iterable[NearbyPlaces]):
+        super().__init__()
+        self.rules = nn.ModuleList(rules)
+
+    @torch.no_grad()
+    def forward(self, labels: Tensor, ref_labels: Tensor) -> Tensor:
+        """Return which pairs of labels `[N]` and ref_labels `[M]` are excluded, bool `[N, M]`."""
+        excluded = torch.zeros(len(labels), len(ref_labels), dtype=torch.bool, device=labels.device)
+        for rule in self.rules:
+            excluded |= rule(labels, ref_labels)
+        return excluded

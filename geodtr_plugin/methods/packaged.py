@@ -34,8 +34,8 @@ def remedy_for(folder: Path, otherwise: str) -> str:
     return AGAIN if folder.parent == FOLDER else otherwise
 
 
-def packaged_of(method: str) -> dict[str, Any]:
-    """Return what the models of a method that come with the package were trained on, by their names."""
+def packaged_of(method: str) -> dict[str, list[str]]:
+    """Return the training sets of the models of a method that come with the package, by their names."""
     configs = {name: read_json(FOLDER / name / "config.json", AGAIN) for name in packaged_names()}
     return {name: c["training"]["train"] for name, c in configs.items() if c["model"]["method"] == method}
 

@@ -85,11 +85,13 @@ class Sampling:
             network), geo+similar (geo until there are embeddings), or a sampler of one's own
         args: arguments of the sampler: pool and top of hard; neighbours and neighbour_range of geo and similar
         every: epochs between two measurements of similarity, for samplers that need them; 0 never measures
+        sets: of several training sets, mixed fills every batch with pairs of all of them, apart with pairs of one
     """
 
     name: str = "auto"
     args: dict[str, Any] = field(default_factory=dict)
     every: int = 4
+    sets: Literal["mixed", "apart"] = "mixed"
 
     def __post_init__(self):
         check_numbers(self, "--sampling.", every=(0, MOST_COUNT))

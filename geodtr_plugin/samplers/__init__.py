@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .disjoint import DisjointTilesBatchSampler, PlaceBatchSampler
     from .embedding_bank import EmbeddingBank
     from .hard import HardBatchSampler
+    from .joint import JointBatchSampler, build_joint_sampler
     from .neighbours import GeoNeighbourBatchSampler, NeighbourBatchSampler, SimilarBatchSampler
 
 __getattr__, __dir__, _lazy = lazy_imports(__name__)

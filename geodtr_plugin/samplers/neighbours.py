@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from ..utils.errors import UserError
+from ..utils.errors import NoCoordinatesError, UserError
 from ..utils.geo import to_metres
 from ..utils.ragged import Ragged
 from . import register_sampler
@@ -188,7 +188,7 @@ def pair_coordinates(split: Split, sampler: str) -> tuple[np.ndarray, str]:
     """Return where each pair is, `[P, 2]`, and the kind of coordinates: those of the role that knows more of them.
 
     Raises:
-        UserError: neither role has coordinates for every pair.
+        NoCoordinatesError: neither role has coordinates for every pair.
     """
     known = [
         (images.coordinates[rows], str(images.coordinate_kind))
@@ -196,14 +196,14 @@ def pair_coordinates(split: Split, sampler: str) -> tuple[np.ndarray, str]:
         if images.coordinates is not None
     ]
     if not known:
-        raise UserError(
+        raise NoCoordinatesError(
             f"--sampler {sampler} goes by where places lie, but {split.name} has no coordinates here.",
             "Choose --sampler similar or --sampler hard, which go by what the network sees, or --sampler auto.",
         )
     located, kind = max(known, key=lambda part: np.isfinite(part[0]).all(axis=1).sum())
     missing = len(located) - np.isfinite(located).all(axis=1).sum()
     if missing:
-        raise UserError(
+        raise NoCoordinatesError(
             f"--sampler {sampler} goes by where places lie, but {missing:,} of the {len(located):,} training pairs of "
             f"{split.name} have no coordinates.",
             "Complete them, or choose --sampler similar.",

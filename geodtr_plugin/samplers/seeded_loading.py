@@ -55,6 +55,15 @@ class EpochSampler(Sampler[int]):
             yield from order.tolist()
 
 
+def tell_epoch(batches: Iterable[Any], epoch: int) -> bool:
+    """Tell a batch sampler and the sampler below it the epoch; return whether one of them has an order for each."""
+    below: tuple[Any, ...] = (batches, getattr(batches, "sampler", None))
+    per_epoch = [sampler for sampler in below if hasattr(sampler, "set_epoch")]
+    for sampler in per_epoch:
+        sampler.set_epoch(epoch)
+    return bool(per_epoch)
+
+
 class SeededBatches:
     """The batches of a batch sampler, each index beside the seed of its item: lists of `(seed, index)`.
 
@@ -88,11 +97,7 @@ class SeededBatches:
             Whether one of those has an order for every epoch, so that it wants to be started anew.
         """
         self.epoch, self.passage, self.passed_over = epoch, 0, first
-        below: tuple[Any, ...] = (self.batches, getattr(self.batches, "sampler", None))
-        per_epoch = [sampler for sampler in below if hasattr(sampler, "set_epoch")]
-        for sampler in per_epoch:
-            sampler.set_epoch(epoch)
-        return bool(per_epoch)
+        return tell_epoch(self.batches, epoch)
 
     def __len__(self) -> int:
         return len(self.batches)  # type: ignore[arg-type]

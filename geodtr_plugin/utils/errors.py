@@ -74,6 +74,10 @@ class NotSquareError(UserError, ValueError):
         super().__init__(message, "Crop it to a square, or use a model without the polar transform: --no-polar.")
 
 
+class NoCoordinatesError(UserError):
+    """A data set does not say where its images are, which was asked for."""
+
+
 class DamagedFileError(UserError):
     """A file is there but cannot be used: it is damaged, cut short, or something else than its name says."""
 

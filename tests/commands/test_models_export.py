@@ -91,7 +91,7 @@ def test_config_says_what_was_trained_and_nothing_about_the_machine(run, exporte
     config = json.loads((exported / "config.json").read_text())
     assert config["model"] == json.loads((run / "config.json").read_text())["model"]
     assert config["views"]["query"]["panorama_width"] == 2 * config["views"]["query"]["width"] == 88
-    assert (config["recipe"], config["weights"], config["training"]["train"]) == ("laptop", "best", "synth-suburb")
+    assert (config["recipe"], config["weights"], config["training"]["train"]) == ("laptop", "best", ["synth-suburb"])
     assert config["training"]["data"]["pairs"] == 8 and config["training"]["epochs"] == 1
     assert config["training"]["tests"]["synth-suburb"]["recall_at_1"] == 12.34
     assert str(run.parent) not in (exported / "config.json").read_text() + (exported / "README.md").read_text()

@@ -48,6 +48,8 @@ def test_the_settings_of_a_run_are_read_under_their_new_names():
     config = RunConfig.from_dict(RUN)
     assert config.recipe == METHODS["geodtr_plus"].recipes["laptop"]
     assert config.later_stages == () and config.imports == ()
+    assert (config.train, config.shares) == (("synth-suburb",), None)
+    assert RunConfig.from_dict({**RUN, "train": None}).train == ()
     assert RunConfig.from_dict(config.to_dict()) == config
 
 

@@ -49,7 +49,7 @@ def test_a_run_gives_its_last_weights_and_its_training_set(home, capsys):
     facts = results["initial_weights"]
     digest = hashlib.sha256((home / "run/last.safetensors").read_bytes()).hexdigest()
     assert facts == {
-        "file": str(home / "run/last.safetensors"), "sha256": digest, "method": "simple", "train": "synth-suburb",
+        "file": str(home / "run/last.safetensors"), "sha256": digest, "method": "simple", "train": ["synth-suburb"],
         "epoch": 3, "chosen": "after the last epoch",
     }  # fmt: skip
     assert [entry["kind"] for entry in results["tests"].values()] == ["same area", "cross area"]
@@ -95,4 +95,4 @@ def test_a_resumed_run_needs_the_first_weights_no_more(home, tmp_path):
     after = load_file(tmp_path / "second/last.safetensors")
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert results_of(tmp_path / "second")["initial_weights"] == scores["initial_weights"]
-    assert scores["initial_weights"]["train"] == "synth-suburb"
+    assert scores["initial_weights"]["train"] == ["synth-suburb"]

@@ -16,7 +16,7 @@ from geodtr_plugin.utils.errors import UserError
 def test_the_main_job_takes_the_papers_values():
     config = settings("--method geodtr_plus --train cvusa --test cvact")
     optim = config.recipe.optim
-    assert (config.train, config.test, config.recipe_name) == ("cvusa", ("cvact",), "paper")
+    assert (config.train, config.test, config.recipe_name) == (("cvusa",), ("cvact",), "paper")
     assert (optim.lr, optim.weight_decay, optim.eps, optim.batch_size, optim.epochs) == (1e-4, 0.03, 1e-6, 32, 200)
     assert (optim.warmup_epochs, optim.max_grad_norm) == (5, 1.0)
     assert (config.recipe.loss.args["alpha"], config.recipe.loss.beta, config.recipe.augment.chsg) == (10.0, 5.0, "l+s")

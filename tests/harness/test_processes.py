@@ -1,4 +1,4 @@
-"""Two processes on the CPU train what one process does, and end together."""
+"""Two processes on the CPU train what one process does, here on two data sets, and end together."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "run.py"
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 # no augmentation and no counterfactual masks: those draw in each process; batch normalisation would see half of a batch
 WORDS = (
-    "--method geodtr_plus --train synth-suburb --test synth-suburb synth-downtown --data.count 32 --batch-size 8 "
+    "--method geodtr_plus --train synth-suburb synth-downtown --test synth-suburb synth-downtown --data.count 16 "
+    "--shares 1 3 --batch-size 8 "
     "--chsg raw --loss.counterfactual 0 --workers 0 --threads 1 --device cpu --backbone convnext_atto --lr 3e-4 "
     "--model.query_size [32,64]"
 ).split()
