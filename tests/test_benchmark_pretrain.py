@@ -23,8 +23,7 @@ pytestmark = pytest.mark.slow
 # from scratch and small, so that nothing has to be installed
 WORDS = (
     "--train synth-suburb --count 16 --epochs 2 --batch-size 8 --backbone tiny --model.pretrained false "
-    "--model.query_size [32,88]
- --optim.ema 0.9 --device cpu --workers 0 --threads 1 --evaluation.examples 0"
+    "--model.query_size [32,88] --optim.ema 0.9 --device cpu --workers 0 --threads 1 --evaluation.examples 0"
 ).split()
 
 
@@ -48,7 +47,8 @@ def home(script, tmp_path_factory):
 
 def test_made_twice_the_weights_are_equal(home, tmp_path):
     words = [*WORDS, "--run", str(tmp_path / "run"), "--out", str(tmp_path / "worlds")]
-    done = subprocess.run([sys.executable, str(ROOT / "benchmarks/pretrain.py"), *words], capture_output=True, text=True)
+    command = [sys.executable, str(ROOT / "benchmarks/pretrain.py"), *words]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     first, second = (folder / "model.safetensors" for folder in (home / "weights/worlds", tmp_path / "worlds"))
     assert first.read_bytes() == second.read_bytes()

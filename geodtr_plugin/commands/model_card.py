@@ -82,8 +82,9 @@ def _training(config: dict[str, Any]) -> str:
     epochs = f"{facts['epochs']} epoch{'s' if facts['epochs'] > 1 else ''}"
     start = facts["init_weights"] or ("weights trained on ImageNet" if facts["imagenet"] else "scratch")
     return (
-        f"Trained on {trained_on(names_in(facts['train']))}{data} for {epochs} from {start}, seed {facts['seed']}, with "
-        f"the method's recipe {config['recipe']!r} (all settings are in config.json). These are the weights {weights}."
+        f"Trained on {trained_on(names_in(facts['train']))}{data} for {epochs} from {start}, seed {facts['seed']}, "
+        f"with the method's recipe {config['recipe']!r} (all settings are in config.json). These are the weights "
+        f"{weights}."
     )
 
 

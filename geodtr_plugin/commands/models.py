@@ -10,6 +10,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
+from ..datasets.names import names_in
 from ..harness.initial_weights import trained_on
 from ..methods import METHODS, Recipe, create_model, list_methods
 from ..methods.packaged import packaged_of
@@ -137,7 +138,7 @@ def in_full(entry: dict[str, Any]) -> str:
 
 def _heading(entry: dict[str, Any]) -> list[str]:
     weights = entry["weights"] or "none known"
-    packaged = [f"{name} (trained on {trained_on(train)})" for name, train in entry["packaged"].items()]
+    packaged = [f"{name} (trained on {trained_on(names_in(train))})" for name, train in entry["packaged"].items()]
     return [
         f"{entry['name']}: {entry['title']} ({entry['venue']})",
         f"  licence of the authors' code: {entry['licence']}; their weights: {weights}",

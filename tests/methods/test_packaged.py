@@ -127,7 +127,7 @@ def test_a_run_starts_from_it_with_its_settings(model):
     assert config.recipe == METHODS["geodtr_plus"].recipes["laptop"].replace(optim=dict(epochs=0))
     assert config.init_weights == NAME, "no path of this machine"
     facts = find_initial_weights(NAME)
-    assert (facts.train, facts.epoch, facts.chosen) == ("synth-suburb", 10, "after the last epoch")
+    assert (facts.train, facts.epoch, facts.chosen) == (("synth-suburb",), 10, "after the last epoch")
 
 
 @pytest.mark.slow
