@@ -22,8 +22,7 @@ from ..methods.recipe import Augment
 from ..methods.weights import load_weights
 from ..miners import CHSG, build_miner
 from ..samplers import EmbeddingBank, JointBatchSampler, build_joint_sampler, build_sampler, shows_places_once
-from ..trainers import CrossViewTrainer
-from ..trainers.ema import WeightAverage
+from ..trainers import CrossViewTrainer, WeightAverage
 from ..trainers.optim import build_optimizer, build_schedule
 from ..utils.distributed import is_main_process, share_of, world_size
 from ..utils.errors import UserError

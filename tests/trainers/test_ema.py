@@ -7,8 +7,8 @@ import copy
 import pytest
 import torch
 
+from geodtr_plugin.trainers import WeightAverage
 from geodtr_plugin.trainers.checkpoint import CheckpointError, load_training_state, save_training_state
-from geodtr_plugin.trainers.ema import WeightAverage
 from geodtr_plugin.trainers.epoch_loop import Stopped
 
 
