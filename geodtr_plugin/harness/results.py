@@ -154,6 +154,12 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
+def training_lines(results: dict[str, Any]) -> list[str]:
+    """Return a line for each of several training sets: its pairs, and its share of the training."""
+    sets = results.get("train_data", {}).get("sets", {})
+    return [f"Trained on {name}: {own['pairs']:,} pairs, {own['share']:.1%} of an epoch." for name, own in sets.items()]
+
+
 def _numbers(scores: dict[str, Any], columns: dict[str, str]) -> list[str]:
     interval = f"{scores['recall_at_1_low']:.1f} to {scores['recall_at_1_high']:.1f}"
     return [*(f"{scores[name]:.2f}" if name in scores else "-" for name in columns.values()), interval]

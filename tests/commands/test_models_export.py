@@ -100,9 +100,10 @@ def test_config_says_what_was_trained_and_nothing_about_the_machine(run, exporte
 
 def test_the_card_has_the_facts_and_its_lines_run(exported, photos, monkeypatch):
     card = (exported / "README.md").read_text()
-    for said in ("Trained on rendered worlds (synth-suburb) (8 pairs) for 1 epoch from scratch", "of the best epoch", "12.34", " 8 |",
-                 "32 x 88", "of it the middle 32 x 44", "polar-transformed to 32 x 88", "arxiv.org/abs/2308.09624",
-                 "chosen by R@1 on synth-suburb", "none is given", "rendered by"):  # fmt: skip
+    for said in ("Trained on rendered worlds (synth-suburb) (8 pairs) for 1 epoch from scratch", "of the best epoch",
+                 "12.34", " 8 |", "32 x 88", "of it the middle 32 x 44", "polar-transformed to 32 x 88",
+                 "arxiv.org/abs/2308.09624", "chosen by R@1 on synth-suburb", "none is given",
+                 "rendered by"):  # fmt: skip
         assert said in card, said
     assert run_block(card, exported, monkeypatch, images=photos["query"]).shape == (4, 768)
 
