@@ -7,7 +7,7 @@ import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -23,6 +23,7 @@ VERSION = 1  # raise it whenever pixels change: what people have in their caches
 SCENE_PITCH = 1000.0  # metres between the western edges of neighbouring scenes on the map of a split
 SPLIT_PITCH = 100_000.0  # metres between the southern edges of the maps of the two splits
 _SCENES = 1_000_000  # scenes kept apart for each seed and split
+LATER = {"later": True}  # metadata of a field younger than people's caches: at its default the manifest is as before
 
 ArrayShape = tuple[tuple[int, ...], type]  # shape and dtype
 
@@ -80,23 +81,31 @@ class Spec(ABC):
         return CELL
 
     @property
+    def cameras(self) -> int:
+        """Queries that are taken in one scene."""
+        return get_style(self.style).cameras
+
+    @property
     def scenes(self) -> int:
         """How many scenes are drawn."""
-        return math.ceil(self.count / get_style(self.style).cameras)
+        return math.ceil(self.count / self.cameras)
 
     def scene_seed(self, number: int) -> int:
         """Return the seed of one scene; no two of all seeds, splits and numbers share one."""
         return (self.seed * len(SPLITS) + SPLITS.index(self.split)) * _SCENES + number
 
+    def look(self, number: int) -> Style:
+        """Return the look of scene `number`."""
+        return get_style(self.style)
+
     def draw_scene(self, number: int, style: Style | None = None) -> Scene:
-        """Draw scene `number`, with another look than that of the world if a style is passed."""
-        transient = TRANSIENT * min(1.0, self.realism)
-        return make_scene(style or self.style, self.scene_seed(number), cell=self.cell, transient=transient)
+        """Draw scene `number`, with another look than its own if a style is passed."""
+        transient, look = TRANSIENT * min(1.0, self.realism), style or self.look(number)
+        return make_scene(look, self.scene_seed(number), cell=self.cell, cameras=self.cameras, transient=transient)
 
     def queries_of(self, number: int) -> range:
         """Return the rows of the queries that are taken in one scene, one at each of its first cameras."""
-        cameras = get_style(self.style).cameras
-        return range(number * cameras, min((number + 1) * cameras, self.count))
+        return range(number * self.cameras, min((number + 1) * self.cameras, self.count))
 
     def origin(self, number: int) -> np.ndarray:
         """Return the south-west corner of a scene on the map of all scenes, float64 `[2]`, metres (east, north)."""
@@ -114,7 +123,11 @@ class Spec(ABC):
 
     def manifest(self) -> str:
         """Return all that the pictures depend on, as JSON."""
-        return json.dumps({"kind": type(self).__name__, **asdict(self), "version": VERSION}, indent=2)
+        asked = asdict(self)
+        for one in fields(self):
+            if one.metadata == LATER and asked[one.name] == one.default:
+                del asked[one.name]
+        return json.dumps({"kind": type(self).__name__, **asked, "version": VERSION}, indent=2)
 
     def key(self) -> str:
         """Return the name of the folder in the cache."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -16,12 +16,15 @@ from .capture import Capture, apply_tones, draw_capture, draw_tones
 from .panorama import panorama_camera
 from .rendered import Rendered
 from .scene import Camera, Scene
-from .spec import ArrayShape, Spec
+from .spec import LATER, ArrayShape, Spec
+from .styles import Style
 from .tiles import TILE_SIDE, TILES, covering_tiles, tile_centres
+from .wide_style import widen
 
 _COARSEST = 0.4  # metres: the scene's cells are at most this wide
 _SMALL = 256  # columns up to which a panorama is small
-_PANORAMAS, _TILES = 1, 2  # streams of random numbers
+_CAMERAS = 24  # panoramas from one scene of a wide world: fewer than in a plain one, for more scenes
+_PANORAMAS, _TILES, _LOOK = 1, 2, 4  # streams of random numbers; drives have 3
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,13 @@ class WorldSpec(Spec):
         aerial_size: pixels along a tile of 72 m.
         offset: tiles on a grid whose step is half a tile and panoramas anywhere in them, instead of one tile centred
             on each panorama.
+        wide: every scene has a look of its own, drawn widely around the style; not together with `offset`.
     """
 
     panorama_size: tuple[int, int] = (64, 176)
     aerial_size: int = 96
     offset: bool = False
+    wide: bool = field(default=False, kw_only=True, metadata=LATER)
 
     image_words: ClassVar[Mapping[str, str]] = {"query": "ground", "reference": "aerial"}
 
@@ -46,11 +51,23 @@ class WorldSpec(Spec):
         object.__setattr__(self, "panorama_size", tuple(int(side) for side in self.panorama_size))
         if len(self.panorama_size) != 2 or min(*self.panorama_size, self.aerial_size) < 4 or self.aerial_size > 512:
             raise UserError(f"Cannot render panoramas of {self.panorama_size} and tiles of {self.aerial_size} pixels.")
+        if self.offset and self.wide:
+            raise UserError("A world is wide or has an offset, not both.", "Leave one of the two out.")
 
     @property
     def title(self) -> str:
         """Style and kind of the world."""
-        return f"{self.style}-offset" if self.offset else self.style
+        return self.style + "-offset" * self.offset + "-wide" * self.wide
+
+    @property
+    def cameras(self) -> int:
+        """Queries that are taken in one scene."""
+        return _CAMERAS if self.wide else super().cameras
+
+    def look(self, number: int) -> Style:
+        """Return the look of scene `number`: that of the world, or in a wide world one of its own."""
+        style = super().look(number)
+        return widen(style, self.rng(number, _LOOK)) if self.wide else style
 
     @property
     def supersample(self) -> int:
