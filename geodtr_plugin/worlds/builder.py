@@ -6,23 +6,25 @@ import zlib
 
 import numpy as np
 
-from .buildings import draw_buildings
+from .buildings import Facade, draw_buildings
 from .cameras import MARGIN, choose_cameras
 from .canvas import Canvas
 from .cars import draw_cars
-from .ground import draw_ground
-from .light import colour, towards
+from .crowns import Trees
+from .ground import Ground, draw_ground
+from .light import Sight, colour_aerial, colour_crowns, colour_ground, look_at, towards
 from .lots import place_lots
 from .plants import draw_hedges, draw_trees
-from .scene import RASTERS, Scene
+from .scene import Scene
 from .streets import Streets, plan_streets
-from .styles import Style, get_style
+from .styles import Look, Style, get_style
 
 SCENE_SIZE = 504.0  # metres along a side
 CELL = 0.375  # metres: two cells make one pixel of a 96-pixel tile of 72 m
 TRANSIENT = 0.25  # share of the cars that only one of the two cameras sees, each
 _SUN_SPREAD = 12.0  # degrees by which the sun wanders from scene to scene
-_STEPS = ("streets", "ground", "lots", "buildings", "plants", "cars", "sun", "cameras")
+_STEPS = ("streets", "ground", "lots", "buildings", "plants", "cars", "sun", "cameras", "fates", "roads", "changes")
+_SOLID = ("height", "kind", "building", "facade_place", "facade_light")  # rasters of the canvas that a scene keeps
 
 
 def make_scene(
@@ -57,23 +59,49 @@ def make_scene(
     canvas = Canvas(size, cell)
     azimuth = (style.light.sun_azimuth + _SUN_SPREAD * rngs["sun"].standard_normal()) % 360
     streets = plan_streets(canvas, style.streets, rngs["streets"])
-    facades = _furnish(canvas, streets, style, azimuth, rngs)
-    from_above = draw_cars(canvas, streets, style.streets.cars, transient, rngs["cars"])
-    aerial, ground = colour(canvas, from_above, style.light, azimuth)
+    ground, trees, facades = _furnish(canvas, streets, style, azimuth, rngs)
+    above = canvas.fork("material")  # what the aerial camera sees
+    draw_cars(canvas, above, streets, style.streets.cars, transient, rngs["cars"])
     count = style.cameras if cameras is None else cameras
     places = choose_cameras(canvas, streets, count, rngs["cameras"])
-    rasters = {name: getattr(canvas, name) for name in RASTERS if name not in ("aerial", "ground")}
-    return Scene(style, seed, cell, azimuth, aerial, ground, facades=facades, cameras=places, **rasters)
+    rasters = {name: getattr(canvas, name) for name in _SOLID}
+    rasters |= _take_pictures(canvas, above, ground, trees, style, azimuth)
+    facades[:, Facade.COLOUR :] *= np.tile(np.float32(style.light.gain), 2)
+    return Scene(style, seed, cell, azimuth, facades=facades, cameras=places, **rasters)
 
 
 def _furnish(
     canvas: Canvas, streets: Streets, style: Style, azimuth: float, rngs: dict[str, np.random.Generator]
-) -> np.ndarray:
-    """Draw ground, houses and plants; return the building table, float32 `[B, 12]`."""
-    sun = towards(azimuth)
+) -> tuple[Ground, Trees, np.ndarray]:
+    """Draw ground, houses and plants; return ground, trees and the building table, float32 `[B, 12]`."""
     ground = draw_ground(canvas, streets, style, rngs["ground"])
     lots = place_lots(canvas, streets, ground.blocks, style, rngs["lots"])
-    facades = draw_buildings(canvas, lots, style.houses, sun, style.land.walk, rngs["buildings"])
+    facades = draw_buildings(canvas, lots, style.houses, towards(azimuth), style.land.walk, rngs["buildings"])
     draw_hedges(canvas, streets, ground, style, rngs["plants"])
-    draw_trees(canvas, streets, ground, style, sun, rngs["plants"])
-    return facades
+    trees = draw_trees(canvas, streets, style, rngs["plants"], rngs["fates"])
+    return ground, trees, facades
+
+
+def _take_pictures(
+    canvas: Canvas, above: Canvas, ground: Ground, trees: Trees, style: Style, azimuth: float
+) -> dict[str, np.ndarray]:
+    """Return the rasters of a scene that depend on season and light: those of its ground look and the aerial one's."""
+
+    def look(at: Canvas, look: Look, azimuth: float, seen: np.ndarray) -> tuple[Sight, np.ndarray]:
+        sight = look_at(at, trees, ground, style.plants.thin, seen, look, azimuth)
+        return sight, colour_crowns(at, trees, ground, sight)
+
+    sight, crowns = look(canvas, style.look, azimuth, trees.fate[:, 3] >= style.changes)
+    sight_above, crowns_above = sight, crowns
+    if style.above is not None:
+        seen = trees.fate[:, 3] < 1 - style.changes
+        sight_above, crowns_above = look(above, style.above, style.above.light.sun_azimuth, seen)
+    base, canopy = np.zeros_like(canvas.canopy_base), np.zeros((canvas.n, canvas.n, 3), np.uint8)
+    base.ravel()[sight.crowns.place], canopy.reshape(-1, 3)[sight.crowns.place] = sight.crowns.base, crowns
+    return {
+        "aerial": colour_aerial(above, ground, sight_above, crowns_above),
+        "ground": colour_ground(canvas, ground, sight),
+        "canopy_top": sight.canopy_top,
+        "canopy_base": base,
+        "canopy": canopy,
+    }

@@ -8,7 +8,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from .canvas import Canvas, Kind, height_steps
+from .canvas import Canvas, Kind, Surface, height_steps
 from .lots import Lots
 from .styles import HouseStyle
 
@@ -108,11 +108,14 @@ def _build(
     storeys = rng.integers(*(style.tower_storeys if tower else style.storeys), endpoint=True)
     wall = min(storeys * _STOREY + 0.6, _TALLEST)
     if not tower and rng.random() < style.gabled:
-        height, shade = _pitched_roof(plot, wall, sun, rng)
+        height, shade, side, facing = _pitched_roof(plot, wall, rng)
+        canvas.roof[plot.at][footprint] = side[footprint]
     else:
         height, shade = _flat_roof(plot, wall, rng)
+        facing = (0.0, 0.0)
+    canvas.facings.append(facing)
     roof = style.roofs[rng.integers(len(style.roofs))]
-    canvas.material[plot.at][footprint] = canvas.add(_varied(roof, 0.10, rng))
+    canvas.material[plot.at][footprint] = canvas.add(_varied(roof, 0.10, rng), Surface.ROOF)
     canvas.shade[plot.at][footprint] = shade[footprint]
     canvas.height[plot.at][footprint] = height_steps(height[footprint])
     canvas.kind[plot.at][footprint] = Kind.BUILDING
@@ -126,17 +129,21 @@ def _varied(colour: tuple, spread: float, rng: np.random.Generator) -> np.ndarra
     return np.array(colour) * (1 + spread * rng.standard_normal()) + 5 * rng.standard_normal(3)
 
 
-def _pitched_roof(plot: _Plot, wall: float, sun: tuple, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return height (metres) and brightness of two slopes whose ridge runs along the longer side."""
+def _pitched_roof(plot: _Plot, wall: float, rng: np.random.Generator) -> tuple:
+    """Draw two slopes whose ridge runs along the longer side.
+
+    Returns:
+        Heights in metres, brightness in even light, which side a cell is on (1 or 2), and the unit vector (east, south)
+        that side 1 faces.
+    """
     east, south = plot.across
     if plot.b >= plot.a:
         half, side, facing = plot.a, plot.p, (east, south)
     else:
         half, side, facing = plot.b, plot.t, (-south, east)
     height = wall + (half - np.abs(side)) * rng.uniform(0.45, 0.8)
-    light = (facing[0] * sun[0] + facing[1] * sun[1]) * np.sign(side)
     courses = 1 + 0.05 * np.sign(np.sin(side * 9))
-    return height, (0.86 + 0.22 * light) * courses
+    return height, courses, np.where(side > 0, np.uint8(1), np.uint8(2)), facing
 
 
 def _flat_roof(plot: _Plot, wall: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -14,20 +14,18 @@ _HALF = (0.95, 2.2)  # half a car's width and length, metres
 _ROOF, _BONNET = 1.5, 1.0  # heights, metres
 
 
-def draw_cars(canvas: Canvas, streets: Streets, share: float, transient: float, rng: np.random.Generator) -> np.ndarray:
+def draw_cars(
+    canvas: Canvas, above: Canvas, streets: Streets, share: float, transient: float, rng: np.random.Generator
+) -> None:
     """Park cars along the kerbs.
 
     Args:
-        canvas: gets what the ground camera sees.
+        canvas, above: get what the ground camera and the aerial camera see.
         streets: the roads.
         share: share of the possible places that are taken.
         transient: share of the cars that only the ground camera sees, and again that only the aerial camera sees.
         rng: source of all that is random.
-
-    Returns:
-        uint16 `[n, n]`, the materials that the aerial camera sees.
     """
-    from_above = canvas.material.copy()
     glass, paints = canvas.add(_GLASS), canvas.add(_PAINTS)
     tries = int(canvas.size**2 / _TRY_AREA)
     reach = canvas.size / 2 - 4.0
@@ -39,13 +37,12 @@ def draw_cars(canvas: Canvas, streets: Streets, share: float, transient: float, 
         if (streets.edge[at][body] > 0).any() or (canvas.kind[at][body] != Kind.GROUND).any():
             continue
         if seen[car] >= transient:
-            _paint(from_above[at], body, window, paints + paint[car], glass)
+            _paint(above.material[at], body, window, paints + paint[car], glass)
         if seen[car] < 1 - transient:
             _paint(canvas.material[at], body, window, paints + paint[car], glass)
             roof = np.abs(along[body] + 0.2) < 1.3
             canvas.height[at][body] = height_steps(np.where(roof, _ROOF, _BONNET))
             canvas.kind[at][body] = Kind.CAR
-    return from_above
 
 
 def _outline(canvas: Canvas, streets: Streets, x: float, y: float) -> tuple:

@@ -7,7 +7,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from .canvas import Canvas
+from .canvas import Canvas, Surface
 from .marks import paint_marks
 from .noise import grain, smooth_noise
 from .streets import Streets
@@ -73,8 +73,9 @@ def _paint_blocks(canvas: Canvas, streets: Streets, land: LandStyle, ground: Gro
     )
     crops = _CROPS[rng.integers(len(_CROPS), size=streets.blocks)]
     colours = np.where((ground.blocks == Block.FIELD)[..., None], crops, colours)
+    surfaces = np.where((ground.blocks == Block.PAVED), Surface.ROAD, Surface.GRASS)
     worn = np.where((ground.blocks == Block.PAVED)[..., None], colours * 0.93, 0.5 * colours + 0.5 * dry)
-    first, first_worn = canvas.add(colours), canvas.add(worn)
+    first, first_worn = (canvas.add(some, surfaces) for some in (colours, worn))
     numbers = np.arange(ground.blocks.size).reshape(streets.blocks)
     table = streets.by_block(numbers + first).astype(np.uint16)
     canvas.material[:] = table.take(streets.quadrant)
@@ -113,23 +114,24 @@ def _paint_uses(canvas: Canvas, streets: Streets, style: Style, ground: Ground, 
 
     stall = _cells(streets, ground, Block.PAVED, 5.0)
     stall = stall[(v.take(stall) % 16.0 < 5.0) & (u.take(stall) % 2.7 < max(0.2, 0.6 * canvas.cell))]
-    material[stall] = canvas.add(0.4 * np.array(style.land.paving) + 0.6 * np.array((235, 235, 225)))
+    material[stall] = canvas.add(0.4 * np.array(style.land.paving) + 0.6 * np.array((235, 235, 225)), Surface.ROAD)
 
     path = _cells(streets, ground, Block.PARK, 0.0)
     path = path[np.abs(ground.patches.ravel().take(path) + 0.3 * np.sin(u.take(path) / 11)) < 0.07]
-    material[path] = canvas.add(0.95 * np.array(style.land.walk))
+    material[path] = canvas.add(0.95 * np.array(style.land.walk), Surface.WALK)
 
     water = _cells(streets, ground, Block.WATER, style.streets.sidewalk + 0.5)
     water = water[
         streets.edge.ravel().take(water) + ground.patches.ravel().take(water) > style.streets.sidewalk + _SHORE
     ]
-    material[water] = canvas.add(_WATER)
+    material[water] = canvas.add(_WATER, Surface.WATER)
     canvas.blocked.ravel()[water] = True
 
 
 def _paint_roads(canvas: Canvas, streets: Streets, style: Style, rng: np.random.Generator) -> None:
     """Paint sidewalks, and each road in asphalt of its own tint."""
-    canvas.material[(streets.edge >= 0) & (streets.edge < style.streets.sidewalk)] = canvas.add(style.land.walk)
+    walk = (streets.edge >= 0) & (streets.edge < style.streets.sidewalk)
+    canvas.material[walk] = canvas.add(style.land.walk, Surface.WALK)
     road = np.flatnonzero(streets.edge < 0)
     quadrant = streets.quadrant.ravel().take(road)
     first, second = (
@@ -142,4 +144,4 @@ def _paint_roads(canvas: Canvas, streets: Streets, style: Style, rng: np.random.
 
 def _tints(canvas: Canvas, roads: int, land: LandStyle, rng: np.random.Generator) -> np.ndarray:
     tints = np.array(land.asphalt) * (1 + 0.1 * rng.standard_normal((roads, 1)))
-    return (canvas.add(tints) + np.arange(roads)).astype(np.uint16)
+    return (canvas.add(tints, Surface.ROAD) + np.arange(roads)).astype(np.uint16)

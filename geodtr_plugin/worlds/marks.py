@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .canvas import Canvas
+from .canvas import Canvas, Surface
 from .streets import Streets
 from .styles import Style
 
@@ -30,7 +30,7 @@ class _RoadCells:
 
 def paint_marks(canvas: Canvas, streets: Streets, style: Style, rng: np.random.Generator) -> None:
     """Paint the marks of both families of roads."""
-    white, yellow = canvas.add(_WHITE), canvas.add(_YELLOW)
+    white, yellow = canvas.add(_WHITE, Surface.ROAD), canvas.add(_YELLOW, Surface.ROAD)
     line = max(0.16, 0.5 * canvas.cell)  # half a line's width: never thinner than a cell
     material = canvas.material.ravel()
     for family in (0, 1):

@@ -1,0 +1,100 @@
+"""Crowns of trees: stamps of a few sizes, and which tree's crown is on top of every cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .canvas import Canvas, Kind, height_steps
+from .styles import PlantStyle
+
+SIZES = 8  # different crown radii: crowns of one size share a stamp
+
+
+@dataclass(frozen=True)
+class Trees:
+    """All trees of a scene, one entry each.
+
+    Attributes:
+        rows, columns: int64 `[T]`, cell of the trunk.
+        radius: float64 `[T]`, metres.
+        conifer: bool `[T]`, a cone; a round crown otherwise.
+        tint: float32 `[T, 3]`, colour of the leaves in summer.
+        fate: float32 `[T, 4]` in 0..1, see `seasons`: how soon it turns, into which colour, how soon it is bare; and
+            which of the cameras see it.
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    radius: np.ndarray
+    conifer: np.ndarray
+    tint: np.ndarray
+    fate: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Stamp:
+    """All cells of a crown of one size: offsets in cells, extent in metres, profile 0 at the rim to 1 in the middle."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+    profile: np.ndarray
+    top: np.ndarray
+    base: np.ndarray
+
+
+def radii(plants: PlantStyle) -> np.ndarray:
+    """Return the radius of the crowns of each size, float64 `[SIZES]`, metres."""
+    low, high = plants.radius
+    return low + (high - low) * (np.arange(SIZES) + 0.5) / SIZES
+
+
+def draw_crowns(canvas: Canvas, trees: Trees) -> None:
+    """Draw all crowns; where they overlap, the higher one is kept, and roofs stay free."""
+    parts = []
+    for radius in np.unique(trees.radius):
+        for conifer in (False, True):
+            chosen = np.flatnonzero((trees.radius == radius) & (trees.conifer == conifer))
+            parts.append(_stamp_out(canvas, _stamp(canvas.cell, radius, conifer), trees, chosen))
+    if not parts:
+        return
+    place, top, base, profile, tree = (np.concatenate(part) for part in zip(*parts))
+    order = np.argsort(top, kind="stable")  # of repeated indices, numpy keeps the value that is assigned last
+    order = order[canvas.kind.ravel().take(place[order]) != Kind.BUILDING]
+    place = place[order]
+    canvas.canopy_top.ravel()[place] = top[order]
+    canvas.canopy_base.ravel()[place] = base[order]
+    canvas.leaf.ravel()[place] = profile[order]
+    canvas.tree.ravel()[place] = tree[order]
+
+
+def _stamp(cell: float, radius: float, conifer: bool) -> _Stamp:
+    """Return the stamp of a cone, or of a round crown that is thicker in the middle both upwards and downwards."""
+    reach = int(radius / cell) + 1
+    rows, columns = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1)
+    distance = np.hypot(rows, columns) * (cell / radius)
+    inside = distance < 1
+    rows, columns, distance = rows[inside], columns[inside], distance[inside]
+    profile = 1 - distance if conifer else np.sqrt(1 - distance**2)
+    base = 1.0 if conifer else 2.0 + 0.12 * radius
+    height = (2.6 if conifer else 1.8) * radius
+    droop = 0.0 if conifer else 0.25
+    return _Stamp(
+        rows,
+        columns,
+        profile.astype(np.float32),
+        base + 0.3 + height * (droop + (1 - droop) * profile),
+        base + height * droop * (1 - profile),
+    )
+
+
+def _stamp_out(canvas: Canvas, stamp: _Stamp, trees: Trees, chosen: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the crowns' cells, crown by crown: flat index, top and base (steps of HEIGHT_STEP), profile and tree."""
+    middle = trees.rows[chosen] * canvas.n + trees.columns[chosen]
+    place = middle[:, None] + (stamp.rows * canvas.n + stamp.columns)[None, :]
+    top, base, profile = (
+        np.broadcast_to(value, place.shape).ravel()
+        for value in (height_steps(stamp.top), height_steps(stamp.base), stamp.profile)
+    )
+    return place.ravel(), top, base, profile, np.repeat(chosen.astype(np.int32), place.shape[1])
