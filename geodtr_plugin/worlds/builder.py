@@ -74,7 +74,7 @@ def _furnish(
     canvas: Canvas, streets: Streets, style: Style, azimuth: float, rngs: dict[str, np.random.Generator]
 ) -> tuple[Ground, Trees, np.ndarray]:
     """Draw ground, houses and plants; return ground, trees and the building table, float32 `[B, 12]`."""
-    ground = draw_ground(canvas, streets, style, rngs["ground"])
+    ground = draw_ground(canvas, streets, style, rngs["ground"], rngs["roads"])
     lots = place_lots(canvas, streets, ground.blocks, style, rngs["lots"])
     facades = draw_buildings(canvas, lots, style.houses, towards(azimuth), style.land.walk, rngs["buildings"])
     draw_hedges(canvas, streets, ground, style, rngs["plants"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 
@@ -12,14 +13,22 @@ from .styles import PlantStyle
 SIZES = 8  # different crown radii: crowns of one size share a stamp
 
 
+class Form(IntEnum):
+    """Shape of a crown."""
+
+    ROUND = 0
+    CONE = 1
+    BUSH = 2
+
+
 @dataclass(frozen=True)
 class Trees:
-    """All trees of a scene, one entry each.
+    """All trees and bushes of a scene, one entry each.
 
     Attributes:
         rows, columns: int64 `[T]`, cell of the trunk.
         radius: float64 `[T]`, metres.
-        conifer: bool `[T]`, a cone; a round crown otherwise.
+        form: int8 `[T]`, see `Form`.
         tint: float32 `[T, 3]`, colour of the leaves in summer.
         fate: float32 `[T, 4]` in 0..1, see `seasons`: how soon it turns, into which colour, how soon it is bare; and
             which of the cameras see it.
@@ -28,9 +37,14 @@ class Trees:
     rows: np.ndarray
     columns: np.ndarray
     radius: np.ndarray
-    conifer: np.ndarray
+    form: np.ndarray
     tint: np.ndarray
     fate: np.ndarray
+
+    def joined(self, other: Trees) -> Trees:
+        """Return these trees, followed by others."""
+        names = self.__dataclass_fields__
+        return Trees(*(np.concatenate([getattr(self, name), getattr(other, name)]) for name in names))
 
 
 @dataclass(frozen=True)
@@ -50,13 +64,20 @@ def radii(plants: PlantStyle) -> np.ndarray:
     return low + (high - low) * (np.arange(SIZES) + 0.5) / SIZES
 
 
-def draw_crowns(canvas: Canvas, trees: Trees) -> None:
-    """Draw all crowns; where they overlap, the higher one is kept, and roofs stay free."""
+def draw_crowns(canvas: Canvas, trees: Trees, stretch: float) -> None:
+    """Draw all crowns; where they overlap, the higher one is kept, and roofs stay free.
+
+    Args:
+        canvas: rasters that are drawn into.
+        trees: the trees.
+        stretch: factor on the height of trees.
+    """
     parts = []
     for radius in np.unique(trees.radius):
-        for conifer in (False, True):
-            chosen = np.flatnonzero((trees.radius == radius) & (trees.conifer == conifer))
-            parts.append(_stamp_out(canvas, _stamp(canvas.cell, radius, conifer), trees, chosen))
+        for form in Form:
+            chosen = np.flatnonzero((trees.radius == radius) & (trees.form == form))
+            if len(chosen):
+                parts.append(_stamp_out(canvas, _stamp(canvas.cell, radius, form, stretch), trees, chosen))
     if not parts:
         return
     place, top, base, profile, tree = (np.concatenate(part) for part in zip(*parts))
@@ -69,17 +90,17 @@ def draw_crowns(canvas: Canvas, trees: Trees) -> None:
     canvas.tree.ravel()[place] = tree[order]
 
 
-def _stamp(cell: float, radius: float, conifer: bool) -> _Stamp:
-    """Return the stamp of a cone, or of a round crown that is thicker in the middle both upwards and downwards."""
+def _stamp(cell: float, radius: float, form: Form, stretch: float) -> _Stamp:
+    """Return the stamp of a cone, a bush, or a round crown, thicker in the middle both upwards and downwards."""
     reach = int(radius / cell) + 1
     rows, columns = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1)
     distance = np.hypot(rows, columns) * (cell / radius)
     inside = distance < 1
     rows, columns, distance = rows[inside], columns[inside], distance[inside]
-    profile = 1 - distance if conifer else np.sqrt(1 - distance**2)
-    base = 1.0 if conifer else 2.0 + 0.12 * radius
-    height = (2.6 if conifer else 1.8) * radius
-    droop = 0.0 if conifer else 0.25
+    profile = 1 - distance if form == Form.CONE else np.sqrt(1 - distance**2)
+    base = {Form.ROUND: stretch * (2.0 + 0.12 * radius), Form.CONE: 1.0, Form.BUSH: 0.0}[form]
+    height = {Form.ROUND: 1.8 * stretch, Form.CONE: 2.6 * stretch, Form.BUSH: 1.1}[form] * radius
+    droop = 0.25 if form == Form.ROUND else 0.0
     return _Stamp(
         rows,
         columns,
@@ -98,3 +119,13 @@ def _stamp_out(canvas: Canvas, stamp: _Stamp, trees: Trees, chosen: np.ndarray) 
         for value in (height_steps(stamp.top), height_steps(stamp.base), stamp.profile)
     )
     return place.ravel(), top, base, profile, np.repeat(chosen.astype(np.int32), place.shape[1])
+
+
+def lift_crowns(canvas: Canvas, over: np.ndarray, clearance: float) -> None:
+    """Cut off what hangs lower than `clearance` metres over some cells, `over` bool `[n, n]`, as traffic does."""
+    place = np.flatnonzero(over & (canvas.canopy_top > 0))
+    lowest = height_steps(clearance)
+    top, base = canvas.canopy_top.ravel(), canvas.canopy_base.ravel()
+    base[place] = np.maximum(base[place], lowest)
+    gone = place[top[place] <= base[place]]
+    top[gone] = base[gone] = 0

@@ -10,6 +10,7 @@ import numpy as np
 from .canvas import Canvas, Surface
 from .marks import paint_marks
 from .noise import grain, smooth_noise
+from .roads import build_medians, draw_makes, paint_roads, wear_down
 from .streets import Streets
 from .styles import LandStyle, Style
 
@@ -44,8 +45,19 @@ class Ground:
     grain: np.ndarray
 
 
-def draw_ground(canvas: Canvas, streets: Streets, style: Style, rng: np.random.Generator) -> Ground:
-    """Paint everything that lies flat, mark roads and water as blocked, and return what later steps need to know."""
+def draw_ground(
+    canvas: Canvas, streets: Streets, style: Style, rng: np.random.Generator, road_rng: np.random.Generator
+) -> Ground:
+    """Paint everything that lies flat, mark roads and water as blocked, and return what later steps need to know.
+
+    Args:
+        canvas: rasters that are drawn into.
+        streets: the roads.
+        style: looks of all of it.
+        rng: source of all that is random, but for:
+        road_rng: source of what roads are made of, and of their wear.
+    """
+    makes = draw_makes(streets, style, road_rng)
     shares = np.array(style.land.blocks)
     ground = Ground(
         blocks=rng.choice(len(Block), size=streets.blocks, p=shares / shares.sum()).astype(np.int8),
@@ -56,8 +68,10 @@ def draw_ground(canvas: Canvas, streets: Streets, style: Style, rng: np.random.G
     _paint_blocks(canvas, streets, style.land, ground, rng)
     _texture(canvas, streets, style, ground)
     _paint_uses(canvas, streets, style, ground, rng)
-    _paint_roads(canvas, streets, style, rng)
-    paint_marks(canvas, streets, style, rng)
+    paint_roads(canvas, streets, style, makes, rng)
+    paint_marks(canvas, streets, style, makes, rng)
+    wear_down(canvas, streets, style, road_rng)
+    build_medians(canvas, streets, makes, canvas.add(style.land.grass, Surface.GRASS))
     canvas.blocked |= streets.edge < 0.4
     return ground
 
@@ -89,7 +103,7 @@ def _texture(canvas: Canvas, streets: Streets, style: Style, ground: Ground) -> 
     rough += ground.fine * np.float32(0.45)
     rough += ground.grain * np.float32(0.45)
     rough *= np.float32(style.land.roughness)
-    smooth = streets.edge < style.streets.sidewalk
+    smooth = streets.edge < style.streets.margin
     rough[smooth] *= np.float32(0.5)
     np.add(rough, 1, out=canvas.shade)
 
@@ -120,28 +134,9 @@ def _paint_uses(canvas: Canvas, streets: Streets, style: Style, ground: Ground, 
     path = path[np.abs(ground.patches.ravel().take(path) + 0.3 * np.sin(u.take(path) / 11)) < 0.07]
     material[path] = canvas.add(0.95 * np.array(style.land.walk), Surface.WALK)
 
-    water = _cells(streets, ground, Block.WATER, style.streets.sidewalk + 0.5)
+    water = _cells(streets, ground, Block.WATER, style.streets.margin + 0.5)
     water = water[
-        streets.edge.ravel().take(water) + ground.patches.ravel().take(water) > style.streets.sidewalk + _SHORE
+        streets.edge.ravel().take(water) + ground.patches.ravel().take(water) > style.streets.margin + _SHORE
     ]
     material[water] = canvas.add(_WATER, Surface.WATER)
     canvas.blocked.ravel()[water] = True
-
-
-def _paint_roads(canvas: Canvas, streets: Streets, style: Style, rng: np.random.Generator) -> None:
-    """Paint sidewalks, and each road in asphalt of its own tint."""
-    walk = (streets.edge >= 0) & (streets.edge < style.streets.sidewalk)
-    canvas.material[walk] = canvas.add(style.land.walk, Surface.WALK)
-    road = np.flatnonzero(streets.edge < 0)
-    quadrant = streets.quadrant.ravel().take(road)
-    first, second = (
-        streets.by_road(family, _tints(canvas, len(roads.centres), style.land, rng)).take(quadrant)
-        for family, roads in enumerate(streets.families)
-    )
-    nearer_first = streets.families[0].edge.ravel().take(road) < streets.families[1].edge.ravel().take(road)
-    canvas.material.ravel()[road] = np.where(nearer_first, first, second)
-
-
-def _tints(canvas: Canvas, roads: int, land: LandStyle, rng: np.random.Generator) -> np.ndarray:
-    tints = np.array(land.asphalt) * (1 + 0.1 * rng.standard_normal((roads, 1)))
-    return (canvas.add(tints, Surface.ROAD) + np.arange(roads)).astype(np.uint16)

@@ -66,12 +66,12 @@ def _runs(streets: Streets, family: int, blocks: np.ndarray, style: Style) -> di
     block = np.where(side > 0, road, road - 1)
     kept = roads.present[road, segment] & (block >= 0) & (block < len(uses))
     road, segment, side, block = road[kept], segment[kept], side[kept], block[kept]
-    gap = style.streets.sidewalk + 2
+    gap = style.streets.margin + 2
     fill = np.array([_FILL[use] for use in Block])[uses[block, segment]]
     return {
         "start": crossing.centres[segment] + crossing.half_widths[segment] + gap,
         "end": crossing.centres[segment + 1] - crossing.half_widths[segment + 1] - gap,
-        "front": roads.centres[road] + side * (roads.half_widths[road] + style.streets.sidewalk),
+        "front": roads.centres[road] + side * (roads.half_widths[road] + style.streets.margin),
         "side": side,
         "fill": fill * style.houses.fill,
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .canvas import Canvas, Surface
+from .roads import Make
 from .streets import Streets
 from .styles import Style
 
@@ -26,21 +27,32 @@ class _RoadCells:
     main: np.ndarray  # bool
     half_width: np.ndarray
     crosswalk: np.ndarray  # bool: this arm of the crossing has one
+    marked: np.ndarray  # bool
+    white: np.ndarray  # bool: its middle line is white
 
 
-def paint_marks(canvas: Canvas, streets: Streets, style: Style, rng: np.random.Generator) -> None:
+def paint_marks(
+    canvas: Canvas, streets: Streets, style: Style, makes: tuple[Make, Make], rng: np.random.Generator
+) -> None:
     """Paint the marks of both families of roads."""
-    white, yellow = canvas.add(_WHITE, Surface.ROAD), canvas.add(_YELLOW, Surface.ROAD)
+    faded = np.float32(style.streets.faded)
+    white, yellow = (
+        canvas.add(np.float32(paint) * (1 - faded) + np.float32(style.land.asphalt) * faded, Surface.ROAD)
+        for paint in (_WHITE, _YELLOW)
+    )
     line = max(0.16, 0.5 * canvas.cell)  # half a line's width: never thinner than a cell
     material = canvas.material.ravel()
     for family in (0, 1):
-        cells = _road_cells(streets, family, style, rng)
-        material[cells.index[_middle(cells, line)]] = white
-        material[cells.index[_middle(cells, line) & cells.main]] = yellow
-        material[cells.index[_lanes(cells, line) | _crosswalks(cells)]] = white
+        cells = _road_cells(streets, family, style, makes[family], rng)
+        middle, rest = _middle(cells, line), _lanes(cells, line) | _crosswalks(cells)
+        material[cells.index[middle & cells.marked]] = white
+        material[cells.index[middle & cells.marked & cells.main & ~cells.white]] = yellow
+        material[cells.index[rest & cells.marked]] = white
 
 
-def _road_cells(streets: Streets, family: int, style: Style, rng: np.random.Generator) -> _RoadCells:
+def _road_cells(
+    streets: Streets, family: int, style: Style, make: Make, rng: np.random.Generator
+) -> _RoadCells:
     roads, crossing = streets.families[family], streets.families[1 - family]
     index = np.flatnonzero(roads.edge < 0)
     quadrant = streets.quadrant.ravel().take(index)
@@ -54,6 +66,8 @@ def _road_cells(streets: Streets, family: int, style: Style, rng: np.random.Gene
         main=streets.by_road(family, roads.main).take(quadrant),
         half_width=streets.by_road(family, roads.half_widths).take(quadrant),
         crosswalk=_whole_arms(crosswalks.reshape(streets.shape), family).take(quadrant),
+        marked=~streets.by_road(family, make.unmarked).take(quadrant),
+        white=streets.by_road(family, make.white).take(quadrant),
     )
 
 

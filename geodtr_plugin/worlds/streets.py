@@ -12,7 +12,6 @@ from .noise import smooth_noise
 from .styles import StreetStyle
 
 _FAR = 1000.0  # distance to a road where its segment is missing, metres
-_BEND = 150.0  # wavelength of the plan's bends, metres
 _TABLE_STEP = 0.25  # metres; only tells which half of which block a cell is in
 
 
@@ -100,6 +99,10 @@ class Streets:
         column = values[nearest]
         return np.broadcast_to(column[:, None] if family == 0 else column[None, :], self.shape).ravel()
 
+    def on_first(self, cell: np.ndarray) -> np.ndarray:
+        """Return which cells, flat indices of any shape, are nearer to a road of the first family, bool."""
+        return self.families[0].edge.ravel().take(cell) < self.families[1].edge.ravel().take(cell)
+
     def normal(self, family: int | np.ndarray, row: np.ndarray, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return unit vectors, east and south `[n]`, across the roads of a family at cells `[n]`: its gradient."""
         n = len(self.edge)
@@ -132,7 +135,7 @@ def _draw_frame(canvas: Canvas, style: StreetStyle, rng: np.random.Generator) ->
     heading = mean + spread * rng.standard_normal() + math.pi / 2 * rng.integers(4)
     bend = None
     if style.warp:
-        fields = (smooth_noise(rng, canvas.size, canvas.n, _BEND) for _ in range(2))
+        fields = (smooth_noise(rng, canvas.size, canvas.n, style.bend) for _ in range(2))
         bend = tuple(field * np.float32(style.warp) for field in fields)
     return Frame(math.cos(heading), math.sin(heading), bend)
 

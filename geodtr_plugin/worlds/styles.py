@@ -34,6 +34,11 @@ class StreetStyle:
     wear: float = 0.0  # contrast of wheel tracks, cracks and repaired patches
     median: Span = (0.0, 0.0)  # width of the grass along the middle of main roads
 
+    @property
+    def margin(self) -> float:
+        """Metres from a carriageway's edge to where lots begin."""
+        return self.strip + self.sidewalk
+
 
 @dataclass(frozen=True)
 class LandStyle:
@@ -82,6 +87,7 @@ class PlantStyle:
     avenues: float = 0.0  # share of roads with rows of trees along both edges
     clearance: float = 0.0  # metres above a carriageway that crowns leave free
     thin: float = 0.0  # share of holes in every crown
+    stretch: float = 1.0  # factor on the trees' height
     bushes: float = 0.0  # bushes for each square metre off the roads
 
 
