@@ -33,6 +33,7 @@ def make_scene(
     *,
     size: float = SCENE_SIZE,
     cell: float = CELL,
+    margin: float = MARGIN,
     cameras: int | None = None,
     transient: float = TRANSIENT,
 ) -> Scene:
@@ -43,6 +44,7 @@ def make_scene(
         seed: any number that is not negative; every seed is another place.
         size: metres along a side.
         cell: metres along a raster cell.
+        margin: metres that every camera keeps from the edge.
         cameras: places to choose on the roads; the style's number if None.
         transient: share of the cars that only the ground camera sees, and again that only the aerial camera sees.
 
@@ -51,8 +53,8 @@ def make_scene(
         ValueError: the scene has no room for the cameras.
     """
     style = get_style(style) if isinstance(style, str) else style
-    if size < 2 * MARGIN + 40:
-        raise ValueError(f"A scene of {size} m has no room for cameras, which keep {MARGIN} m from its edge.")
+    if size < 2 * margin + 40:
+        raise ValueError(f"A scene of {size} m has no room for cameras, which keep {margin} m from its edge.")
     # one stream of random numbers for each step: a change in one step leaves the others as they were
     root = np.random.SeedSequence([zlib.crc32(style.name.encode()), seed])
     rngs = dict(zip(_STEPS, map(np.random.default_rng, root.spawn(len(_STEPS)))))
@@ -63,7 +65,7 @@ def make_scene(
     above = canvas.fork("material")  # what the aerial camera sees
     draw_cars(canvas, above, streets, style.streets.cars, transient, rngs["cars"])
     count = style.cameras if cameras is None else cameras
-    places = choose_cameras(canvas, streets, count, rngs["cameras"])
+    places = choose_cameras(canvas, streets, count, rngs["cameras"], margin)
     rasters = {name: getattr(canvas, name) for name in _SOLID}
     rasters |= _take_pictures(canvas, above, ground, trees, style, azimuth)
     facades[:, Facade.COLOUR :] *= np.tile(np.float32(style.light.gain), 2)

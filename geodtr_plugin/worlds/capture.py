@@ -39,9 +39,9 @@ def draw_capture(rng: np.random.Generator, realism: float) -> Capture:
     return Capture(shift, float(heading * HEADING_ERROR), draw_tones(rng, realism))
 
 
-def draw_tones(rng: np.random.Generator, realism: float) -> np.ndarray:
+def draw_tones(rng: np.random.Generator, realism: float, spread: float = COLOUR_ERROR) -> np.ndarray:
     """Draw random exposure, contrast and colour cast as tones, uint8 `[256, 3]`; the identity at realism 0."""
-    exposure, contrast, *cast = np.clip(rng.standard_normal(5), -_FARTHEST, _FARTHEST) * (COLOUR_ERROR * realism)
+    exposure, contrast, *cast = np.clip(rng.standard_normal(5), -_FARTHEST, _FARTHEST) * (spread * realism)
     gain = np.exp(exposure + 0.4 * np.array(cast))
     levels = (np.arange(256) / 255)[:, None] ** np.exp(contrast)
     return np.clip(np.rint(255 * levels * gain), 0, 255).astype(np.uint8)

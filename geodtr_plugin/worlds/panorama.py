@@ -37,17 +37,22 @@ class PanoramaCamera:
     Args:
         height, width: pixels. Quarter turns of a scene are exact if 4 divides the width.
         supersample: rays along each side of a pixel.
+        up, down: elevation of the upper and the lower edge, degrees.
+        eye: height above the ground, metres.
     """
 
-    def __init__(self, height: int, width: int, supersample: int = 1):
+    def __init__(
+        self, height: int, width: int, supersample: int = 1, up: float = UP, down: float = DOWN, eye: float = EYE
+    ):
         self.height, self.width, self.supersample = height, width, supersample
+        self.up, self.down, self.eye = up, down, eye
         self._rows, self._columns = height * supersample, width * supersample
-        self._elevation = np.radians(UP - (np.arange(self._rows) + 0.5) * ((UP - DOWN) / self._rows))
+        self._elevation = np.radians(up - (np.arange(self._rows) + 0.5) * ((up - down) / self._rows))
         self._slope = np.tan(self._elevation).astype(np.float32)
         count = int(math.log(FARTHEST / NEAREST) / math.log(_RATIO)) + 1
         self._distances = NEAREST * _RATIO ** np.arange(count)
         self._row_of = self._row_table()
-        on_ground = EYE / np.maximum(-np.tan(self._elevation), 1e-6)
+        on_ground = eye / np.maximum(-np.tan(self._elevation), 1e-6)
         self._horizon = int(np.searchsorted(-self._elevation, 0))  # first pixel row below the horizon
         self._first_ground = int(np.argmax(on_ground < FARTHEST))  # first pixel row whose ground is drawn
         self._on_ground = on_ground[self._first_ground :]
@@ -78,9 +83,9 @@ class PanoramaCamera:
 
     def _row_table(self) -> np.ndarray:
         """Return the first pixel row whose ray passes below a height (in steps) at a distance, int32 `[D, 256]`."""
-        above = np.arange(256)[None, :] * HEIGHT_STEP - EYE
+        above = np.arange(256)[None, :] * HEIGHT_STEP - self.eye
         elevation = np.degrees(np.arctan2(above, self._distances[:, None]))
-        row = np.ceil((UP - elevation) / ((UP - DOWN) / self._rows) - 0.5)
+        row = np.ceil((self.up - elevation) / ((self.up - self.down) / self._rows) - 0.5)
         return np.clip(row, 0, self._rows).astype(np.int32)
 
     def _rows_of(self, raster: np.ndarray, samples: np.ndarray) -> np.ndarray:
@@ -146,7 +151,7 @@ class PanoramaCamera:
             colour_of: see `solid_colour`.
         """
         metres = self._distances.astype(np.float32).take(distance)
-        z = np.float32(EYE) + metres * self._slope.take(pixel // self._columns)
+        z = np.float32(self.eye) + metres * self._slope.take(pixel // self._columns)
         colour = colour_of(scene, cell, z)
         self._haze(colour, scene, metres[:, None])
         picture.reshape(-1, 3)[pixel] = colour

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..utils.errors import UserError
 from ..utils.roles import SPLITS
-from .builder import CELL, TRANSIENT, make_scene
+from .builder import TRANSIENT, make_scene
 from .scene import Scene
 from .styles import Style, get_style
 
@@ -76,11 +76,6 @@ class Spec(ABC):
         return self.style
 
     @property
-    def cell(self) -> float:
-        """Metres along a cell of the scenes."""
-        return CELL
-
-    @property
     def cameras(self) -> int:
         """Queries that are taken in one scene."""
         return get_style(self.style).cameras
@@ -98,10 +93,15 @@ class Spec(ABC):
         """Return the look of scene `number`."""
         return get_style(self.style)
 
+    def extent(self, number: int) -> dict[str, float]:
+        """Return size, cell and margin of scene `number` in metres, those that differ from `make_scene`'s own."""
+        return {}
+
     def draw_scene(self, number: int, style: Style | None = None) -> Scene:
         """Draw scene `number`, with another look than its own if a style is passed."""
         transient, look = TRANSIENT * min(1.0, self.realism), style or self.look(number)
-        return make_scene(look, self.scene_seed(number), cell=self.cell, cameras=self.cameras, transient=transient)
+        extent = self.extent(number)
+        return make_scene(look, self.scene_seed(number), **extent, cameras=self.cameras, transient=transient)
 
     def queries_of(self, number: int) -> range:
         """Return the rows of the queries that are taken in one scene, one at each of its first cameras."""

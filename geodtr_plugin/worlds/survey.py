@@ -1,0 +1,73 @@
+"""How one scene of a wide world is seen: the size of its tiles, the mounts of its cameras, the angle from above."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from .cameras import MARGIN, SKIES
+from .panorama import PanoramaCamera, panorama_camera
+from .spans import Spans
+
+ZONE = 160.0  # metres along the middle of a scene in which cameras stand: room for some 20 places apart
+
+
+@dataclass(frozen=True)
+class Rig:
+    """How a panorama camera is mounted. All that is taken under one sky is taken with one rig.
+
+    Attributes:
+        up, down: elevation of the upper and lower edge, degrees.
+        eye: height above the ground, metres.
+    """
+
+    up: float
+    down: float
+    eye: float
+
+    def camera(self, height: int, width: int, rays: int, padding: int = 0) -> PanoramaCamera:
+        """Return the camera for panoramas of one size, with `padding` more rows above and below."""
+        more = padding * (self.up - self.down) / height
+        return panorama_camera(height + 2 * padding, width, rays, self.up + more, self.down - more, self.eye)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """All that is the same for the pictures of one scene.
+
+    Attributes:
+        side: metres along a tile.
+        rigs: one for each of the scene's skies.
+        lean: metres (east, north) by which a point moves in the aerial picture for each metre of its height.
+    """
+
+    side: float
+    rigs: tuple[Rig, ...]
+    lean: tuple[float, float]
+
+
+def draw_survey(rng: np.random.Generator, realism: float, spans: Spans) -> Survey:
+    """Draw how a scene is seen; at realism 0 straight from above."""
+    side = math.exp(rng.uniform(*np.log(spans.side)))
+    lean, towards = realism * rng.uniform(*spans.lean), rng.uniform(0, 2 * math.pi)
+    rigs = tuple(_draw_rig(rng, spans) for _ in range(SKIES))
+    return Survey(side, rigs, (lean * math.sin(towards), lean * math.cos(towards)))
+
+
+def _draw_rig(rng: np.random.Generator, spans: Spans) -> Rig:
+    view, share = rng.uniform(*spans.view), rng.uniform(*spans.horizon)
+    return Rig(view * share, view * (share - 1), rng.uniform(*spans.eye))
+
+
+def reach(side: float, shift: float, spans: Spans, realism: float) -> float:
+    """Return the metres that a camera must keep from the scene's edge, so that no tile and no panorama leaves it.
+
+    Args:
+        side: metres along a tile.
+        shift: metres by which a tile's centre may lie off its camera, on each axis.
+    """
+    turn = math.radians(max(spans.turn) * realism)
+    corner = side / 2 * max(spans.zoom) ** realism * (math.cos(turn) + math.sin(turn))
+    return max(MARGIN, corner + shift + 2.0)
