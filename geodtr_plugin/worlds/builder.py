@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 
 import numpy as np
 
-from .buildings import Facade, draw_buildings
+from .buildings import Facade, clear_lots, draw_buildings
 from .cameras import MARGIN, choose_cameras
 from .canvas import Canvas
 from .cars import draw_cars
 from .crowns import Trees
 from .ground import Ground, draw_ground
 from .light import Sight, colour_aerial, colour_crowns, colour_ground, look_at, towards
-from .lots import place_lots
+from .lots import place_lots, place_sheds
 from .plants import draw_hedges, draw_trees
 from .scene import Scene
 from .streets import Streets, plan_streets
@@ -23,7 +24,10 @@ SCENE_SIZE = 504.0  # metres along a side
 CELL = 0.375  # metres: two cells make one pixel of a 96-pixel tile of 72 m
 TRANSIENT = 0.25  # share of the cars that only one of the two cameras sees, each
 _SUN_SPREAD = 12.0  # degrees by which the sun wanders from scene to scene
-_STEPS = ("streets", "ground", "lots", "buildings", "plants", "cars", "sun", "cameras", "fates", "roads", "changes")
+_STEPS = (
+    "streets", "ground", "lots", "buildings", "plants", "cars", "sun", "cameras", "more plants", "roads",
+    "sheds", "changes", "traffic",
+)  # fmt: skip
 _SOLID = ("height", "kind", "building", "facade_place", "facade_light")  # rasters of the canvas that a scene keeps
 
 
@@ -61,9 +65,8 @@ def make_scene(
     canvas = Canvas(size, cell)
     azimuth = (style.light.sun_azimuth + _SUN_SPREAD * rngs["sun"].standard_normal()) % 360
     streets = plan_streets(canvas, style.streets, rngs["streets"])
-    ground, trees, facades = _furnish(canvas, streets, style, azimuth, rngs)
-    above = canvas.fork("material")  # what the aerial camera sees
-    draw_cars(canvas, above, streets, style.streets.cars, transient, rngs["cars"])
+    ground, trees, facades, above = _furnish(canvas, streets, style, azimuth, rngs)
+    draw_cars(canvas, above, streets, ground, style.streets, transient, rngs["cars"], rngs["traffic"])
     count = style.cameras if cameras is None else cameras
     places = choose_cameras(canvas, streets, count, rngs["cameras"], margin)
     rasters = {name: getattr(canvas, name) for name in _SOLID}
@@ -74,14 +77,31 @@ def make_scene(
 
 def _furnish(
     canvas: Canvas, streets: Streets, style: Style, azimuth: float, rngs: dict[str, np.random.Generator]
-) -> tuple[Ground, Trees, np.ndarray]:
-    """Draw ground, houses and plants; return ground, trees and the building table, float32 `[B, 12]`."""
+) -> tuple[Ground, Trees, np.ndarray, Canvas]:
+    """Draw ground, houses and plants.
+
+    Returns:
+        Ground, trees, the building table, float32 `[B, 12]`, and the canvas of what the aerial camera sees, cars aside.
+    """
     ground = draw_ground(canvas, streets, style, rngs["ground"], rngs["roads"])
     lots = place_lots(canvas, streets, ground.blocks, style, rngs["lots"])
-    facades = draw_buildings(canvas, lots, style.houses, towards(azimuth), style.land.walk, rngs["buildings"])
+    before = canvas.fork("material", "shade") if style.changes else canvas
+    sun, walk = towards(azimuth), style.land.walk
+    facades = draw_buildings(canvas, lots, style.houses, sun, walk, rngs["buildings"])
+    if style.houses.sheds:
+        sheds = place_sheds(canvas, lots, style.houses.sheds, rngs["sheds"])
+        small = replace(style.houses, storeys=(1, 1), towers=0.0, gabled=0.6, setback=(0.0, 0.0))  # without driveways
+        facades = draw_buildings(canvas, sheds, small, sun, walk, rngs["sheds"], facades)
     draw_hedges(canvas, streets, ground, style, rngs["plants"])
-    trees = draw_trees(canvas, streets, style, rngs["plants"], rngs["fates"])
-    return ground, trees, facades
+    trees = draw_trees(canvas, streets, style, rngs["plants"], rngs["more plants"])
+    if not style.changes:
+        return ground, trees, facades, canvas.fork("material")
+    above = canvas.fork("material", "shade", "height", "kind", "building", "roof")
+    seen = rngs["changes"].random(len(facades))
+    seen[0] = 0.5  # no building stays no building
+    clear_lots(above, before, seen < style.changes)
+    clear_lots(canvas, before, seen > 1 - style.changes)
+    return ground, trees, facades, above
 
 
 def _take_pictures(

@@ -18,6 +18,9 @@ _TALLEST = 58.0  # metres: keeps roofs within a uint8 of height
 _GLASS = np.array([(60, 70, 85), (40, 45, 55), (95, 115, 135)], np.float32)
 
 
+_NOTHING = np.zeros((1, 12), np.float32)
+
+
 class Facade(IntEnum):
     """Columns of the building table, float32 `[B, 12]`, whose row 0 stands for no building. Lengths in metres."""
 
@@ -49,8 +52,9 @@ class _Plot:
 
 
 def draw_buildings(
-    canvas: Canvas, lots: Lots, style: HouseStyle, sun: tuple[float, float], walk: tuple, rng: np.random.Generator
-) -> np.ndarray:
+    canvas: Canvas, lots: Lots, style: HouseStyle, sun: tuple[float, float], walk: tuple, rng: np.random.Generator,
+    table: np.ndarray = _NOTHING,
+) -> np.ndarray:  # fmt: skip
     """Build on every lot that is still free, and return the building table, float32 `[B, 12]` (see `Facade`).
 
     Args:
@@ -60,9 +64,10 @@ def draw_buildings(
         sun: unit vector (east, south) towards the sun.
         walk: colour of driveways.
         rng: source of all that is random.
+        table: float32 `[A, 12]`, what has been built before.
     """
-    rows = [np.zeros(12, np.float32)]
-    driveway = canvas.add(0.9 * np.array(walk))
+    rows = list(table)
+    driveway = canvas.add(0.9 * np.array(walk), Surface.WALK)
     for number in range(len(lots.x)):
         plot = _plot(canvas, lots, number)
         footprint = _footprint(plot, rng)
@@ -184,3 +189,12 @@ def _facade_row(wall: float, style: HouseStyle, rng: np.random.Generator) -> np.
     row[Facade.COLOUR : Facade.COLOUR + 3] = np.clip(_varied(colour, 0.08, rng), 0, 255)
     row[Facade.GLASS : Facade.GLASS + 3] = _GLASS[rng.integers(len(_GLASS))]
     return row
+
+
+def clear_lots(canvas: Canvas, before: Canvas, gone: np.ndarray) -> None:
+    """Take buildings away: their lots look as they did `before`; `gone` is bool `[B]`, by the building's number."""
+    place = np.flatnonzero(gone.take(canvas.building))
+    for name in ("material", "shade"):
+        getattr(canvas, name).ravel()[place] = getattr(before, name).ravel()[place]
+    for name in ("height", "kind", "building", "roof"):
+        getattr(canvas, name).ravel()[place] = 0

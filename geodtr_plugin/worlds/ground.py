@@ -16,6 +16,7 @@ from .styles import LandStyle, Style
 
 _CROPS = np.array([(120, 135, 60), (190, 165, 95), (150, 115, 80), (165, 160, 85), (95, 120, 55)], np.float32)
 _WATER = (70, 95, 110)
+STALL = (2.7, 5.0, 16.0)  # width and length of a stall in a parking lot, and the distance between rows of them, metres
 _SHORE = 3.5  # metres of grass between a road and water
 
 
@@ -127,7 +128,8 @@ def _paint_uses(canvas: Canvas, streets: Streets, style: Style, ground: Ground, 
     shade[field] *= np.where(rows % 3.2 < 1.6, np.float32(1.16), np.float32(0.84))
 
     stall = _cells(streets, ground, Block.PAVED, 5.0)
-    stall = stall[(v.take(stall) % 16.0 < 5.0) & (u.take(stall) % 2.7 < max(0.2, 0.6 * canvas.cell))]
+    width, length, apart = STALL
+    stall = stall[(v.take(stall) % apart < length) & (u.take(stall) % width < max(0.2, 0.6 * canvas.cell))]
     material[stall] = canvas.add(0.4 * np.array(style.land.paving) + 0.6 * np.array((235, 235, 225)), Surface.ROAD)
 
     path = _cells(streets, ground, Block.PARK, 0.0)

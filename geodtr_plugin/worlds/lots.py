@@ -56,6 +56,20 @@ def place_lots(canvas: Canvas, streets: Streets, blocks: np.ndarray, style: Styl
     return lots.take(rng.permutation(np.flatnonzero(_fits(canvas, lots))))
 
 
+def place_sheds(canvas: Canvas, lots: Lots, share: float, rng: np.random.Generator) -> Lots:
+    """Return small lots behind or beside a share of the houses `[N]`, those that are free."""
+    lots = lots.take(rng.random(len(lots.x)) < share)
+    count = len(lots.x)
+    half_depth, half_width = rng.uniform(1.3, 3.4, (2, count))
+    behind = rng.random(count) < 0.6
+    back = lots.half_depth * rng.uniform(0.2, 1.0, count) + np.where(behind, half_depth + rng.uniform(2, 9, count), 0)
+    aside = rng.choice([-1, 1], count) * (lots.half_width + np.where(behind, -1, 1) * (half_width + 0.8))
+    x = lots.x + lots.across[:, 0] * back - lots.across[:, 1] * aside
+    y = lots.y + lots.across[:, 1] * back + lots.across[:, 0] * aside
+    sheds = Lots(x, y, lots.across, half_depth, half_width)
+    return sheds.take(_fits(canvas, sheds))
+
+
 def _runs(streets: Streets, family: int, blocks: np.ndarray, style: Style) -> dict[str, np.ndarray]:
     """Return, for both sides of all road segments of a family, where lots begin and end and what share is used."""
     roads, crossing = streets.families[family], streets.families[1 - family]

@@ -24,6 +24,8 @@ class StreetStyle:
     sidewalk: float = 2.0  # its width
     crosswalks: float = 0.5  # share of the crossings' arms that have one
     cars: float = 0.35  # share of the possible places at the kerb that are taken
+    parked: float = 0.0  # share of the stalls of parking lots that are taken
+    traffic: float = 0.0  # share of the possible places in the lanes with a car, which one camera sees
     bend: float = 150.0  # wavelength of the bends
     strip: float = 0.0  # width of the grass between kerb and sidewalk
     shoulder: float = 0.0  # width of the ragged gravel beside the carriageway
@@ -68,6 +70,7 @@ class HouseStyle:
     towers: float = 0.0  # share of buildings that are towers
     tower_storeys: tuple[int, int] = (7, 15)
     gabled: float = 0.9  # share of pitched roofs, towers aside
+    sheds: float = 0.0  # share of houses with a shed or a garage
     roofs: tuple[Colour, ...] = ((150, 75, 60), (110, 90, 80), (95, 95, 100), (170, 110, 85))
     facades: tuple[Colour, ...] = ((225, 215, 195), (200, 175, 150), (180, 90, 70), (235, 235, 230))
 

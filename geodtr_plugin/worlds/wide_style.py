@@ -42,6 +42,8 @@ UNMARKED = 0.5  # share of scenes where most roads have no lines
 FADED = (0.0, 0.7)
 WEAR = (0.0, 0.13)
 MEDIANS, MEDIAN = 0.3, (1.5, 6.0)  # share of scenes with divided roads, and the widest median
+PARKED, TRAFFIC = (0.0, 0.5), (0.0, 0.15)
+SHEDS = (0.0, 0.7)
 BLOCKS = 0.8  # spread of the logarithm of the blocks' shares
 TREES = (0.35, 3.0)  # factor on the scattered trees
 WOODED, WOODS, COVER = 0.5, (-0.5, 1.3), (0.4, 1.4)  # share of scenes with woods; threshold; crowns above each place
@@ -112,6 +114,8 @@ def _streets(style: Style, rng: np.random.Generator) -> StreetStyle:
         shoulder=rng.uniform(*SHOULDER) if not sidewalk and rng.random() < SHOULDERS / NO_SIDEWALK else 0.0,
         crosswalks=base.crosswalks * rng.uniform(0, 1),
         cars=rng.uniform(0.0, 1.3 * base.cars),
+        parked=rng.uniform(*PARKED),
+        traffic=rng.uniform(*TRAFFIC) if rng.random() < 0.6 else 0.0,
         unpaved=unpaved,
         unmarked=rng.uniform(0.7, 1.0) if rng.random() < UNMARKED else rng.uniform(0.0, 0.4),
         white=float(rng.random() < 0.5),
@@ -151,6 +155,7 @@ def _houses(base: HouseStyle, rng: np.random.Generator) -> HouseStyle:
         storeys=(1, max(1, base.storeys[1] - int(rng.integers(0, 3)))),
         towers=base.towers * rng.uniform(0, 1),
         gabled=base.gabled if rng.random() < 0.7 else rng.uniform(0, 1),
+        sheds=rng.uniform(*SHEDS),
         roofs=_some(_ROOFS + base.roofs, int(rng.integers(2, 6)), rng),
         facades=_some(_FACADES + base.facades, int(rng.integers(2, 7)), rng),
     )
