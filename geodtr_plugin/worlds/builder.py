@@ -12,6 +12,7 @@ from .cameras import MARGIN, choose_cameras
 from .canvas import Canvas
 from .cars import draw_cars
 from .crowns import Trees
+from .furniture import dig_up_roads, put_up_poles
 from .ground import Ground, draw_ground
 from .light import Sight, colour_aerial, colour_crowns, colour_ground, look_at, towards
 from .lots import place_lots, place_sheds
@@ -26,7 +27,7 @@ TRANSIENT = 0.25  # share of the cars that only one of the two cameras sees, eac
 _SUN_SPREAD = 12.0  # degrees by which the sun wanders from scene to scene
 _STEPS = (
     "streets", "ground", "lots", "buildings", "plants", "cars", "sun", "cameras", "more plants", "roads",
-    "sheds", "changes", "traffic",
+    "sheds", "changes", "traffic", "furniture",
 )  # fmt: skip
 _SOLID = ("height", "kind", "building", "facade_place", "facade_light")  # rasters of the canvas that a scene keeps
 
@@ -67,6 +68,8 @@ def make_scene(
     streets = plan_streets(canvas, style.streets, rngs["streets"])
     ground, trees, facades, above = _furnish(canvas, streets, style, azimuth, rngs)
     draw_cars(canvas, above, streets, ground, style.streets, transient, rngs["cars"], rngs["traffic"])
+    if style.streets.works:
+        dig_up_roads(canvas, streets, style.streets.works, rngs["furniture"])
     count = style.cameras if cameras is None else cameras
     places = choose_cameras(canvas, streets, count, rngs["cameras"], margin)
     rasters = {name: getattr(canvas, name) for name in _SOLID}
@@ -92,8 +95,10 @@ def _furnish(
         sheds = place_sheds(canvas, lots, style.houses.sheds, rngs["sheds"])
         small = replace(style.houses, storeys=(1, 1), towers=0.0, gabled=0.6, setback=(0.0, 0.0))  # without driveways
         facades = draw_buildings(canvas, sheds, small, sun, walk, rngs["sheds"], facades)
-    draw_hedges(canvas, streets, ground, style, rngs["plants"])
+    draw_hedges(canvas, streets, ground, style, rngs["plants"], rngs["furniture"])
     trees = draw_trees(canvas, streets, style, rngs["plants"], rngs["more plants"])
+    if style.streets.poles:
+        put_up_poles(canvas, streets, style.streets, rngs["furniture"])
     if not style.changes:
         return ground, trees, facades, canvas.fork("material")
     above = canvas.fork("material", "shade", "height", "kind", "building", "roof")
@@ -110,7 +115,7 @@ def _take_pictures(
     """Return the rasters of a scene that depend on season and light: those of its ground look and the aerial one's."""
 
     def look(at: Canvas, look: Look, azimuth: float, seen: np.ndarray) -> tuple[Sight, np.ndarray]:
-        sight = look_at(at, trees, ground, style.plants.thin, seen, look, azimuth)
+        sight = look_at(at, trees, ground, style.plants, seen, look, azimuth)
         return sight, colour_crowns(at, trees, ground, sight)
 
     sight, crowns = look(canvas, style.look, azimuth, trees.fate[:, 3] >= style.changes)

@@ -44,6 +44,7 @@ class _Plot:
     a: float  # half depth
     b: float  # half width
     across: tuple[float, float]  # unit vector (east, south) of p
+    hall: bool
 
     @property
     def inside(self) -> np.ndarray:
@@ -84,7 +85,7 @@ def _plot(canvas: Canvas, lots: Lots, number: int) -> _Plot:
     a, b = float(lots.half_depth[number]), float(lots.half_width[number])
     east, south = (float(value) for value in lots.across[number])
     at, p, t = canvas.patch(x, y, math.hypot(a, b) + 1.0, (east, south))
-    return _Plot(at, p, t, a, b, (east, south))
+    return _Plot(at, p, t, a, b, (east, south), bool(lots.hall[number]))
 
 
 def _footprint(plot: _Plot, rng: np.random.Generator) -> np.ndarray:
@@ -112,7 +113,7 @@ def _build(
     tower = rng.random() < style.towers
     storeys = rng.integers(*(style.tower_storeys if tower else style.storeys), endpoint=True)
     wall = min(storeys * _STOREY + 0.6, _TALLEST)
-    if not tower and rng.random() < style.gabled:
+    if not tower and rng.random() < style.gabled and not plot.hall:
         height, shade, side, facing = _pitched_roof(plot, wall, rng)
         canvas.roof[plot.at][footprint] = side[footprint]
     else:

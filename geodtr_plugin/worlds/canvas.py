@@ -31,6 +31,7 @@ class Surface(IntEnum):
     WALK = 4
     ROOF = 5
     WATER = 6
+    UPRIGHT = 7  # trunks, poles, fences: no snow stays on them
 
 
 class Palette:

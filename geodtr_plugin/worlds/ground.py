@@ -125,7 +125,7 @@ def _paint_uses(canvas: Canvas, streets: Streets, style: Style, ground: Ground, 
     field = _cells(streets, ground, Block.FIELD, 0.0)
     lengthwise = streets.by_block(rng.random(streets.blocks) < 0.5).take(streets.quadrant.ravel().take(field))
     rows = np.where(lengthwise, u.take(field), v.take(field))
-    shade[field] *= np.where(rows % 3.2 < 1.6, np.float32(1.16), np.float32(0.84))
+    shade[field] *= np.where(rows % 3.2 < 1.6, np.float32(1 + style.land.rows), np.float32(1 - style.land.rows))
 
     stall = _cells(streets, ground, Block.PAVED, 5.0)
     width, length, apart = STALL

@@ -11,7 +11,7 @@ from .canvas import HEIGHT_STEP, Canvas
 from .crowns import Trees
 from .ground import Ground
 from .seasons import Crowns, dress_crowns, dress_palette, lay_snow
-from .styles import LightStyle, Look
+from .styles import LightStyle, Look, PlantStyle
 
 _LONGEST = 48.0  # metres: longer shadows are cut
 _CLOUDED = 0.55  # share of a shadow's depth that is lost under a closed cover of clouds
@@ -43,9 +43,11 @@ def towards(azimuth: float) -> tuple[float, float]:
     return math.sin(math.radians(azimuth)), -math.cos(math.radians(azimuth))
 
 
-def look_at(canvas: Canvas, trees: Trees, ground: Ground, thin: float, seen: np.ndarray, look: Look, azimuth: float):
-    """Return what a season and a light make of a finished canvas (a `Sight`); for the crowns see `dress_crowns`."""
-    crowns = dress_crowns(canvas, trees, ground, look.season, thin, seen)
+def look_at(
+    canvas: Canvas, trees: Trees, ground: Ground, plants: PlantStyle, seen: np.ndarray, look: Look, azimuth: float
+) -> Sight:
+    """Return what a season and a light make of a finished canvas; for the crowns see `dress_crowns`."""
+    crowns = dress_crowns(canvas, trees, ground, look.season, plants, seen)
     top = np.zeros_like(canvas.canopy_top)
     top.ravel()[crowns.place] = crowns.top
     shadow = cast_shadows(np.maximum(canvas.height, top), canvas.cell, azimuth, look.light.sun_height)

@@ -14,6 +14,7 @@ from .styles import PlantStyle, Style
 _BARK = (85, 65, 50)
 _TRUNK = 0.3  # metres
 _HEDGE = 1.25  # height of hedges, metres
+_FENCES = ((120, 100, 80), (228, 228, 222), (150, 148, 142), (165, 130, 100))
 _VERGE_CELL = 90.0  # square metres of land for each try to plant a tree beside a road
 _WOODS = 0.06  # trees for each square metre of a wood of density 1
 _TRAFFIC = 0.3  # metres beyond a road's edge up to which crowns leave room for traffic
@@ -23,8 +24,10 @@ _KEPT = 0.7  # share of an avenue's trees that still stand
 _BUSH = (0.6, 0.9, 1.3)  # radii of bushes, metres
 
 
-def draw_hedges(canvas: Canvas, streets: Streets, ground: Ground, style: Style, rng: np.random.Generator) -> None:
-    """Plant hedges along the fronts of lots, where the smooth noise is high."""
+def draw_hedges(
+    canvas: Canvas, streets: Streets, ground: Ground, style: Style, rng: np.random.Generator, more: np.random.Generator
+) -> None:
+    """Plant hedges along the fronts of lots, where the smooth noise is high; `more` draws where they are fences."""
     front = streets.edge - np.float32(style.streets.margin)
     place = np.flatnonzero((front > 0.6) & (front < 1.3) & ~canvas.blocked)
     place = place[ground.patches.ravel().take(place) > 1.2 - 3 * style.plants.hedges]
@@ -33,6 +36,11 @@ def draw_hedges(canvas: Canvas, streets: Streets, ground: Ground, style: Style, 
     canvas.shade.ravel()[place] = 0.8 + 0.4 * rng.random(len(place), dtype=np.float32)
     canvas.height.ravel()[place] = height_steps(_HEDGE)
     canvas.kind.ravel()[place] = Kind.HEDGE
+    fences = canvas.add(_FENCES, Surface.UPRIGHT) - 1
+    kind = streets.by_block(more.integers(1, len(_FENCES) + 1, streets.blocks))
+    kind *= streets.by_block(more.random(streets.blocks) < style.plants.fences)
+    kind = kind.take(streets.quadrant.ravel().take(place))
+    canvas.material.ravel()[place[kind > 0]] = fences + kind[kind > 0]
 
 
 def draw_trees(
@@ -129,7 +137,7 @@ def _scatter(canvas: Canvas, count: int, plants: PlantStyle, rng: np.random.Gene
 
 def _plant_trunks(canvas: Canvas, trees: Trees) -> None:
     """Draw a trunk under every crown of a tree, up to the crown's base."""
-    bark = canvas.add(_BARK)
+    bark = canvas.add(_BARK, Surface.UPRIGHT)
     width = max(1, round(_TRUNK / canvas.cell))
     tree = trees.form != Form.BUSH
     for step in range(width * width):

@@ -10,7 +10,7 @@ import numpy as np
 from .canvas import Canvas, Surface
 from .crowns import Form, Trees
 from .ground import Ground
-from .styles import SeasonStyle
+from .styles import PlantStyle, SeasonStyle
 
 _STRAW = (182, 165, 120)
 _SNOW = (228, 233, 240)
@@ -69,7 +69,7 @@ def lay_snow(canvas: Canvas, ground: Ground, season: SeasonStyle) -> np.ndarray:
 
 
 def dress_crowns(
-    canvas: Canvas, trees: Trees, ground: Ground, season: SeasonStyle, thin: float, seen: np.ndarray
+    canvas: Canvas, trees: Trees, ground: Ground, season: SeasonStyle, plants: PlantStyle, seen: np.ndarray
 ) -> Crowns:
     """Return the crowns in a season; those of bare trees are a few branches, through which one sees.
 
@@ -78,7 +78,7 @@ def dress_crowns(
         trees: the trees.
         ground: its noise says where leaves and branches are.
         season: the season.
-        thin: share of holes in every crown.
+        plants: how many holes and bumps the crowns have.
         seen: bool `[T]`, which trees stand there at all.
     """
     broad = trees.form != Form.CONE
@@ -89,7 +89,7 @@ def dress_crowns(
     tint[bare] = _TWIGS
     white = np.float32(_SNOWY_LEAVES * season.snow)
     tint = (tint * (1 - white) + np.float32(_SNOW) * white).astype(np.float32)
-    kept = np.where(bare, np.float32(_TWIGGY), np.float32(1 - thin)) * seen
+    kept = np.where(bare, np.float32(_TWIGGY), np.float32(1 - plants.thin)) * seen
     place = np.flatnonzero(canvas.canopy_top)
     tree, top, base = (raster.ravel().take(place) for raster in (canvas.tree, canvas.canopy_top, canvas.canopy_base))
     if (kept < 1).any():
@@ -101,4 +101,7 @@ def dress_crowns(
         low, extent = base[branch], top[branch] - base[branch]
         base[branch] = low + extent * (1 - _BRANCH) * (draw[branch] / _TWIGGY)
         top[branch] = base[branch] + np.maximum(extent * _BRANCH, 1)
+    if plants.lumpy:
+        bump = plants.lumpy * ground.fine.ravel().take(place) * (top - base)
+        top = np.clip(top + bump, base + np.float32(1), 255).astype(np.uint8)
     return Crowns(place, tree, top, base, tint)

@@ -26,6 +26,8 @@ class StreetStyle:
     cars: float = 0.35  # share of the possible places at the kerb that are taken
     parked: float = 0.0  # share of the stalls of parking lots that are taken
     traffic: float = 0.0  # share of the possible places in the lanes with a car, which one camera sees
+    poles: float = 0.0  # share of roads with poles along one side
+    works: int = 0  # road works in a scene, which only the ground camera sees
     bend: float = 150.0  # wavelength of the bends
     strip: float = 0.0  # width of the grass between kerb and sidewalk
     shoulder: float = 0.0  # width of the ragged gravel beside the carriageway
@@ -54,6 +56,7 @@ class LandStyle:
     walk: Colour = (175, 170, 160)
     paving: Colour = (140, 135, 128)
     roughness: float = 0.10  # contrast of the ground's texture
+    rows: float = 0.16  # contrast of the rows of crops in fields
     gravel: Colour = (165, 150, 125)  # unpaved roads and shoulders
 
 
@@ -70,6 +73,7 @@ class HouseStyle:
     towers: float = 0.0  # share of buildings that are towers
     tower_storeys: tuple[int, int] = (7, 15)
     gabled: float = 0.9  # share of pitched roofs, towers aside
+    halls: float = 1.0  # factor on the size of buildings in paved blocks; larger ones have flat roofs and stand back
     sheds: float = 0.0  # share of houses with a shed or a garage
     roofs: tuple[Colour, ...] = ((150, 75, 60), (110, 90, 80), (95, 95, 100), (170, 110, 85))
     facades: tuple[Colour, ...] = ((225, 215, 195), (200, 175, 150), (180, 90, 70), (235, 235, 230))
@@ -90,6 +94,8 @@ class PlantStyle:
     avenues: float = 0.0  # share of roads with rows of trees along both edges
     clearance: float = 0.0  # metres above a carriageway that crowns leave free
     thin: float = 0.0  # share of holes in every crown
+    lumpy: float = 0.0  # bumps of the crowns, as a share of their height
+    fences: float = 0.0  # share of blocks whose hedges are fences
     stretch: float = 1.0  # factor on the trees' height
     bushes: float = 0.0  # bushes for each square metre off the roads
 
@@ -105,7 +111,9 @@ class LightStyle:
     haze: Colour = (205, 215, 228)
     sight: float = 220.0  # metres at which haze hides all but 1/e of a colour
     clouds: float = 0.5  # 0 clear, 1 overcast
+    cloud: Colour = (238, 239, 241)
     hills: float = 1.2  # mean height of the skyline, degrees
+    treeline: float = 0.0  # mean height of the trees on the horizon, degrees
     aerial_gain: Colour = (1.0, 1.0, 1.0)
     aerial_gamma: float = 1.0
     shadow: float = 0.45  # share of the light that a shadow takes under a clear sky

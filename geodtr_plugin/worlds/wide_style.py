@@ -42,8 +42,11 @@ UNMARKED = 0.5  # share of scenes where most roads have no lines
 FADED = (0.0, 0.7)
 WEAR = (0.0, 0.13)
 MEDIANS, MEDIAN = 0.3, (1.5, 6.0)  # share of scenes with divided roads, and the widest median
+POLES, WORKS = (0.0, 0.8), 0.15  # share of roads with poles; of scenes with road works
 PARKED, TRAFFIC = (0.0, 0.5), (0.0, 0.15)
-SHEDS = (0.0, 0.7)
+SHEDS, HALLS = (0.0, 0.7), (1.3, 3.0)
+ROWS = (0.0, 0.15)
+LUMPY, FENCES = (0.0, 0.3), (0.0, 1.0)
 BLOCKS = 0.8  # spread of the logarithm of the blocks' shares
 TREES = (0.35, 3.0)  # factor on the scattered trees
 WOODED, WOODS, COVER = 0.5, (-0.5, 1.3), (0.4, 1.4)  # share of scenes with woods; threshold; crowns above each place
@@ -114,6 +117,8 @@ def _streets(style: Style, rng: np.random.Generator) -> StreetStyle:
         shoulder=rng.uniform(*SHOULDER) if not sidewalk and rng.random() < SHOULDERS / NO_SIDEWALK else 0.0,
         crosswalks=base.crosswalks * rng.uniform(0, 1),
         cars=rng.uniform(0.0, 1.3 * base.cars),
+        poles=rng.uniform(*POLES),
+        works=int(rng.integers(1, 4)) if rng.random() < WORKS else 0,
         parked=rng.uniform(*PARKED),
         traffic=rng.uniform(*TRAFFIC) if rng.random() < 0.6 else 0.0,
         unpaved=unpaved,
@@ -138,6 +143,7 @@ def _land(base: LandStyle, rng: np.random.Generator) -> LandStyle:
         walk=stray(_grey(PALE, rng), rng),
         paving=_grey(PALE, rng),
         gravel=stray(_GRAVELS[rng.integers(len(_GRAVELS))], rng),
+        rows=rng.uniform(*ROWS),
         roughness=base.roughness * factor((0.5, 1.8), rng),
     )
 
@@ -155,6 +161,7 @@ def _houses(base: HouseStyle, rng: np.random.Generator) -> HouseStyle:
         storeys=(1, max(1, base.storeys[1] - int(rng.integers(0, 3)))),
         towers=base.towers * rng.uniform(0, 1),
         gabled=base.gabled if rng.random() < 0.7 else rng.uniform(0, 1),
+        halls=factor(HALLS, rng) if rng.random() < 0.6 else 1.0,
         sheds=rng.uniform(*SHEDS),
         roofs=_some(_ROOFS + base.roofs, int(rng.integers(2, 6)), rng),
         facades=_some(_FACADES + base.facades, int(rng.integers(2, 7)), rng),
@@ -177,6 +184,8 @@ def _plants(base: PlantStyle, rng: np.random.Generator) -> PlantStyle:
         hedges=base.hedges * rng.uniform(0.0, 1.0),
         avenues=rng.uniform(0.2, 1.0) if rng.random() < AVENUES else 0.0,
         clearance=rng.uniform(*CLEARANCE),
+        lumpy=rng.uniform(*LUMPY),
+        fences=rng.uniform(*FENCES),
         thin=rng.uniform(*THIN),
         stretch=rng.uniform(*STRETCH),
         bushes=rng.uniform(*BUSHES),

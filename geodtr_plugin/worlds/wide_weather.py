@@ -16,6 +16,9 @@ DAY = (20.0, 65.0)  # height of the sun over the aerial picture, degrees
 TINT, GAMMA = 0.04, 0.2  # spread of the logarithms of its channels' gain, and of its gamma
 SHIFT = 0.04  # spread of the logarithms of the channels that a season multiplies grass and leaves by
 
+TREELINES = 0.65  # share of scenes with trees on the horizon
+_CLOUD = (238, 239, 241)
+
 # zenith, horizon and haze by weather: the sky's colours from above to the distance
 _SKIES: dict[str, tuple[Colour, Colour, Colour]] = {
     "clear": ((85, 140, 215), (205, 222, 240), (205, 215, 228)),
@@ -73,7 +76,9 @@ def draw_light(rng: np.random.Generator) -> LightStyle:
         haze=haze,
         sight=rng.uniform(*_SIGHT[weather]),
         clouds=0.1 if weather == "night" else rng.uniform(0.85, 1.0) if closed else rng.uniform(0.0, 0.75),
+        cloud=colour(np.array(_CLOUD) * min(1.0, 1.2 * max(gain))),
         hills=rng.uniform(0.2, 1.5) if rng.random() < 0.6 else rng.uniform(1.5, 7.0),
+        treeline=rng.uniform(0.5, 4.5) if rng.random() < TREELINES else 0.0,
         shadow=rng.uniform(0.0, 0.15) if closed else rng.uniform(0.35, 0.68),
         gain=colour(np.array(gain) * brightness * _tint(0.02, rng)),
     )
