@@ -194,7 +194,8 @@ def _facade_row(wall: float, style: HouseStyle, rng: np.random.Generator) -> np.
 
 def clear_lots(canvas: Canvas, before: Canvas, gone: np.ndarray) -> None:
     """Take buildings away: their lots look as they did `before`; `gone` is bool `[B]`, by the building's number."""
-    place = np.flatnonzero(gone.take(canvas.building))
+    place = np.flatnonzero(canvas.building)
+    place = place[gone.take(canvas.building.ravel().take(place))]
     for name in ("material", "shade"):
         getattr(canvas, name).ravel()[place] = getattr(before, name).ravel()[place]
     for name in ("height", "kind", "building", "roof"):

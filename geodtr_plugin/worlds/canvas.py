@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from copy import copy
 from enum import IntEnum
 
 import numpy as np
 
+_STRIP = 48  # rows
 HEIGHT_STEP = 0.25  # metres that one step of a uint8 height stands for: up to 63.75 m
 
 
@@ -142,6 +144,12 @@ class Canvas:
         window, (east, south) = self.window(x, y, radius), axis
         dx, dy = self.x[window[1]][None, :] - np.float32(x), self.y[window[0]][:, None] - np.float32(y)
         return window, east * dx + south * dy, east * dy - south * dx
+
+
+def strips(n: int) -> Iterator[slice]:
+    """Yield slices that cut n rows into strips: several steps on one strip find it in the processor's cache."""
+    for first in range(0, n, _STRIP):
+        yield slice(first, min(first + _STRIP, n))
 
 
 def height_steps(metres: np.ndarray | float) -> np.ndarray:

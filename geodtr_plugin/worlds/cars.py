@@ -90,9 +90,8 @@ def _in_lots(canvas: Canvas, streets: Streets, ground: Ground, share: float, rng
     width, length, apart = STALL
     table = streets.by_block(ground.blocks == Block.PAVED)
     lot = np.flatnonzero(table.take(streets.quadrant) & (streets.edge > 7.0)) if share else np.zeros(0, np.intp)
-    u, v = (roads.coordinate.ravel().take(lot) for roads in streets.families)
-    middle = (np.abs(u % width - width / 2) < canvas.cell / 2) & (np.abs(v % apart - length / 2) < canvas.cell / 2)
-    lot = lot[middle]
+    for roads, every, middle in zip(streets.families, (width, apart), (width / 2, length / 2)):
+        lot = lot[np.abs(roads.coordinate.ravel().take(lot) % np.float32(every) - middle) < canvas.cell / 2]
     lot = lot[rng.random(len(lot)) < share]
     x, y = canvas.x[lot % canvas.n], canvas.y[lot // canvas.n]
     inside = np.maximum(np.abs(x), np.abs(y)) < canvas.size / 2 - 4.0

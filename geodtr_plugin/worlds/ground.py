@@ -56,7 +56,7 @@ def draw_ground(
         streets: the roads.
         style: looks of all of it.
         rng: source of all that is random, but for:
-        road_rng: source of what roads are made of, and of their wear.
+        road_rng: source of what roads are made of.
     """
     makes = draw_makes(streets, style, road_rng)
     shares = np.array(style.land.blocks)
@@ -71,7 +71,7 @@ def draw_ground(
     _paint_uses(canvas, streets, style, ground, rng)
     paint_roads(canvas, streets, style, makes, rng)
     paint_marks(canvas, streets, style, makes, rng)
-    wear_down(canvas, streets, style, road_rng)
+    wear_down(canvas, streets, style, ground.patches, ground.fine)
     build_medians(canvas, streets, makes, canvas.add(style.land.grass, Surface.GRASS))
     canvas.blocked |= streets.edge < 0.4
     return ground

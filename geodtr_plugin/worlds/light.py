@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .canvas import HEIGHT_STEP, Canvas
+from .canvas import HEIGHT_STEP, Canvas, strips
 from .crowns import Trees
 from .ground import Ground
 from .seasons import Crowns, dress_crowns, dress_palette, lay_snow
@@ -95,11 +95,17 @@ def colour_aerial(canvas: Canvas, ground: Ground, sight: Sight, crowns: np.ndarr
 
 
 def _mix(palette: np.ndarray, material: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Return the colours of materials `[n, n]` at their brightness `[n, n]`, uint8 `[n, n, 3]`."""
     out = np.empty((*material.shape, 3), np.uint8)
-    for channel in range(3):
-        value = palette[:, channel].take(material) * level
-        np.clip(value, 0, 255, out=value)
-        out[..., channel] = value
+    channels = np.ascontiguousarray(palette.T)
+    for rows in strips(len(material)):
+        number, lit = material[rows].astype(np.intp), level[rows]
+        value = np.empty(lit.shape, np.float32)
+        for channel, colours in enumerate(channels):
+            np.take(colours, number, out=value, mode="clip")
+            value *= lit
+            np.clip(value, 0, 255, out=value)
+            out[rows, :, channel] = value
     return out
 
 

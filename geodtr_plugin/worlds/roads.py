@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from .canvas import Canvas, Surface
-from .noise import smooth_noise
 from .streets import Roads, Streets
 from .styles import LandStyle, Style
 
@@ -16,6 +15,7 @@ _NO_MEDIAN = 9.0  # metres before a crossing at which a median ends
 _KERB = 1  # height of a median, steps of HEIGHT_STEP: cameras stand beside it
 _PATCH = (7.0, 1.7)  # metres along and across the pieces in which asphalt is repaired
 _REPAIRED = 0.07  # share of the pieces that were repaired
+_CRACK = 0.03  # of a noise whose spread is 1: what is nearer to 0 is a crack
 _LANE = 3.4  # metres between wheel tracks and the next ones
 
 
@@ -94,8 +94,15 @@ def build_medians(canvas: Canvas, streets: Streets, makes: tuple[Make, Make], gr
         canvas.material.ravel()[place], canvas.height.ravel()[place] = grass, _KERB
 
 
-def wear_down(canvas: Canvas, streets: Streets, style: Style, rng: np.random.Generator) -> None:
-    """Darken and brighten carriageways by wheel tracks, stains, cracks and repaired pieces."""
+def wear_down(canvas: Canvas, streets: Streets, style: Style, patches: np.ndarray, fine: np.ndarray) -> None:
+    """Darken and brighten carriageways by wheel tracks, stains, cracks and repaired pieces.
+
+    Args:
+        canvas: rasters that are drawn into.
+        streets: the roads.
+        style: says how worn they are.
+        patches, fine: see `Ground`.
+    """
     wear = np.float32(style.streets.wear)
     if wear == 0:
         return
@@ -108,9 +115,8 @@ def wear_down(canvas: Canvas, streets: Streets, style: Style, rng: np.random.Gen
             (streets.families[1].coordinate, streets.families[0].coordinate),
         )
     )
-    stain = smooth_noise(rng, canvas.size, canvas.n, 14.0).ravel().take(road)
+    stain, crack = patches.ravel().take(road), np.abs(fine.ravel().take(road)) < _CRACK
     tracks = np.cos(across * np.float32(4 * np.pi / _LANE))
     piece = np.floor(along / np.float32(_PATCH[0])) * 57 + np.floor(across / np.float32(_PATCH[1])) * 131
     repaired = (piece.astype(np.int64) * 2654435 >> 5 & 255) < _REPAIRED * 256
-    crack = np.abs(smooth_noise(rng, canvas.size, canvas.n, 5.0).ravel().take(road)) < 0.035
     canvas.shade.ravel()[road] *= 1 + wear * (0.5 * stain + 0.3 * tracks - 1.1 * repaired - 1.3 * crack)
