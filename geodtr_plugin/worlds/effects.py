@@ -1,13 +1,15 @@
-"""What lens, sensor, stitching and compression do to a picture; arrays in, arrays out, nothing random but noise."""
+"""What lens, sensor, stitching and compression do to a picture: arrays in, arrays out."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from io import BytesIO
 
 import numpy as np
 from PIL import Image
 
-_GREY = np.array((0.299, 0.587, 0.114), np.float32)  # weights of red, green and blue in brightness
+_GREY = np.array((0.299, 0.587, 0.114))  # weights of red, green and blue in brightness
+_GRAINS = 100_000  # places in the table of noise at which a picture's noise may begin
 
 
 def warp(picture: np.ndarray, columns: np.ndarray, rows: np.ndarray, height: int) -> np.ndarray:
@@ -26,42 +28,57 @@ def warp(picture: np.ndarray, columns: np.ndarray, rows: np.ndarray, height: int
     return taken[:-1] + share * (taken[1:] - taken[:-1])
 
 
-def smooth_around(values: np.ndarray, width: int) -> np.ndarray:
-    """Return the running mean of values around a circle, float `[W]`, over `2 * width + 1` of them."""
-    if width < 1:
+def smooth_around(values: np.ndarray, reach: int) -> np.ndarray:
+    """Return the running mean of values around a circle, float `[W]`, over `reach` neighbours on either side."""
+    if reach < 1:
         return values
-    closed = np.concatenate([values[-width:], values, values[:width]])
-    return np.convolve(closed, np.full(2 * width + 1, 1 / (2 * width + 1)), "valid")
+    closed = np.concatenate([values[-reach:], values, values[:reach]])
+    return np.convolve(closed, np.full(2 * reach + 1, 1 / (2 * reach + 1)), "valid")
 
 
-def saturate(picture: np.ndarray, amount: float) -> np.ndarray:
-    """Return a picture `[H, W, 3]` with its colours `amount` times as far from grey."""
-    grey = (picture @ _GREY)[..., None]
-    return grey + np.float32(amount) * (picture - grey)
-
-
-def veil(picture: np.ndarray, colour: np.ndarray, share: float | np.ndarray) -> np.ndarray:
-    """Return a picture `[H, W, 3]` of which a share is one colour, `[3]`."""
-    return picture + (colour - picture) * np.asarray(share, np.float32)
-
-
-def sharpen(picture: np.ndarray, amount: float, around: bool) -> np.ndarray:
-    """Return a picture `[H, W, 3]` moved away from the mean of its neighbours, or below 0 towards it.
+def tint(picture: np.ndarray, saturation: float, haze: np.ndarray, share: float) -> np.ndarray:
+    """Return a picture `[H, W, 3]` with its colours moved from grey or to it, and then a share of it haze.
 
     Args:
         picture: float32.
-        amount: down to -1/3, where a pixel and its two neighbours weigh the same, in rows and then in columns.
-        around: the columns close to a circle.
+        saturation: 1 leaves colours as they are, 0 makes them grey.
+        haze: `[3]`, its colour.
+        share: how much of the picture is haze.
     """
-    for axis in (0, 1):
-        if axis == 1 and around:
-            before, after = np.roll(picture, 1, axis), np.roll(picture, -1, axis)
-        else:
-            at = np.arange(picture.shape[axis])
-            before = picture.take(np.maximum(at - 1, 0), axis)
-            after = picture.take(np.minimum(at + 1, at[-1]), axis)
-        picture = picture + np.float32(amount) * (2 * picture - before - after)
-    return picture
+    matrix = (1 - share) * (saturation * np.eye(3) + (1 - saturation) * _GREY[:, None])
+    return picture @ matrix.astype(np.float32) + (share * haze).astype(np.float32)
+
+
+def sharpen(picture: np.ndarray, amount: float, around: bool) -> np.ndarray:
+    """Return a picture `[H, W, 3]` moved away from its four neighbours, or below 0 towards them.
+
+    Args:
+        picture: float32.
+        amount: weight of a neighbour; at -0.2 all five pixels weigh the same.
+        around: the columns close to a circle. Elsewhere what lies outside is as at the edge.
+    """
+    part = np.float32(amount) * picture
+    result = picture + 4 * part
+    for axis, closed in ((0, False), (1, around)):
+        into, of = np.moveaxis(result, axis, 0), np.moveaxis(part, axis, 0)
+        into[1:] -= of[:-1]
+        into[:-1] -= of[1:]
+        into[0] -= of[-1 if closed else 0]
+        into[-1] -= of[0 if closed else -1]
+    return result
+
+
+def grain(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Return normal noise, float32, a random piece of a table: to draw it anew would take longer than a JPEG does."""
+    count = int(np.prod(shape))
+    table = _noise(_GRAINS + count)
+    start = int(rng.integers(_GRAINS))
+    return table[start : start + count].reshape(shape)
+
+
+@lru_cache(maxsize=2)
+def _noise(count: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(count, np.float32)
 
 
 def coarsen(picture: np.ndarray, detail: float) -> np.ndarray:

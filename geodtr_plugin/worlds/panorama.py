@@ -19,7 +19,7 @@ from .sky import make_sky
 UP, DOWN = 36.0, -29.5  # elevation of the upper and lower edge, degrees (as in CVUSA's cropped panoramas)
 EYE = 2.0  # height of the camera, metres
 NEAREST, FARTHEST = 2.2, 78.0  # metres between which things are seen
-_RATIO = 1.02  # between consecutive distances
+RATIO = 1.02  # between consecutive distances
 _SKIES_KEPT = 8
 
 
@@ -39,18 +39,20 @@ class PanoramaCamera:
         supersample: rays along each side of a pixel.
         up, down: elevation of the upper and the lower edge, degrees.
         eye: height above the ground, metres.
+        ratio: between consecutive distances at which things are looked for: what is thinner may be missed.
     """
 
     def __init__(
-        self, height: int, width: int, supersample: int = 1, up: float = UP, down: float = DOWN, eye: float = EYE
-    ):
+        self, height: int, width: int, supersample: int = 1, up: float = UP, down: float = DOWN, eye: float = EYE,
+        ratio: float = RATIO,
+    ):  # fmt: skip
         self.height, self.width, self.supersample = height, width, supersample
         self.up, self.down, self.eye = up, down, eye
         self._rows, self._columns = height * supersample, width * supersample
         self._elevation = np.radians(up - (np.arange(self._rows) + 0.5) * ((up - down) / self._rows))
         self._slope = np.tan(self._elevation).astype(np.float32)
-        count = int(math.log(FARTHEST / NEAREST) / math.log(_RATIO)) + 1
-        self._distances = NEAREST * _RATIO ** np.arange(count)
+        count = int(math.log(FARTHEST / NEAREST) / math.log(ratio)) + 1
+        self._distances = NEAREST * ratio ** np.arange(count)
         self._row_of = self._row_table()
         on_ground = eye / np.maximum(-np.tan(self._elevation), 1e-6)
         self._horizon = int(np.searchsorted(-self._elevation, 0))  # first pixel row below the horizon

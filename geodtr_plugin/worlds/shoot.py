@@ -18,12 +18,13 @@ from .leaning import leaning
 from .panorama import panorama_camera
 from .scene import Camera, Scene
 from .spans import WIDE, Spans
-from .survey import ZONE, Survey, draw_survey, reach
+from .styles import Style
+from .survey import Survey, draw_survey, reach, zone
 from .tiles import TILE_SIDE
 from .wide_capture import add_lens, develop, draw_stitch, highest_rise, stitch
 
 _COARSEST = 0.4  # metres: the cells of a plain scene are at most this wide
-_COARSEST_WIDE = 0.5  # and those of a wide one, which has fewer cameras to pay for its cells
+_COARSEST_WIDE = 0.56  # and those of a wide one, which has fewer cameras to pay for its cells
 _SMALL = 256  # columns up to which a panorama is small
 _PANORAMAS, _TILES, _SURVEY = 1, 2, 5  # streams of random numbers; 3 are the drives', 4 the looks'
 
@@ -95,9 +96,11 @@ class WideShoot(Shoot):
     """The pictures of one scene of a wide world: its tiles have a side of their own, and its cameras a few mounts.
 
     Args:
+        look: of the scene.
         spans: what is drawn from.
     """
 
+    look: Style
     spans: Spans = field(default=WIDE)
 
     @cached_property
@@ -120,7 +123,7 @@ class WideShoot(Shoot):
 
     @property
     def size(self) -> float:
-        return self.cell * math.ceil((ZONE + 2 * self.margin) / self.cell)
+        return self.cell * math.ceil((zone(self.look.streets) + 2 * self.margin) / self.cell)
 
     def from_above(self, scene: Scene) -> Scene:
         return leaning(scene, self.survey.lean)

@@ -24,7 +24,7 @@ class Spans:
     centre: Span = (0.0, 0.02)  # error of the tile's centre besides that of the position, share of the side
     tilt: Span = (0.0, 3.5)  # degrees off the vertical, towards a random side
     lenses: tuple[int, int] = (4, 8)  # pictures that a panorama is stitched from
-    seam_gain: Span = (0.0, 0.22)  # spread of the exposure from lens to lens, logarithm
+    seam_gain: Span = (0.0, 0.2)  # spread of the exposure from lens to lens, logarithm
     seam_width: Span = (0.0, 0.05)  # over which two lenses are blended, share of the circle
     seam_shift: Span = (0.0, 0.6)  # spread of the lenses' height, degrees
     vignette: Span = (0.0, 0.35)  # share of the light that the corners of a lens lose
@@ -34,11 +34,13 @@ class Spans:
 
     # both cameras
     tones: float = 0.17  # spread of exposure and contrast, as in `draw_tones`
+    cast: float = 0.28  # spread of colour casts, relative to that of exposure
     saturation: Span = (0.45, 1.3)
     veil: Span = (0.0, 0.28)  # share of a picture that is haze or stray light
-    sharpness: Span = (-0.22, 0.12)  # below 0 blurred, above 0 sharpened: weight of the difference to the neighbours
-    noise: Span = (0.0, 7.0)  # of the sensor, levels
+    sharpness: Span = (-0.18, 0.09)  # below 0 blurred, above 0 sharpened; see `sharpen`
+    noise: Span = (0.0, 6.0)  # of the sensor, levels
     quality: Span = (40.0, 95.0)  # of the JPEG
+    compressed: float = 0.5  # share of the pictures that show it; others were stored at a higher resolution
 
     # the aerial camera
     turn: Span = (-3.0, 3.0)  # degrees

@@ -16,6 +16,7 @@ import numpy as np
 from ..utils.errors import UserError
 from ..utils.roles import SPLITS
 from .builder import TRANSIENT, make_scene
+from .cameras import NoRoomError
 from .scene import Scene
 from .styles import Style, get_style
 
@@ -23,6 +24,8 @@ VERSION = 1  # raise it whenever pixels change: what people have in their caches
 SCENE_PITCH = 1000.0  # metres between the western edges of neighbouring scenes on the map of a split
 SPLIT_PITCH = 100_000.0  # metres between the southern edges of the maps of the two splits
 _SCENES = 1_000_000  # scenes kept apart for each seed and split
+_ELSEWHERE = 8  # other scenes tried where one has no room
+_ASIDE = 1 << 62  # from a scene's seed to that of the one in its place: further than any two numbers lie apart
 LATER = {"later": True}  # metadata of a field younger than people's caches: at its default the manifest is as before
 
 ArrayShape = tuple[tuple[int, ...], type]  # shape and dtype
@@ -98,10 +101,18 @@ class Spec(ABC):
         return {}
 
     def draw_scene(self, number: int, style: Style | None = None) -> Scene:
-        """Draw scene `number`, with another look than its own if a style is passed."""
-        transient, look = TRANSIENT * min(1.0, self.realism), style or self.look(number)
-        extent = self.extent(number)
-        return make_scene(look, self.scene_seed(number), **extent, cameras=self.cameras, transient=transient)
+        """Draw scene `number`, with another look than its own if a style is passed.
+
+        Where the roads have no room for all cameras, it is a scene of another seed.
+        """
+        transient, look, extent = TRANSIENT * min(1.0, self.realism), style or self.look(number), self.extent(number)
+        seed = self.scene_seed(number)
+        for _ in range(_ELSEWHERE):
+            try:
+                return make_scene(look, seed, **extent, cameras=self.cameras, transient=transient)
+            except NoRoomError:
+                seed += _ASIDE
+        return make_scene(look, seed, **extent, cameras=self.cameras, transient=transient)
 
     def queries_of(self, number: int) -> range:
         """Return the rows of the queries that are taken in one scene, one at each of its first cameras."""

@@ -10,8 +10,11 @@ import numpy as np
 from .cameras import MARGIN, SKIES
 from .panorama import PanoramaCamera, panorama_camera
 from .spans import Spans
+from .styles import StreetStyle
 
-ZONE = 160.0  # metres along the middle of a scene in which cameras stand: room for some 20 places apart
+_RATIO = 1.03  # between the distances along a ray: coarser than in plain worlds, to pay for what captures cost
+_ZONE = 140.0  # metres along the middle of a scene in which cameras stand, at least
+_ROADS = 1.6  # and relative to the distance between parallel roads: two of each direction for most scenes
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Rig:
     def camera(self, height: int, width: int, rays: int, padding: int = 0) -> PanoramaCamera:
         """Return the camera for panoramas of one size, with `padding` more rows above and below."""
         more = padding * (self.up - self.down) / height
-        return panorama_camera(height + 2 * padding, width, rays, self.up + more, self.down - more, self.eye)
+        return panorama_camera(height + 2 * padding, width, rays, self.up + more, self.down - more, self.eye, _RATIO)
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,11 @@ def draw_survey(rng: np.random.Generator, realism: float, spans: Spans) -> Surve
 def _draw_rig(rng: np.random.Generator, spans: Spans) -> Rig:
     view, share = rng.uniform(*spans.view), rng.uniform(*spans.horizon)
     return Rig(view * share, view * (share - 1), rng.uniform(*spans.eye))
+
+
+def zone(streets: StreetStyle) -> float:
+    """Return the metres along the middle of a scene in which cameras stand: room for 20 places that lie apart."""
+    return max(_ZONE, _ROADS * sum(streets.spacing) / 2)
 
 
 def reach(side: float, shift: float, spans: Spans, realism: float) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .capture import apply_tones, draw_tones
-from .effects import compress, quantized, saturate, sharpen, smooth_around, veil, warp
+from .effects import compress, grain, quantized, sharpen, smooth_around, tint, warp
 from .spans import Spans
 
 _FARTHEST = 2.0  # standard deviations at which the lenses' differences are clipped
@@ -78,7 +78,8 @@ def add_lens(
     away = (np.arange(width) - sun + width / 2) % width / width - 0.5  # of the circle
     burnt = min(1.0, realism * rng.uniform(*spans.flare)) * np.exp(-((away / rng.uniform(0.05, 0.2)) ** 2))
     share = burnt * np.clip(0.3 - down, 0, 1)
-    picture = veil(picture * (1 - corners)[..., None], np.float32(255), share[..., None])
+    picture = picture * (1 - corners)[..., None]
+    picture += share.astype(np.float32)[..., None] * (255 - picture)
     rows = round(realism * rng.uniform(*spans.cap) * height * (rng.random() < spans.capped))
     kind, level = rng.integers(3), rng.uniform(10, 130)
     if rows and rows < height:
@@ -93,13 +94,14 @@ def develop(picture: np.ndarray, rng: np.random.Generator, realism: float, spans
     Args:
         around: it is a panorama.
     """
-    picture = apply_tones(picture, draw_tones(rng, realism, spans.tones)).astype(np.float32)
-    picture = saturate(picture, max(0.0, 1 + realism * (rng.uniform(*spans.saturation) - 1)))
+    picture = apply_tones(picture, draw_tones(rng, realism, spans.tones, spans.cast)).astype(np.float32)
+    saturation = max(0.0, 1 + realism * (rng.uniform(*spans.saturation) - 1))
     haze = rng.uniform(150, 240) * (1 + 0.06 * rng.standard_normal(3))
-    picture = veil(picture, haze.astype(np.float32), realism * rng.uniform(*spans.veil) * rng.random())
+    picture = tint(picture, saturation, haze, realism * rng.uniform(*spans.veil) * rng.random())
     sharpness = realism * rng.uniform(*spans.sharpness)
     for _ in range(max(1, round(len(picture) / _REACH[not around]))):
-        picture = sharpen(picture, max(sharpness, -1 / 3), around)
+        picture = sharpen(picture, max(sharpness, -0.2), around)
     noise = realism * rng.uniform(*spans.noise) * rng.random()
-    picture += np.float32(noise) * rng.standard_normal(picture.shape, np.float32)
-    return compress(quantized(picture), max(5, round(100 - realism * (100 - rng.uniform(*spans.quality)))))
+    picture = picture + np.float32(noise) * grain(picture.shape, rng)
+    loss = realism * (100 - rng.uniform(*spans.quality)) * (rng.random() < spans.compressed)
+    return compress(quantized(picture), max(5, round(100 - loss)))

@@ -20,7 +20,7 @@ from .styles import Style
 from .tiles import TILES, covering_tiles, tile_centres
 from .wide_style import widen
 
-_CAMERAS = 20  # panoramas from one scene of a wide world: fewer than in a plain one, for more scenes
+_CAMERAS = 24  # panoramas from one scene of a wide world: fewer than in a plain one, for more scenes
 _LOOK = 4  # stream of random numbers; for the others see `shoot`
 
 
@@ -71,7 +71,7 @@ class WorldSpec(Spec):
         request = self.panorama_size, self.aerial_size, self.realism
         if self.wide:
             style = zlib.crc32(self.style.encode())  # another style is seen by other cameras
-            return WideShoot(*request, partial(self.rng, number, style))
+            return WideShoot(*request, partial(self.rng, number, style), self.look(number))
         return Shoot(*request, partial(self.rng, number))
 
     def extent(self, number: int) -> dict[str, float]:
