@@ -8,6 +8,7 @@ from .panorama import PanoramaCamera
 from .scene import Camera, Scene
 from .spec import SCENE_PITCH, SPLIT_PITCH
 from .styles import Style, list_worlds
+from .wide_style import widen
 from .world import World, WorldSpec
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "list_worlds",
     "make_scene",
     "render_aerial",
+    "widen",
 ]

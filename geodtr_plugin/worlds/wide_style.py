@@ -60,7 +60,7 @@ CHANGES = (0.0, 0.12)
 
 
 def widen(style: Style, rng: np.random.Generator) -> Style:
-    """Return the look of one scene, a style of the same name."""
+    """Return the look of one scene, a style of the same name: its plan, in another country, season, light and year."""
     light, season = draw_light(rng), draw_season(rng)
     return replace(
         style,
