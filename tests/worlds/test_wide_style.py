@@ -1,4 +1,4 @@
-"""Wide worlds: every scene has a look of its own, its two cameras may see it at different times, and turns stay exact."""
+"""Wide worlds: every scene has a look of its own, its cameras may see it at different times, and turns stay exact."""
 
 from __future__ import annotations
 
