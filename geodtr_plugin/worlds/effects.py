@@ -18,13 +18,13 @@ def warp(picture: np.ndarray, columns: np.ndarray, rows: np.ndarray, height: int
     Args:
         picture: uint8 `[H, W, 3]`.
         columns: int `[W]`, the column that each one is.
-        rows: float `[W]`, the row at which each one begins; between two rows, they are blended.
-        height: rows of the result; `rows + height` stays below H.
+        rows: float `[W]`, the row at which each one begins, 0 to H - height; between two rows, they are blended.
+        height: rows of the result.
     """
     first = np.floor(rows).astype(np.intp)
     share = (rows - first).astype(np.float32)[:, None]
-    at = (first + np.arange(height + 1)[:, None]) * picture.shape[1] + columns
-    taken = picture.reshape(-1, 3).take(at, axis=0).astype(np.float32)
+    row = np.minimum(first + np.arange(height + 1)[:, None], len(picture) - 1)
+    taken = picture.reshape(-1, 3).take(row * picture.shape[1] + columns, axis=0).astype(np.float32)
     return taken[:-1] + share * (taken[1:] - taken[:-1])
 
 

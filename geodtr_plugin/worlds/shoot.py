@@ -135,7 +135,7 @@ class WideShoot(Shoot):
         (height, width), rig = self.panorama_size, self.survey.rigs[camera.sky]
         degrees = (rig.up - rig.down) / height
         rise = highest_rise(spans, realism) / degrees
-        upright = rig.camera(height, width, self.rays, math.ceil(rise) + 1).render(scene, camera)
+        upright = rig.camera(height, width, self.rays, math.ceil(rise)).render(scene, camera)
         how = draw_stitch(rng, width, capture.heading, realism, spans)
         picture = stitch(upright, how, height, degrees)
         sun = (scene.sun_azimuth + capture.heading) / 360 * width + width / 2
@@ -147,5 +147,5 @@ class WideShoot(Shoot):
         rng, realism, spans = self.rng(_TILES, item), self.realism, self.spans
         turn, zoom = realism * rng.uniform(*spans.turn), rng.uniform(*spans.zoom) ** realism
         tile = render_turned_aerial(scene, centre, self.aerial_size, self.supersample, turn, zoom)
-        detail = 1 - realism * (1 - min(1.0, rng.uniform(*spans.detail)))
+        detail = min(1.0, rng.uniform(*spans.detail)) ** realism
         return develop(coarsen(tile, detail), rng, realism, spans, around=False)

@@ -11,7 +11,8 @@ from .styles import Span
 class Spans:
     """Smallest and largest values; drawn uniformly between them if not said otherwise.
 
-    The first group is exact and turns along with the scene. The others are what a capture adds: realism scales them.
+    The first group is exact and turns along with the scene. The others are what a capture adds: realism scales them, or
+    is the power of what is a factor.
     """
 
     # geometry: a tile's side for each scene, the rest for each of its rigs
@@ -35,7 +36,7 @@ class Spans:
     # both cameras
     tones: float = 0.17  # spread of exposure and contrast, as in `draw_tones`
     cast: float = 0.28  # spread of colour casts, relative to that of exposure
-    saturation: Span = (0.45, 1.3)
+    saturation: Span = (0.45, 1.3)  # 0 would be grey, 1 as rendered
     veil: Span = (0.0, 0.28)  # share of a picture that is haze or stray light
     sharpness: Span = (-0.18, 0.09)  # below 0 blurred, above 0 sharpened; see `sharpen`
     noise: Span = (0.0, 6.0)  # of the sensor, levels

@@ -95,7 +95,7 @@ def develop(picture: np.ndarray, rng: np.random.Generator, realism: float, spans
         around: it is a panorama.
     """
     picture = apply_tones(picture, draw_tones(rng, realism, spans.tones, spans.cast)).astype(np.float32)
-    saturation = max(0.0, 1 + realism * (rng.uniform(*spans.saturation) - 1))
+    saturation = rng.uniform(*spans.saturation) ** realism
     haze = rng.uniform(150, 240) * (1 + 0.06 * rng.standard_normal(3))
     picture = tint(picture, saturation, haze, realism * rng.uniform(*spans.veil) * rng.random())
     sharpness = realism * rng.uniform(*spans.sharpness)
@@ -103,5 +103,5 @@ def develop(picture: np.ndarray, rng: np.random.Generator, realism: float, spans
         picture = sharpen(picture, max(sharpness, -0.2), around)
     noise = realism * rng.uniform(*spans.noise) * rng.random()
     picture = picture + np.float32(noise) * grain(picture.shape, rng)
-    loss = realism * (100 - rng.uniform(*spans.quality)) * (rng.random() < spans.compressed)
-    return compress(quantized(picture), max(5, round(100 - loss)))
+    quality = (rng.uniform(*spans.quality) / 100) ** (realism * (rng.random() < spans.compressed))
+    return compress(quantized(picture), round(100 * quality))

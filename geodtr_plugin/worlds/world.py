@@ -30,10 +30,11 @@ class WorldSpec(Spec):
 
     Args:
         panorama_size: (height, width) in pixels; the full circle by 65.5 degrees, whatever the size.
-        aerial_size: pixels along a tile of 72 m.
+        aerial_size: pixels along a tile; it shows 72 m.
         offset: tiles on a grid whose step is half a tile and panoramas anywhere in them, instead of one tile centred
             on each panorama.
-        wide: every scene has a look of its own, drawn widely around the style; not together with `offset`.
+        wide: scenes, cameras and captures vary widely around the style, in metres along a tile and field of view too
+            (see `Spans`); not together with `offset`.
     """
 
     panorama_size: tuple[int, int] = (64, 176)
