@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .buildings import Facade, clear_lots, draw_buildings
+from .buildings import clear_lots, draw_buildings
 from .cameras import MARGIN, choose_cameras
 from .canvas import Canvas
 from .cars import draw_cars
@@ -74,7 +74,6 @@ def make_scene(
     places = choose_cameras(canvas, streets, count, rngs["cameras"], margin)
     rasters = {name: getattr(canvas, name) for name in _SOLID}
     rasters |= _take_pictures(canvas, above, ground, trees, style, azimuth)
-    facades[:, Facade.COLOUR :] *= np.tile(np.float32(style.light.gain), 2)
     return Scene(style, seed, cell, azimuth, facades=facades, cameras=places, **rasters)
 
 
@@ -131,4 +130,5 @@ def _take_pictures(
         "canopy_top": sight.canopy_top,
         "canopy_base": base,
         "canopy": canopy,
+        "surface": np.maximum(above.height, sight_above.canopy_top),
     }

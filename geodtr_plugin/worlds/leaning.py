@@ -21,7 +21,7 @@ def leaning(scene: Scene, lean: tuple[float, float]) -> Scene:
         lean: metres (east, north) by which a point moves for each metre of its height.
     """
     amount = float(np.hypot(*lean))
-    tall = np.maximum(scene.height, scene.canopy_top)
+    tall = scene.surface
     shifts = int(tall.max() * HEIGHT_STEP * amount / scene.cell)  # cells by which the highest point moves
     if not shifts:
         return scene

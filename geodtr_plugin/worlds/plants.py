@@ -64,7 +64,7 @@ def draw_trees(
         _bushes(canvas, streets, style.plants, more)
     )
     draw_crowns(canvas, trees, style.plants.stretch)
-    _plant_trunks(canvas, trees)
+    _plant_trunks(canvas, trees, style.plants.stems)
     if style.plants.clearance:
         lift_crowns(canvas, streets.edge < _TRAFFIC, style.plants.clearance)
     return trees
@@ -135,15 +135,16 @@ def _scatter(canvas: Canvas, count: int, plants: PlantStyle, rng: np.random.Gene
     return canvas.index(y), canvas.index(x)
 
 
-def _plant_trunks(canvas: Canvas, trees: Trees) -> None:
-    """Draw a trunk under every crown of a tree, up to the crown's base."""
+def _plant_trunks(canvas: Canvas, trees: Trees, stems: float) -> None:
+    """Draw a trunk under every crown of a tree, up to the crown's base, and a share of the crown's height higher."""
     bark = canvas.add(_BARK, Surface.UPRIGHT)
     width = max(1, round(_TRUNK / canvas.cell))
     tree = trees.form != Form.BUSH
     for step in range(width * width):
         place = (trees.rows[tree] + step // width) * canvas.n + trees.columns[tree] + step % width
         place = place[(canvas.kind.ravel().take(place) == Kind.GROUND) & (canvas.canopy_top.ravel().take(place) > 0)]
-        canvas.height.ravel()[place] = canvas.canopy_base.ravel().take(place) + 2
+        top, base = canvas.canopy_top.ravel().take(place), canvas.canopy_base.ravel().take(place)
+        canvas.height.ravel()[place] = base + 2 + (np.float32(stems) * (top - base)).astype(np.uint8)
         canvas.kind.ravel()[place] = Kind.TRUNK
         canvas.material.ravel()[place] = bark
         canvas.shade.ravel()[place] = 1.0

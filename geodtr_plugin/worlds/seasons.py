@@ -17,8 +17,8 @@ _SNOW = (228, 233, 240)
 _TWIGS = (118, 106, 95)
 _AUTUMN = np.array([(190, 120, 45), (160, 85, 42), (205, 165, 60), (145, 105, 60), (170, 60, 40)], np.float32)
 _WET = {Surface.ROAD: 0.5, Surface.WALK: 0.3, Surface.ROOF: 0.2}  # share of its brightness that a soaked surface loses
-_TWIGGY = 0.3  # share of a bare crown's cells that hold a branch
-_BRANCH = 0.18  # share of the crown's height that such a branch takes
+_TWIGGY = 0.38  # share of a bare crown's cells that hold a branch
+_BRANCH = 0.1  # share of the crown's height that such a branch takes
 _SNOWY_ROOFS = 0.9  # snow on roofs, relative to that on land
 _SNOWY_LEAVES = 0.35  # share of white in a crown under deep snow
 

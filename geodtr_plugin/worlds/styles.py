@@ -56,6 +56,7 @@ class LandStyle:
     walk: Colour = (175, 170, 160)
     paving: Colour = (140, 135, 128)
     roughness: float = 0.10  # contrast of the ground's texture
+    parcels: float = 0.0  # contrast of neighbouring gardens
     rows: float = 0.16  # contrast of the rows of crops in fields
     gravel: Colour = (165, 150, 125)  # unpaved roads and shoulders
 
@@ -94,6 +95,7 @@ class PlantStyle:
     avenues: float = 0.0  # share of roads with rows of trees along both edges
     clearance: float = 0.0  # metres above a carriageway that crowns leave free
     thin: float = 0.0  # share of holes in every crown
+    stems: float = 0.0  # share of the crowns' height that trunks rise into
     lumpy: float = 0.0  # bumps of the crowns, as a share of their height
     fences: float = 0.0  # share of blocks whose hedges are fences
     stretch: float = 1.0  # factor on the trees' height

@@ -33,7 +33,8 @@ SPACING = (0.8, 1.7)  # factor on the distance between roads, drawn for each of 
 DROPPED = (0.05, 0.5)
 STEEPEST = 0.17  # the plan's bends, as a share of their wavelength
 BEND = (120.0, 330.0)
-MINOR, MAIN = (2.6, 4.6), (4.2, 7.5)  # half the width of roads
+MINOR, MAIN = (2.6, 4.6), (3.6, 6.6)  # half the width of roads
+MAINS = (0.05, 0.4)  # share of main roads
 NO_SIDEWALK = 0.4  # share of scenes without (cities aside)
 STRIP = (0.0, 4.0)
 SHOULDERS, SHOULDER = 0.4, (0.3, 2.2)  # share of scenes with, and their width
@@ -45,15 +46,15 @@ MEDIANS, MEDIAN = 0.3, (1.5, 6.0)  # share of scenes with divided roads, and the
 POLES, WORKS = (0.0, 0.8), 0.15  # share of roads with poles; of scenes with road works
 PARKED, TRAFFIC = (0.0, 0.5), (0.0, 0.15)
 SHEDS, HALLS = (0.0, 0.7), (1.3, 3.0)
-ROWS = (0.0, 0.15)
+ROWS, PARCELS = (0.0, 0.1), (0.0, 0.16)
 LUMPY, FENCES = (0.0, 0.3), (0.0, 1.0)
-BLOCKS = 0.8  # spread of the logarithm of the blocks' shares
+BLOCKS, WATER = 0.8, 0.5  # spread of the logarithm of the blocks' shares; factor on the share of water
 TREES = (0.35, 3.0)  # factor on the scattered trees
 WOODED, WOODS, COVER = 0.5, (-0.5, 1.3), (0.4, 1.4)  # share of scenes with woods; threshold; crowns above each place
 THINNEST, WIDEST = (1.0, 2.2), (2.8, 6.2)  # radii of the smallest and the largest crowns
 AVENUES = 0.35  # share of scenes with avenues
 CLEARANCE = (3.6, 5.0)
-THIN = (0.0, 0.5)
+THIN, STEMS = (0.0, 0.5), 0.6
 STRETCH = (0.65, 1.5)
 BUSHES = (0.0, 0.012)
 CHANGES = (0.0, 0.12)
@@ -111,7 +112,7 @@ def _streets(style: Style, rng: np.random.Generator) -> StreetStyle:
         bend=bend,
         warp=0.0 if rng.random() < 0.25 else rng.uniform(0.02, STEEPEST) * bend,
         half_width=(rng.uniform(*MINOR), main),
-        main=rng.uniform(0.1, 0.5),
+        main=rng.uniform(*MAINS),
         sidewalk=sidewalk,
         strip=rng.uniform(*STRIP) if sidewalk and rng.random() < 0.6 else 0.0,
         shoulder=rng.uniform(*SHOULDER) if not sidewalk and rng.random() < SHOULDERS / NO_SIDEWALK else 0.0,
@@ -132,7 +133,7 @@ def _streets(style: Style, rng: np.random.Generator) -> StreetStyle:
 
 def _land(base: LandStyle, rng: np.random.Generator) -> LandStyle:
     grey = rng.uniform(*GREY)
-    shares = np.array(base.blocks) * np.exp(BLOCKS * rng.standard_normal(len(base.blocks)))
+    shares = np.array(base.blocks) * (1, 1, 1, 1, WATER) * np.exp(BLOCKS * rng.standard_normal(len(base.blocks)))
     return replace(
         base,
         blocks=tuple(float(share) for share in shares / shares.sum()),
@@ -144,6 +145,7 @@ def _land(base: LandStyle, rng: np.random.Generator) -> LandStyle:
         paving=_grey(PALE, rng),
         gravel=stray(_GRAVELS[rng.integers(len(_GRAVELS))], rng),
         rows=rng.uniform(*ROWS),
+        parcels=rng.uniform(*PARCELS),
         roughness=base.roughness * factor((0.5, 1.8), rng),
     )
 
@@ -180,10 +182,11 @@ def _plants(base: PlantStyle, rng: np.random.Generator) -> PlantStyle:
         verge=rng.uniform(0.0, 0.6) * min(1.0, 30 / crown),
         radius=(low, high),
         colours=_some(_LEAVES + base.colours, int(rng.integers(2, 5)), rng, grey),
-        conifers=rng.random() ** 2,
+        conifers=rng.random() ** 3,
         hedges=base.hedges * rng.uniform(0.0, 1.0),
         avenues=rng.uniform(0.2, 1.0) if rng.random() < AVENUES else 0.0,
         clearance=rng.uniform(*CLEARANCE),
+        stems=STEMS,
         lumpy=rng.uniform(*LUMPY),
         fences=rng.uniform(*FENCES),
         thin=rng.uniform(*THIN),

@@ -8,9 +8,10 @@ import numpy as np
 
 from .styles import Colour, LightStyle, Look, SeasonStyle, Span
 
-# share of the scenes that a season or a weather gets
+# share of the scenes that a season or a weather gets; aerial pictures of snow are rare
 SEASONS = {"lush": 0.34, "dry": 0.2, "autumn": 0.18, "bare": 0.18, "snow": 0.1}
 WEATHERS = {"clear": 0.47, "low sun": 0.15, "overcast": 0.25, "haze": 0.07, "dusk": 0.045, "night": 0.015}
+SEASONS_ABOVE = {"lush": 0.44, "dry": 0.24, "autumn": 0.14, "bare": 0.15, "snow": 0.03}
 SAME_SEASON = 0.45  # share of the scenes whose aerial picture is of the same season
 DAY = (20.0, 65.0)  # height of the sun over the aerial picture, degrees
 TINT, GAMMA = 0.04, 0.2  # spread of the logarithms of its channels' gain, and of its gamma
@@ -38,9 +39,9 @@ _GAINS: dict[str, tuple[Colour, float]] = {  # colour of the light, and the spre
 }  # fmt: skip
 
 
-def draw_season(rng: np.random.Generator) -> SeasonStyle:
+def draw_season(rng: np.random.Generator, shares: dict[str, float] = SEASONS) -> SeasonStyle:
     """Draw what the time of the year makes of a scene."""
-    season = rng.choice(list(SEASONS), p=list(SEASONS.values()))
+    season = rng.choice(list(shares), p=list(shares.values()))
     look = SeasonStyle(
         land=_tint(SHIFT, rng),
         leaves=_tint(SHIFT, rng),
@@ -55,7 +56,7 @@ def draw_season(rng: np.random.Generator) -> SeasonStyle:
         return replace(look, bare=rng.uniform(0.5, 1.0), autumn=rng.uniform(0.0, 0.3), straw=rng.uniform(0.2, 0.9))
     if season == "snow":
         return replace(
-            look, snow=rng.uniform(0.3, 1.0), cleared=rng.choice([0.1, 0.6, 1.0]), bare=rng.uniform(0.7, 1.0),
+            look, snow=rng.uniform(0.3, 1.0), cleared=rng.choice([0.3, 0.7, 1.0]), bare=rng.uniform(0.7, 1.0),
             straw=rng.uniform(0.3, 0.9),
         )  # fmt: skip
     return look
@@ -86,7 +87,8 @@ def draw_light(rng: np.random.Generator) -> LightStyle:
 
 def draw_aerial_look(light: LightStyle, season: SeasonStyle, rng: np.random.Generator) -> Look:
     """Draw the day on which the aerial picture was taken: a clear one, of the same season or of any."""
-    seen = season if rng.random() < SAME_SEASON else draw_season(rng)
+    same = rng.random() < SAME_SEASON * (1 - season.snow)
+    seen = season if same else draw_season(rng, SEASONS_ABOVE)
     return Look(
         replace(seen, wet=0.0, land=_tint(SHIFT, rng), leaves=_tint(SHIFT, rng)),
         LightStyle(
