@@ -14,7 +14,7 @@ from geodtr_plugin.worlds.canvas import HEIGHT_STEP, Kind
 from geodtr_plugin.worlds.styles import LightStyle, Look, SeasonStyle, get_style
 from geodtr_plugin.worlds.wide_style import widen
 
-SMALL = {"size": 260.0, "cell": 0.5, "cameras": 2}
+SMALL = {"size": 340.0, "cell": 0.5, "cameras": 2}
 _scenes: dict[tuple[str, int], Scene] = {}
 
 
