@@ -16,6 +16,7 @@ _GLASS = (45, 50, 60)
 _TRY_AREA = 40.0  # square metres for each try to place a car
 _HALF = (0.95, 2.2)  # half a car's width and length, metres
 _ROOF, _BONNET = 1.5, 1.0  # heights, metres
+_MOST = 120  # cars in parking lots, about: each costs time
 _LANE = (-3.0, -1.8)  # metres from the edge at which cars drive
 
 
@@ -88,11 +89,10 @@ def _parallel(canvas: Canvas, streets: Streets, x, y, paint, seen, chosen: np.nd
 def _in_lots(canvas: Canvas, streets: Streets, ground: Ground, share: float, rng: np.random.Generator) -> _Spots:
     """Draw cars in the stalls of parking lots (see `ground`)."""
     width, length, apart = STALL
-    table = streets.by_block(ground.blocks == Block.PAVED)
-    lot = np.flatnonzero(table.take(streets.quadrant) & (streets.edge > 7.0)) if share else np.zeros(0, np.intp)
+    lot = np.flatnonzero((ground.uses == Block.PAVED) & (streets.edge > 7.0)) if share else np.zeros(0, np.intp)
     for roads, every, middle in zip(streets.families, (width, apart), (width / 2, length / 2)):
         lot = lot[np.abs(roads.coordinate.ravel().take(lot) % np.float32(every) - middle) < canvas.cell / 2]
-    lot = lot[rng.random(len(lot)) < share]
+    lot = lot[rng.random(len(lot)) < min(share, _MOST / max(len(lot), 1))]
     x, y = canvas.x[lot % canvas.n], canvas.y[lot // canvas.n]
     inside = np.maximum(np.abs(x), np.abs(y)) < canvas.size / 2 - 4.0
     x, y = x[inside], y[inside]

@@ -82,12 +82,14 @@ def draw_crowns(canvas: Canvas, trees: Trees, stretch: float) -> None:
         return
     place, top, base, profile, tree = (np.concatenate(part) for part in zip(*parts))
     order = np.argsort(top, kind="stable")  # of repeated indices, numpy keeps the value that is assigned last
-    order = order[canvas.kind.ravel().take(place[order]) != Kind.BUILDING]
-    place = place[order]
-    canvas.canopy_top.ravel()[place] = top[order]
-    canvas.canopy_base.ravel()[place] = base[order]
-    canvas.leaf.ravel()[place] = profile[order]
-    canvas.tree.ravel()[place] = tree[order]
+    shown = np.full(canvas.n**2, -1, np.int32)
+    shown[place[order]] = order
+    cells = np.flatnonzero((shown >= 0) & (canvas.kind.ravel() != Kind.BUILDING))
+    shown = shown[cells]
+    for raster, values in (
+        (canvas.canopy_top, top), (canvas.canopy_base, base), (canvas.leaf, profile), (canvas.tree, tree)
+    ):  # fmt: skip
+        raster.ravel()[cells] = values[shown]
 
 
 def _stamp(cell: float, radius: float, form: Form, stretch: float) -> _Stamp:

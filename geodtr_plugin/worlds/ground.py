@@ -7,7 +7,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from .canvas import Canvas, Surface
+from .canvas import Canvas, Surface, strips
 from .marks import paint_marks
 from .noise import grain, smooth_noise
 from .roads import build_medians, draw_makes, paint_roads, wear_down
@@ -36,11 +36,13 @@ class Ground:
 
     Attributes:
         blocks: int8 `[B0, B1]`, the blocks' uses.
+        uses: int8 `[n, n]`, the same for every cell.
         patches, fine: float32 `[n, n]`, smooth noise of about 9 m and 2 m.
         grain: float32 `[n, n]`, white noise.
     """
 
     blocks: np.ndarray
+    uses: np.ndarray
     patches: np.ndarray
     fine: np.ndarray
     grain: np.ndarray
@@ -60,8 +62,10 @@ def draw_ground(
     """
     makes = draw_makes(streets, style, road_rng)
     shares = np.array(style.land.blocks)
+    blocks = rng.choice(len(Block), size=streets.blocks, p=shares / shares.sum()).astype(np.int8)
     ground = Ground(
-        blocks=rng.choice(len(Block), size=streets.blocks, p=shares / shares.sum()).astype(np.int8),
+        blocks=blocks,
+        uses=streets.by_block(blocks).take(streets.quadrant),
         patches=smooth_noise(rng, canvas.size, canvas.n, 9.0),
         fine=smooth_noise(rng, canvas.size, canvas.n, 2.2),
         grain=grain(rng, canvas.n),
@@ -102,13 +106,14 @@ def _paint_blocks(canvas: Canvas, streets: Streets, land: LandStyle, ground: Gro
 
 def _texture(canvas: Canvas, streets: Streets, style: Style, ground: Ground) -> None:
     """Give land a rough texture, and roads a smoother one."""
-    rough = ground.patches * np.float32(0.5)
-    rough += ground.fine * np.float32(0.45)
-    rough += ground.grain * np.float32(0.45)
-    rough *= np.float32(style.land.roughness)
-    smooth = streets.edge < style.streets.margin
-    rough[smooth] *= np.float32(0.5)
-    np.add(rough, 1, out=canvas.shade)
+    for rows in strips(canvas.n):
+        rough = ground.patches[rows] * np.float32(0.5)
+        rough += ground.fine[rows] * np.float32(0.45)
+        rough += ground.grain[rows] * np.float32(0.45)
+        rough *= np.float32(style.land.roughness)
+        smooth = streets.edge[rows] < style.streets.margin
+        rough[smooth] *= np.float32(0.5)
+        np.add(rough, 1, out=canvas.shade[rows])
 
 
 def _divide(canvas: Canvas, streets: Streets, style: Style, ground: Ground) -> None:
@@ -123,10 +128,9 @@ def _divide(canvas: Canvas, streets: Streets, style: Style, ground: Ground) -> N
 
 def _cells(streets: Streets, ground: Ground, use: Block, setback: float) -> np.ndarray:
     """Return flat indices of the cells in blocks of one use, at least `setback` metres off the roads."""
-    table = streets.by_block(ground.blocks == use)
-    if not table.any():
+    if use not in ground.blocks:
         return np.zeros(0, np.intp)
-    return np.flatnonzero(table.take(streets.quadrant) & (streets.edge > setback))
+    return np.flatnonzero((ground.uses == use) & (streets.edge > setback))
 
 
 def _paint_uses(canvas: Canvas, streets: Streets, style: Style, ground: Ground, rng: np.random.Generator) -> None:
