@@ -51,13 +51,14 @@ def make_scene(
         cell: metres along a raster cell.
         margin: metres that every camera keeps from the edge.
         cameras: places to choose on the roads; the style's number if None.
-        transient: share of the cars that only the ground camera sees, and again that only the aerial camera sees.
+        transient: share of the cars that only the ground camera sees, and again that only the aerial camera sees;
+            below TRANSIENT, there is less, too, of what else comes and goes.
 
     Raises:
         UnknownNameError: there is no such style.
         ValueError: the scene has no room for the cameras.
     """
-    style = get_style(style) if isinstance(style, str) else style
+    style = _passing(get_style(style) if isinstance(style, str) else style, min(1.0, transient / TRANSIENT))
     if size < 2 * margin + 40:
         raise ValueError(f"A scene of {size} m has no room for cameras, which keep {margin} m from its edge.")
     # one stream of random numbers for each step: a change in one step leaves the others as they were
@@ -75,6 +76,12 @@ def make_scene(
     rasters = {name: getattr(canvas, name) for name in _SOLID}
     rasters |= _take_pictures(canvas, above, ground, trees, style, azimuth)
     return Scene(style, seed, cell, azimuth, facades=facades, cameras=places, **rasters)
+
+
+def _passing(style: Style, share: float) -> Style:
+    """Return the style with a share of all that is there for one camera only, parked cars aside."""
+    streets = replace(style.streets, traffic=style.streets.traffic * share, works=round(style.streets.works * share))
+    return replace(style, streets=streets, changes=style.changes * share)
 
 
 def _furnish(

@@ -153,8 +153,6 @@ def _paint_uses(canvas: Canvas, streets: Streets, style: Style, ground: Ground, 
     material[path] = canvas.add(0.95 * np.array(style.land.walk), Surface.WALK)
 
     water = _cells(streets, ground, Block.WATER, style.streets.margin + 0.5)
-    water = water[
-        streets.edge.ravel().take(water) + ground.patches.ravel().take(water) > style.streets.margin + _SHORE
-    ]
+    water = water[streets.edge.ravel().take(water) + ground.patches.ravel().take(water) > style.streets.margin + _SHORE]
     material[water] = canvas.add(_WATER, Surface.WATER)
     canvas.blocked.ravel()[water] = True

@@ -51,9 +51,7 @@ def paint_marks(
         material[cells.index[rest & cells.marked]] = white
 
 
-def _road_cells(
-    streets: Streets, family: int, style: Style, make: Make, rng: np.random.Generator
-) -> _RoadCells:
+def _road_cells(streets: Streets, family: int, style: Style, make: Make, rng: np.random.Generator) -> _RoadCells:
     roads, crossing = streets.families[family], streets.families[1 - family]
     index = np.flatnonzero(roads.edge < 0)
     quadrant = streets.quadrant.ravel().take(index)

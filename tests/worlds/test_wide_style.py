@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from geodtr_plugin.worlds import PanoramaCamera, Scene, Style, list_worlds, make_scene, render_aerial
 from geodtr_plugin.worlds.canvas import HEIGHT_STEP, Kind
+from geodtr_plugin.worlds.scene import RASTERS
 from geodtr_plugin.worlds.styles import LightStyle, Look, SeasonStyle, get_style
 from geodtr_plugin.worlds.wide_style import widen
 
@@ -115,6 +116,13 @@ def test_some_houses_and_trees_are_there_for_one_camera_only():
     assert set(left) < set(built) and len(left) > len(built) / 3
     assert (changed.canopy_top > 0).sum() < (plain.canopy_top > 0).sum()
     assert (changed.kind[plain.building != changed.building] == Kind.GROUND).all()
+
+
+def test_nothing_comes_and_goes_in_an_exact_world():
+    style = replace(suburb(streets={"traffic": 0.5, "works": 3}), changes=0.4)
+    plain, exact = (make_scene(one, 5, transient=0.0, **SMALL) for one in (suburb(), style))
+    assert all(np.array_equal(getattr(plain, raster), getattr(exact, raster)) for raster in RASTERS)
+    assert not np.array_equal(plain.kind, make_scene(style, 5, **SMALL).kind)
 
 
 def test_unpaved_roads_have_no_lines():
