@@ -40,23 +40,24 @@ class PanoramaCamera:
         up, down: elevation of the upper and the lower edge, degrees.
         eye: height above the ground, metres.
         ratio: between consecutive distances at which things are looked for: what is thinner may be missed.
+        farthest: metres up to which anything is seen.
     """
 
     def __init__(
         self, height: int, width: int, supersample: int = 1, up: float = UP, down: float = DOWN, eye: float = EYE,
-        ratio: float = RATIO,
+        ratio: float = RATIO, farthest: float = FARTHEST,
     ):  # fmt: skip
         self.height, self.width, self.supersample = height, width, supersample
-        self.up, self.down, self.eye = up, down, eye
+        self.up, self.down, self.eye, self.farthest = up, down, eye, farthest
         self._rows, self._columns = height * supersample, width * supersample
         self._elevation = np.radians(up - (np.arange(self._rows) + 0.5) * ((up - down) / self._rows))
         self._slope = np.tan(self._elevation).astype(np.float32)
-        count = int(math.log(FARTHEST / NEAREST) / math.log(ratio)) + 1
+        count = int(math.log(farthest / NEAREST) / math.log(ratio)) + 1
         self._distances = NEAREST * ratio ** np.arange(count)
         self._row_of = self._row_table()
         on_ground = eye / np.maximum(-np.tan(self._elevation), 1e-6)
         self._horizon = int(np.searchsorted(-self._elevation, 0))  # first pixel row below the horizon
-        self._first_ground = int(np.argmax(on_ground < FARTHEST))  # first pixel row whose ground is drawn
+        self._first_ground = int(np.argmax(on_ground < farthest))  # first pixel row whose ground is drawn
         self._on_ground = on_ground[self._first_ground :]
         self._tables: dict[tuple, _Tables] = {}
         self._skies: dict[tuple, np.ndarray] = {}
@@ -67,15 +68,16 @@ class PanoramaCamera:
         Raises:
             ValueError: the camera is too near to the scene's edge.
         """
-        margin = math.ceil(FARTHEST / scene.cell)
+        margin = math.ceil(self.farthest / scene.cell)
         if not all(margin <= at <= scene.n - margin for at in (camera.row, camera.column)):
-            raise ValueError(f"{camera} is less than {FARTHEST} m from the scene's edge, where a panorama has no data.")
+            message = f"{camera} is less than {self.farthest} m from the scene's edge, where a panorama has no data."
+            raise ValueError(message)
         tables = self._tables_for(scene)
         corner = camera.row * scene.n + camera.column
         samples = tables.samples + corner
         picture = np.empty((self._rows, self._columns, 3), np.float32)
         self._paint_far(picture, scene, camera)
-        picture[self._first_ground :] = scene.ground.reshape(-1, 3)[tables.ground + corner]
+        picture[self._first_ground :] = scene.ground.reshape(-1, 3).take(tables.ground + corner, axis=0)
         self._haze(picture[self._first_ground :], scene, self._on_ground[:, None, None])
         first = first_solid(self._rows_of(scene.height, samples), self._rows)
         self._paint_solids(picture, scene, samples, first)

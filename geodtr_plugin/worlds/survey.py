@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .cameras import MARGIN, SKIES
+from .cameras import SKIES
 from .panorama import PanoramaCamera, panorama_camera
 from .spans import Spans
 from .styles import StreetStyle
 
 _RATIO = 1.03  # between the distances along a ray: coarser than in plain worlds, to pay for what captures cost
-_ZONE = 140.0  # metres along the middle of a scene in which cameras stand, at least
-_ROADS = 1.6  # and relative to the distance between parallel roads: two of each direction for most scenes
+_SIGHT = 60.0  # metres that every panorama sees: scenes are as wide as that asks for, and cost by their area
+_BEYOND = 1.1  # how far it sees, relative to the distance of its tile's edge
+_ZONE = (165.0, 230.0)  # metres along the middle of a scene in which cameras stand, at least and at most
+_ROADS = 1.6  # and relative to the distance between parallel roads: where there are too few, another scene is drawn
 
 
 @dataclass(frozen=True)
@@ -24,16 +26,19 @@ class Rig:
     Attributes:
         up, down: elevation of the upper and lower edge, degrees.
         eye: height above the ground, metres.
+        farthest: metres up to which it sees.
     """
 
     up: float
     down: float
     eye: float
+    farthest: float
 
     def camera(self, height: int, width: int, rays: int, padding: int = 0) -> PanoramaCamera:
         """Return the camera for panoramas of one size, with `padding` more rows above and below."""
         more = padding * (self.up - self.down) / height
-        return panorama_camera(height + 2 * padding, width, rays, self.up + more, self.down - more, self.eye, _RATIO)
+        view = self.up + more, self.down - more, self.eye, _RATIO, self.farthest
+        return panorama_camera(height + 2 * padding, width, rays, *view)
 
 
 @dataclass(frozen=True)
@@ -55,18 +60,23 @@ def draw_survey(rng: np.random.Generator, realism: float, spans: Spans) -> Surve
     """Draw how a scene is seen; at realism 0 straight from above."""
     side = math.exp(rng.uniform(*np.log(spans.side)))
     lean, towards = realism * rng.uniform(*spans.lean), rng.uniform(0, 2 * math.pi)
-    rigs = tuple(_draw_rig(rng, spans) for _ in range(SKIES))
+    rigs = tuple(_draw_rig(rng, spans, farthest(side)) for _ in range(SKIES))
     return Survey(side, rigs, (lean * math.sin(towards), lean * math.cos(towards)))
 
 
-def _draw_rig(rng: np.random.Generator, spans: Spans) -> Rig:
+def _draw_rig(rng: np.random.Generator, spans: Spans, far: float) -> Rig:
     view, share = rng.uniform(*spans.view), rng.uniform(*spans.horizon)
-    return Rig(view * share, view * (share - 1), rng.uniform(*spans.eye))
+    return Rig(view * share, view * (share - 1), rng.uniform(*spans.eye), far)
+
+
+def farthest(side: float) -> float:
+    """Return the metres up to which a panorama sees, where a tile is `side` metres long: to its edge and beyond."""
+    return max(_SIGHT, _BEYOND * side / 2)
 
 
 def zone(streets: StreetStyle) -> float:
-    """Return the metres along the middle of a scene in which cameras stand: room for 20 places that lie apart."""
-    return max(_ZONE, _ROADS * sum(streets.spacing) / 2)
+    """Return the metres along the middle of a scene in which cameras stand: room for some 30 places that lie apart."""
+    return float(np.clip(_ROADS * sum(streets.spacing) / 2, *_ZONE))
 
 
 def reach(side: float, shift: float, spans: Spans, realism: float) -> float:
@@ -78,4 +88,4 @@ def reach(side: float, shift: float, spans: Spans, realism: float) -> float:
     """
     turn = math.radians(max(spans.turn) * realism)
     corner = side / 2 * max(spans.zoom) ** realism * (math.cos(turn) + math.sin(turn))
-    return max(MARGIN, corner + shift + 2.0)
+    return max(farthest(side), corner + shift) + 2.0

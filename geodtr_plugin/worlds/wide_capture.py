@@ -77,9 +77,10 @@ def add_lens(
     corners = np.float32(realism * rng.uniform(*spans.vignette) / 2) * (how.across**2 + down**2)
     away = (np.arange(width) - sun + width / 2) % width / width - 0.5  # of the circle
     burnt = min(1.0, realism * rng.uniform(*spans.flare)) * np.exp(-((away / rng.uniform(0.05, 0.2)) ** 2))
-    share = burnt * np.clip(0.3 - down, 0, 1)
+    share = (burnt * np.clip(0.3 - down, 0, 1)).astype(np.float32)
     picture = picture * (1 - corners)[..., None]
-    picture += share.astype(np.float32)[..., None] * (255 - picture)
+    share *= np.minimum(picture[..., 1] / 255, 1)  # what is bright burns out first
+    picture += share[..., None] * (255 - picture)
     rows = round(realism * rng.uniform(*spans.cap) * height * (rng.random() < spans.capped))
     kind, level = rng.integers(3), rng.uniform(10, 130)
     if rows and rows < height:

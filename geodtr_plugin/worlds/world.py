@@ -20,7 +20,7 @@ from .styles import Style
 from .tiles import TILES, covering_tiles, tile_centres
 from .wide_style import widen
 
-_CAMERAS = 24  # panoramas from one scene of a wide world: fewer than in a plain one, for more scenes
+_CAMERAS = 28  # panoramas from one scene of a wide world: fewer than in a plain one, for more scenes
 _LOOK = 4  # stream of random numbers; for the others see `shoot`
 
 

@@ -62,12 +62,12 @@ def test_a_wide_scene_turns_with_its_pictures(layout):
 
 @pytest.mark.parametrize("number", (0, 1))
 def test_realism_zero_is_the_scene_itself(number):
-    spec = wide("suburb", "train", 27, realism=0.0)
+    spec = wide("suburb", "train", 31, realism=0.0)
     shoot, scene, arrays = spec.shoot(number), spec.draw_scene(number), rendered(spec, number)
     assert shoot.from_above(scene) is scene
     for query, camera in zip(spec.queries_of(number), scene.cameras):
         rig = shoot.survey.rigs[camera.sky]
-        exact = PanoramaCamera(16, 32, shoot.rays, rig.up, rig.down, rig.eye, ratio=1.03)
+        exact = PanoramaCamera(16, 32, shoot.rays, rig.up, rig.down, rig.eye, 1.03, rig.farthest)
         assert np.array_equal(arrays["query_images"][query], exact.render(scene, camera))
         tile = render_aerial(scene, camera, 48, shoot.supersample)
         assert np.array_equal(arrays["reference_images"][query], tile)
@@ -76,10 +76,10 @@ def test_realism_zero_is_the_scene_itself(number):
 
 
 def test_a_wide_world_is_loaded_like_others(tmp_path):
-    world, less = (World.load(wide(count=count), tmp_path, 1, progress=False) for count in (26, 3))
+    world, less = (World.load(wide(count=count), tmp_path, 1, progress=False) for count in (30, 3))
     for name in ("query_images", "reference_images", "truth", "query_positions", "reference_positions"):
         assert np.array_equal(getattr(world, name)[:3], getattr(less, name))
-    assert np.array_equal(world.truth[:, 0], np.arange(26)) and len(np.unique(world.reference_images, axis=0)) == 26
+    assert np.array_equal(world.truth[:, 0], np.arange(30)) and len(np.unique(world.reference_images, axis=0)) == 30
     assert np.array_equal(world.query_positions, world.reference_positions)
     assert world.spec.names("query")[0] == "suburb-wide-test-0-ground-000000"
 
@@ -115,7 +115,7 @@ def test_no_tile_can_leave_its_scene(seed, style, realism, size):
     half = math.ceil(cells / 2 * max(WIDE.zoom) ** realism * (math.cos(turn) + math.sin(turn)))
     shift = realism * (6.0 + max(WIDE.centre) * shoot.side)
     assert half + math.ceil(shift / shoot.cell) <= shoot.margin / shoot.cell - 1
-    assert shoot.margin >= 80 and shoot.size - 2 * shoot.margin >= 140
+    assert shoot.margin >= max(60, 0.55 * shoot.side) + 1 and shoot.size - 2 * shoot.margin >= 165
 
 
 @pytest.mark.parametrize("side", (55.0, 180.0))
