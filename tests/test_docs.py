@@ -13,6 +13,7 @@ from documents import ROOT, blocks, commands, run_example
 from trees import save_jpeg, smooth_noise
 
 from geodtr_plugin.commands.main import VERBS, main
+from geodtr_plugin.commands.real_pairs import real_pairs_parser
 from geodtr_plugin.commands.run import resume_parser
 from geodtr_plugin.comparison.ablations import TABLES
 from geodtr_plugin.comparison.compare import compare_parser, parse_compare, parse_entries
@@ -111,6 +112,13 @@ def test_comparisons_name_options_that_exist():
         _, shared = parse_compare(compare_parser(methods=False), words)
         assert table in TABLES
         plan(Variant.parse("geodtr_plus"), 0, shared, Path("nowhere"))
+
+
+def test_measurements_on_real_pairs_name_options_that_exist():
+    lines = [line for line in commands(*PAGES) if "benchmarks/real_pairs.py" in line]
+    assert len(lines) >= 3
+    for line in lines:
+        parse(real_pairs_parser(), shlex.split(line.split("real_pairs.py", 1)[1]))
 
 
 def test_every_public_name_is_described():

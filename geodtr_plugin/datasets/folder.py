@@ -280,14 +280,14 @@ def _by_pair(table: Table, folder: Path, rows: Rows, **fields: Any) -> Split:
         query_places=places[: len(queries)],
         reference_places=places[len(queries) :],
         truth=Truth(Ragged.from_counts(in_order[:, 1], np.bincount(linked[:, 0], minlength=len(queries)))),
-        layout=f"{_layout(table, folder, fields)}the pairs that it names are right",
+        layout=f"{_layout(table, folder, fields)}its pairs are right",
         **fields,
     )
 
 
 def _layout(table: Table, folder: Path, fields: Mapping[str, Any]) -> str:
     centred = "cameras at the centres of their tiles, " if fields["centred"] else ""
-    source = "names that match" if table.path == folder else table.path.name
+    source = "names of files" if table.path == folder else table.path.name
     return f"own data in {folder}, {source}: {centred}"
 
 

@@ -15,7 +15,7 @@ from .photos import printable_name
 from .zero_shot import SHOWN, Outcome, inner_part, own_tiles
 
 MOST_ROWS = 60  # a longer picture is one that nobody looks at
-_TILE, _PANORAMA, _GAP, _TEXT = 120, 440, 8, 26  # pixels: side of a tile, a panorama's column, between, above a row
+_TILE, _PANORAMA, _GAP, _TEXT = 120, 440, 8, 26  # pixels: tile, panorama's column, between, above
 _DPI, _FONT = 100, 7
 _RIGHT, _PAPER = "tab:green", 255
 

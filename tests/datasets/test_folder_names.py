@@ -29,7 +29,7 @@ def test_images_of_one_name_are_pairs_whatever_their_suffixes(tmp_path):
     split = load(tmp_path, test_share=1)
     assert list(split.queries.ids) == ["b.jpg", "north/a.png"]
     assert list(split.references.ids) == ["b.png", "north/a.jpg", "a.png"]  # the last is a distractor
-    assert split.pairs.tolist() == [[0, 0], [1, 1]] and "names that match" in split.layout
+    assert split.pairs.tolist() == [[0, 0], [1, 1]] and "names of files: its pairs are right" in split.layout
 
 
 def test_a_query_without_a_reference_and_a_name_for_two_files_are_refused(tmp_path):
