@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..search.embedder import RunRecord
     from ..search.zero_shot import Outcome
 
-DESCRIPTION = """Measure trained models on pairs of one's own, panoramas and tiles around them, without further training.
+DESCRIPTION = """Measure trained models on pairs of one's own, panoramas and tiles around them, without more training.
 
   python benchmarks/real_pairs.py my_city --model runs/my_run
   python benchmarks/real_pairs.py my_city --model runs/a runs/b/last.safetensors --test-scales 1.0 0.8 0.65 0.5

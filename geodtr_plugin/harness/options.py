@@ -41,8 +41,8 @@ ALIASES = {  # option -> the setting that it stands for
 # settings that may be written without the `args` between: --loss.alpha is --loss.args.alpha
 SHORT = {f"--{part}.{name}": f"--{part}.args.{name}" for part, names in MOVED_TO_ARGS.items() for name in names}
 SAME_IN_CONFIG = (  # options that RunConfig takes as they are
-    "method", "train", "data_root", "limit", "skip_corrupt", "cache", "device", "seed", "workers", "threads",
-    "init_weights", "out",
+    "method", "train", "data_root", "limit", "train_limit", "skip_corrupt", "cache", "device", "seed", "workers",
+    "threads", "init_weights", "out",
 )  # fmt: skip
 
 
@@ -221,6 +221,7 @@ def _add_data_options(parser: ArgumentParser) -> None:
     add("--cvact-rule", type=Literal["5m", "identity"] | None, help="what counts as right on cvact-test")
     add("--cache", action="store_true", help="keep resized images on disk, for later epochs and runs")
     add("--limit", type=int | None, help="keep the first N pairs of each data set")
+    add("--train-limit", type=int | None, help="keep the first N pairs of the training set; tests stay whole")
 
 
 def _add_aliases(parser: ArgumentParser) -> None:
