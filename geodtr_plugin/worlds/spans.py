@@ -25,21 +25,22 @@ class Spans:
     centre: Span = (0.0, 0.02)  # error of the tile's centre besides that of the position, share of the side
     tilt: Span = (0.0, 3.5)  # degrees off the vertical, towards a random side
     lenses: tuple[int, int] = (4, 8)  # pictures that a panorama is stitched from
-    seam_gain: Span = (0.0, 0.2)  # spread of the exposure from lens to lens, logarithm
+    seam_gain: Span = (0.0, 0.2)  # spread of the exposure from lens to lens, logarithm; mostly small
     seam_width: Span = (0.0, 0.05)  # over which two lenses are blended, share of the circle
     seam_shift: Span = (0.0, 0.6)  # spread of the lenses' height, degrees
-    vignette: Span = (0.0, 0.35)  # share of the light that the corners of a lens lose
+    vignette: Span = (0.0, 0.25)  # share of the light that the corners of a lens lose
     cap: Span = (0.0, 0.12)  # height of the patch over the camera's own mount, share of the picture
     capped: float = 0.3  # share of panoramas that have one
     flare: Span = (0.0, 0.8)  # how much of the sky around the sun is burnt out
 
     # both cameras
+    metering: float = 0.6  # how much of what a picture lacks to mean brightness its exposure makes up for; 1 is all
     tones: float = 0.17  # spread of exposure and contrast, as in `draw_tones`
     cast: float = 0.28  # spread of colour casts, relative to that of exposure
     saturation: Span = (0.45, 1.3)  # 0 would be grey, 1 as rendered
-    veil: Span = (0.0, 0.28)  # share of a picture that is haze or stray light
+    veil: Span = (0.0, 0.28)  # share of a picture that is haze or stray light; mostly small
     sharpness: Span = (-0.18, 0.09)  # below 0 blurred, above 0 sharpened; see `sharpen`
-    noise: Span = (0.0, 6.0)  # of the sensor, levels
+    noise: Span = (0.0, 6.0)  # of the sensor, levels; mostly small
     quality: Span = (40.0, 95.0)  # of the JPEG
     compressed: float = 0.5  # share of the pictures that show it; others were stored at a higher resolution
 

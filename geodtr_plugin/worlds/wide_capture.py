@@ -12,6 +12,7 @@ from .effects import compress, grain, quantized, sharpen, smooth_around, tint, w
 from .spans import Spans
 
 _FARTHEST = 2.0  # standard deviations at which the lenses' differences are clipped
+_MEDIUM = 110.0  # level that exposure aims at
 _REACH = 64, 96  # height of a panorama and of a tile at which blur reaches one pixel; it reaches further in larger ones
 
 
@@ -47,7 +48,7 @@ def draw_stitch(rng: np.random.Generator, width: int, heading: float, realism: f
     columns = np.arange(width) - round(heading / 360 * width) + np.rint(wide * shift / 360 * width).astype(int)[lens]
     tilt, towards = realism * rng.uniform(*spans.tilt), rng.uniform(0, 2 * math.pi)
     rise = tilt * np.cos(np.arange(width) / width * 2 * math.pi - towards) + (high * shift)[lens]
-    gain = np.exp(gains * rng.uniform(*spans.seam_gain))[lens]
+    gain = np.exp(gains * rng.uniform(*spans.seam_gain) * rng.random())[lens]
     gain = smooth_around(gain, round(rng.uniform(*spans.seam_width) * width / 2))
     return Stitch(columns % width, rise, gain.astype(np.float32), (2 * (place - lens) - 1).astype(np.float32))
 
@@ -89,13 +90,25 @@ def add_lens(
     return picture
 
 
+def metered(picture: np.ndarray, strength: float) -> np.ndarray:
+    """Return the level that exposure makes of each level, intp `[256]`: longer in the night, shorter in the snow.
+
+    Args:
+        picture: uint8 `[H, W, 3]`.
+        strength: 1 brings its mean to medium brightness, 0 leaves it as it is.
+    """
+    gain = (_MEDIUM / max(1.0, float(picture.mean()))) ** strength
+    return np.rint(np.minimum(np.arange(256) * gain, 255)).astype(np.intp)
+
+
 def develop(picture: np.ndarray, rng: np.random.Generator, realism: float, spans: Spans, around: bool) -> np.ndarray:
     """Return what a camera stores of a picture, uint8 `[H, W, 3]` both: colours, haze, sharpness, noise, compression.
 
     Args:
         around: it is a panorama.
     """
-    picture = apply_tones(picture, draw_tones(rng, realism, spans.tones, spans.cast)).astype(np.float32)
+    tones = draw_tones(rng, realism, spans.tones, spans.cast)[metered(picture, min(1.0, realism * spans.metering))]
+    picture = apply_tones(picture, tones).astype(np.float32)
     saturation = rng.uniform(*spans.saturation) ** realism
     haze = rng.uniform(150, 240) * (1 + 0.06 * rng.standard_normal(3))
     picture = tint(picture, saturation, haze, realism * rng.uniform(*spans.veil) * rng.random())
