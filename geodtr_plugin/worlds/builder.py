@@ -109,7 +109,6 @@ def _furnish(
         return ground, trees, facades, canvas.fork("material")
     above = canvas.fork("material", "shade", "height", "kind", "building", "roof")
     seen = rngs["changes"].random(len(facades))
-    seen[0] = 0.5  # no building stays no building
     clear_lots(above, before, seen < style.changes)
     clear_lots(canvas, before, seen > 1 - style.changes)
     return ground, trees, facades, above

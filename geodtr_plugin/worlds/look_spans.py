@@ -37,7 +37,7 @@ class LookSpans:
     hue: float = 0.035  # and of each of its channels
     grey: Span = (0.0, 0.45)  # part of grey in the greens
     asphalt: Span = (58.0, 185.0)  # brightness: fresh to bleached, or concrete
-    pale: Span = (95.0, 215.0)  # brightness of sidewalks and paved yards
+    pale: Span = (95.0, 200.0)  # brightness of sidewalks and paved yards
 
     # streets
     spacing: Span = (0.75, 1.4)  # factor, drawn for each of the plan's directions

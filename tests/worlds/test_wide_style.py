@@ -15,7 +15,7 @@ from geodtr_plugin.worlds.scene import RASTERS
 from geodtr_plugin.worlds.styles import LightStyle, Look, SeasonStyle, get_style
 from geodtr_plugin.worlds.wide_style import widen
 
-SMALL = {"size": 340.0, "cell": 0.5, "cameras": 2}
+SMALL = {"size": 400.0, "cell": 0.625, "cameras": 2}
 _scenes: dict[tuple[str, int], Scene] = {}
 
 
@@ -101,12 +101,15 @@ def test_snow_lies_on_land_and_roofs_and_not_on_cleared_roads():
 
 
 def test_traffic_drives_below_crowns():
-    scene = make_scene(suburb(plants={"avenues": 1.0, "clearance": 4.0}, streets={"strip": 1.5}), 5, **SMALL)
-    plain = make_scene(suburb(), 5, **SMALL)
-    assert (scene.canopy_top > 0).sum() > (plain.canopy_top > 0).sum()
-    row, column = scene.cameras[0].row, scene.cameras[0].column
-    over = scene.canopy_base[row - 3 : row + 3, column - 3 : column + 3] * HEIGHT_STEP
-    assert ((over == 0) | (over >= 4.0)).all()
+    plain, lined = (
+        make_scene(suburb(plants=plants, land={"asphalt": (0.0, 0.0, 255.0)}), 5, **SMALL)
+        for plants in ({}, {"avenues": 1.0, "clearance": 4.0, "radius": (3.0, 5.0)})
+    )
+    road = (plain.ground[..., 2] > 100) & (plain.ground[..., 0] < 10)  # blue
+    before, after = ((scene.canopy_top[road] > 0).mean() for scene in (plain, lined))
+    assert after > 1.5 * before > 0 and after < 0.9
+    assert lined.canopy_base[road & (lined.canopy_top > 0)].min() * HEIGHT_STEP >= 4.0
+    assert plain.canopy_base[road & (plain.canopy_top > 0)].min() * HEIGHT_STEP < 4.0
 
 
 def test_some_houses_and_trees_are_there_for_one_camera_only():
