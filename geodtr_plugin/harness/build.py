@@ -23,6 +23,7 @@ from ..methods.weights import load_weights
 from ..miners import CHSG, build_miner
 from ..samplers import EmbeddingBank, JointBatchSampler, build_joint_sampler, build_sampler, shows_places_once
 from ..trainers import CrossViewTrainer, WeightAverage
+from ..trainers.freeze import TRUNK, freeze, parameters_of
 from ..trainers.optim import build_optimizer, build_schedule
 from ..utils.distributed import is_main_process, share_of, world_size
 from ..utils.errors import UserError
@@ -157,10 +158,12 @@ def build_trainer(
     }
     weights = {"metric_loss": 1.0, "counterfactual_loss": recipe.loss.counterfactual}
     steps = len(sampler) if sampler is not None else len(train.pairs) // optim.batch_size
+    frozen = freeze(model, optim.freeze)
     learned = [*model.parameters(), *losses["metric_loss"].parameters()]  # a loss may learn its temperature
     optimizer = build_optimizer(
         optim.name, learned, lr=optim.lr, weight_decay=optim.weight_decay, eps=optim.eps, momentum=optim.momentum,
         sharpness=optim.sharpness, fused=device.type == "cuda",
+        scaled=parameters_of(model, TRUNK) if optim.trunk_lr_scale != 1 else (), scale=optim.trunk_lr_scale,
     )  # fmt: skip
     rows = transform.multiplier * optim.batch_size
     log.info(f"batch {optim.batch_size} pairs, {rows} rows in the network (CHSG variant {recipe.augment.chsg})")
@@ -186,6 +189,7 @@ def build_trainer(
         micro_batch=optim.micro_batch,
         average=WeightAverage(model, optim.ema) if optim.ema else None,
         bank=EmbeddingBank(len(train.pairs)) if getattr(sampler, "follows", None) == "training" else None,
+        frozen=frozen,
         seed=config.seed,
         progress=is_main_process(),
         **hooks,

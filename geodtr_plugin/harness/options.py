@@ -30,7 +30,7 @@ from .settings_file import read_settings, value_of
 SHORT = {f"--{part}.{name}": f"--{part}.args.{name}" for part, names in MOVED_TO_ARGS.items() for name in names}
 SHORT["--data.shares"] = "--shares"  # of the data sets of a run, not of one's loader
 SAME_IN_CONFIG = (  # options that RunConfig takes as they are
-    "method", "data_root", "limit", "skip_corrupt", "cache", "device", "seed", "workers", "threads",
+    "method", "data_root", "limit", "train_limit", "skip_corrupt", "cache", "device", "seed", "workers", "threads",
     "init_weights", "out",
 )  # fmt: skip
 

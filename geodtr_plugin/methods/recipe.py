@@ -132,6 +132,9 @@ class Optim:
     Args:
         name: adamw, adam, or sgd
         lr: peak learning rate
+        trunk_lr_scale: that of the trunks in parts of it, as 0.1 for trunks that are trained already
+        freeze: parts of the network that stay as they are, by the names of their parameters, as trunk or
+            query_tower.trunk.[0-3],*.layout; they run in evaluation mode. Empty: everything moves
         weight_decay: on all parameters, as the authors do
         eps: the denominator term of adamw and adam
         momentum: of sgd
@@ -154,6 +157,8 @@ class Optim:
 
     name: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float = 1e-4
+    trunk_lr_scale: float = 1.0
+    freeze: str = ""
     weight_decay: float = 0.0
     eps: float = 1e-8
     momentum: float = 0.9
@@ -181,9 +186,10 @@ class Optim:
         if self.epochs < 0:
             raise UserError(f"--epochs is {self.epochs}; it must be 0 (evaluate only) or more.")
         check_numbers(
-            self, "--optim.", lr=(0, MOST), weight_decay=(0, MOST), eps=(0, MOST), momentum=(0, 1), sharpness=(0, MOST),
-            epochs=(0, MOST_COUNT), batch_size=(2, MOST_COUNT), warmup_epochs=(0, MOST), max_grad_norm=(0, MOST),
-            max_grad_value=(0, MOST), ema=(0, 0.999999),
+            self, "--optim.", lr=(0, MOST), trunk_lr_scale=(0, MOST), weight_decay=(0, MOST), eps=(0, MOST),
+            momentum=(0, 1), sharpness=(0, MOST), epochs=(0, MOST_COUNT), batch_size=(2, MOST_COUNT),
+            warmup_epochs=(0, MOST), max_grad_norm=(0, MOST), max_grad_value=(0, MOST),
+            ema=(0, 0.999999),
         )  # fmt: skip
         for name in ("max_grad_norm", "max_grad_value", "ema"):
             object.__setattr__(self, name, getattr(self, name) or None)
