@@ -136,7 +136,8 @@ def how(folder: RunFolder) -> str:
     note = folder.path / NOTE  # not there where run.py itself made the run
     command = (note if note.is_file() else folder.path / "command.txt").read_text(encoding="utf-8").strip()
     packages = ", ".join(f"{name} {machine['packages'][name]}" for name in ("torch", "timm"))
-    where = machine["gpu"] or f"{machine['threads']} CPU threads"
+    threads = machine["threads"]
+    where = machine["gpu"] or f"{threads} CPU thread{'s' if threads > 1 else ''}"
     return (
         f"`{command}` at commit {commit()}: {results['seconds'] / 60:.1f} minutes on {where}, rendering and measuring "
         f"included ({machine['platform']}, Python {machine['python']}, {packages}). The numbers below are those of the "

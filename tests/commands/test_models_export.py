@@ -152,6 +152,7 @@ def test_matrices_can_be_halved_and_the_digest_is_that_of_the_file(run, exported
         assert (embeddings * embed(exported, photos)[role]).sum(1).min() > 0.9999
 
 
+@pytest.mark.slow
 def test_an_exported_model_becomes_programs_too(exported, photos, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(packaged, "FOLDER", exported.parent)
     words = ["export", "--format", "torch-export", "--tower", "query"]
