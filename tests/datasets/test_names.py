@@ -37,6 +37,8 @@ def test_a_pattern_without_a_match_is_answered():
 
 
 def test_names_in_files_of_all_versions():
+    with pytest.raises(TypeError, match="not names"):
+        names_in([5])
     assert names_in(None) == () and names_in("cvusa") == ("cvusa",) and names_in(["a", "b"]) == ("a", "b")
     words = [in_words(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])]
     assert words == ["", "a", "a and b", "a, b and c"]
