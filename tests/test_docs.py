@@ -13,9 +13,11 @@ from documents import ROOT, blocks, commands, run_example
 from trees import save_jpeg, smooth_noise
 
 from geodtr_plugin.commands.main import VERBS, main
+from geodtr_plugin.commands.real_pairs import real_pairs_parser
 from geodtr_plugin.commands.run import resume_parser
 from geodtr_plugin.comparison.ablations import TABLES
 from geodtr_plugin.comparison.compare import compare_parser, parse_compare, parse_entries
+from geodtr_plugin.comparison.fine_tuning import REFUSED, fine_tuning_parser
 from geodtr_plugin.comparison.jobs import Variant, plan
 from geodtr_plugin.datasets import DATASETS
 from geodtr_plugin.losses import LOSSES
@@ -111,6 +113,22 @@ def test_comparisons_name_options_that_exist():
         _, shared = parse_compare(compare_parser(methods=False), words)
         assert table in TABLES
         plan(Variant.parse("geodtr_plus"), 0, shared, Path("nowhere"))
+
+
+def test_measurements_on_real_pairs_name_options_that_exist():
+    lines = [line for line in commands(*PAGES) if "benchmarks/real_pairs.py" in line]
+    assert len(lines) >= 3
+    for line in lines:
+        parse(real_pairs_parser(), shlex.split(line.split("real_pairs.py", 1)[1]))
+
+
+def test_fine_tuning_names_options_that_exist():
+    lines = [line for line in commands(*PAGES) if "benchmarks/fine_tuning.py" in line]
+    assert lines
+    for line in lines:
+        words = shlex.split(line.split("fine_tuning.py", 1)[1])
+        options, shared = parse_compare(fine_tuning_parser(), words, REFUSED)
+        plan(Variant.parse("geodtr_plus"), 0, ["--train", options.train, *shared], Path("nowhere"))
 
 
 def test_every_public_name_is_described():

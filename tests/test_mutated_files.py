@@ -85,7 +85,7 @@ def run_folder(root):
     run = RunFolder(RunFolder.place(config))
     run.begin(config, settings)
     views = {role: view.to_config() for role, view in build_image_transforms(config, model).items()}
-    run.write_config(config, model.config, views)
+    run.write_config(config, model, views)
     write_json(run.stages_file, config.to_dict())
     write_safetensors(run.best_weights, {"x": torch.zeros(1)})
     scores = {"recall_at_1": 10.0, "recall_at_5": 20.0, "hit_rate": 11.0, "num_references": 32}

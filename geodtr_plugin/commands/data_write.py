@@ -22,12 +22,12 @@ DESCRIPTION = """Write a synthetic world as image files and a table of their pla
 
   geodtr data write synth-suburb --out my_city --count 2000
 
-makes my_city/queries/*.jpg (panoramas), my_city/references/*.png (aerial tiles of 72 m), my_city/places.csv
-(file,lat,lon) and, of worlds with cameras at the centres of their tiles, my_city/dataset.json, which says so: what
-geodtr index build --references my_city, geodtr locate --truth my_city/places.csv and --train folder:my_city read. The
-worlds measure in metres east and north. Here their scenes, which are half a kilometre wide, stand side by side as the
-blocks of a square city, and the city begins at 40 N 40 W: in the open Atlantic, so that nobody takes it for a real
-place.
+makes my_city/queries/*.jpg (panoramas), my_city/references/*.png (aerial tiles of 72 m; in worlds named -wide of 55 to
+180 m, the same in a block), my_city/places.csv (file,lat,lon) and, of worlds with cameras at the centres of their
+tiles, my_city/dataset.json, which says so: what geodtr index build --references my_city, geodtr locate --truth
+my_city/places.csv and --train folder:my_city read. The worlds measure in metres east and north. Here their scenes,
+which are up to half a kilometre wide, stand side by side as the blocks of a square city, and the city begins at
+40 N 40 W: in the open Atlantic, so that nobody takes it for a real place.
 """
 ORIGIN = (40.0, -40.0)  # latitude and longitude of the city's south-western corner
 STREET = 16.0  # metres between two scenes

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import ArgumentParser
 
+from ..methods.packaged import require_packaged
 from ..search.geotags import NameOrder
 from ..utils.console import add_common_options, guarded, make_parser, parse_and_import, prepare_torch, say
-from ..utils.errors import UnknownNameError
+from ..utils.errors import UnknownNameError, UserError
 
 if TYPE_CHECKING:
     from ..search.building import Summary
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 DESCRIPTION = """Embed aerial tiles (or photos) with a run's model, for geodtr locate.
 
   geodtr index build --run runs/my_run --references tiles/ -o city.index
+  geodtr index build --model worlds --references tiles/ -o city.index          # no training
   geodtr index build --run runs/my_run --references places.csv -o city.index --kind ivf --dtype float16
   geodtr index build --run runs/my_run --references north/ -o north.index --cells city.index
 
@@ -41,7 +43,8 @@ def build_parser() -> ArgumentParser:
     """Return the options of `geodtr index build`."""
     parser = make_parser("geodtr index build", DESCRIPTION)
     add = parser.add_argument
-    add("--run", type=str, required=True, help="run folder with the model")
+    add("--run", type=str | None, help="run folder with the model")
+    add("--model", type=str | None, help="in place of --run: a model that comes with the package, by its name (worlds)")
     add("--references", type=str, required=True, help="folder of images, or table file,lat,lon (.csv)")
     add("-o", "--out", type=str, required=True, help="the index: a folder that is made")
     add("--kind", type=Literal["auto", "flat", "ivf", "ivfpq"], default="auto",
@@ -62,12 +65,16 @@ def _build(argv: Sequence[str]) -> int:
     if argv[0] != "build":
         raise UnknownNameError("verb of 'index'", argv[0], ["build"])
     options = parse_and_import(build_parser(), argv[1:])
+    if (options.run is None) == (options.model is None):
+        raise UserError("Name one model.", "Either --run FOLDER, or --model worlds, which comes with the package.")
+    if options.model is not None:
+        require_packaged(options.model)
     prepare_torch(options.threads)
     from ..search.building import build_index
 
     names = ("kind", "nlist", "nprobe", "dtype", "names", "batch_size", "device", "workers", "overwrite", "cells")
     settings = {name: options[name] for name in names}
-    _report(build_index(options.run, options.references, options.out, **settings), options.names)
+    _report(build_index(options.run or options.model, options.references, options.out, **settings), options.names)
     return 0
 
 

@@ -8,6 +8,7 @@ from string import Template
 from typing import Any
 
 from ..datasets.names import in_words, names_in
+from ..harness.initial_weights import trained_on
 from ..harness.results import columns_of
 from ..methods import METHODS
 from ..utils.tables import markdown_table
@@ -18,6 +19,7 @@ embeddings = model.encode_query(transforms["query"](images))  # uint8 [B, 3, H, 
 PROGRAM = """import torch
 tower = torch.export.load("{role}.pt2").module()
 embeddings = tower(images)  # float32 [B, 3, {height}, {width}], preprocessed as below -> [B, {size}]"""
+CHOOSE_LICENCE = "Whoever publishes these weights chooses their licence and writes it here."
 NOT_ENDED = "None: the run had not ended when this was exported."
 
 
@@ -36,6 +38,8 @@ def model_card(config: dict[str, Any], files: Sequence[str]) -> str:
         paper=f"Method: [{paper.title}]({paper.url}), {paper.venue}. The authors' code: {paper.code}.",
         use=_use(config, files), preprocessing=_preprocessing(config), training=_training(config),
         results=_results(config) if config["training"].get("tests") else NOT_ENDED,
+        made=f"## How it was made\n\n{config['made']['how']}\n\n" if "made" in config else "",
+        own_licence=config["made"]["licence"] if "made" in config else CHOOSE_LICENCE,
         licence="none is given" if paper.licence == "none" else paper.licence,
         images="were rendered by geodtr_plugin" if all(name.startswith("synth-") for name in sets) else
         "have terms of their own",
@@ -78,8 +82,9 @@ def _training(config: dict[str, Any]) -> str:
     epochs = f"{facts['epochs']} epoch{'s' if facts['epochs'] > 1 else ''}"
     start = facts["init_weights"] or ("weights trained on ImageNet" if facts["imagenet"] else "scratch")
     return (
-        f"Trained on {in_words(names_in(facts['train']))}{data} for {epochs} from {start}, seed {facts['seed']}, with "
-        f"the method's recipe {config['recipe']!r} (all settings are in config.json). These are the weights {weights}."
+        f"Trained on {trained_on(names_in(facts['train']))}{data} for {epochs} from {start}, seed {facts['seed']}, "
+        f"with the method's recipe {config['recipe']!r} (all settings are in config.json). These are the weights "
+        f"{weights}."
     )
 
 

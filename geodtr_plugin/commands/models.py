@@ -10,7 +10,10 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
+from ..datasets.names import names_in
+from ..harness.initial_weights import trained_on
 from ..methods import METHODS, Recipe, create_model, list_methods
+from ..methods.packaged import packaged_of
 from ..utils.console import add_common_options, guarded, make_parser, parse_and_import, say
 from ..utils.errors import UserError
 from ..utils.tables import text_table
@@ -60,7 +63,7 @@ def describe(name: str) -> dict[str, Any]:
     recipe = recipes.get("paper") or next(iter(recipes.values()))
     return {
         "name": name, "title": paper.title, "venue": paper.venue, "url": paper.url, "code": paper.code,
-        "licence": paper.licence, "weights": paper.weights,
+        "licence": paper.licence, "weights": paper.weights, "packaged": packaged_of(name),
         "models": _sizes(name, recipe, {polar for _, _, polar in paper.published}),
         "published": published,
         "options": _options(cls),
@@ -135,9 +138,11 @@ def in_full(entry: dict[str, Any]) -> str:
 
 def _heading(entry: dict[str, Any]) -> list[str]:
     weights = entry["weights"] or "none known"
+    packaged = [f"{name} (trained on {trained_on(names_in(train))})" for name, train in entry["packaged"].items()]
     return [
         f"{entry['name']}: {entry['title']} ({entry['venue']})",
         f"  licence of the authors' code: {entry['licence']}; their weights: {weights}",
+        *([f"  weights in the package: {', '.join(packaged)}"] if packaged else []),
     ]
 
 

@@ -68,16 +68,23 @@ def compare_parser(
     return parser
 
 
-def parse_compare(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+def parse_compare(
+    parser: argparse.ArgumentParser, argv: Sequence[str], refused: Mapping[str, str] = REFUSED
+) -> tuple[argparse.Namespace, list[str]]:
     """Return the comparison's own options, and the words that are left for run.py.
+
+    Args:
+        parser: of the comparison's own options.
+        argv: the words of the command line.
+        refused: options of run.py that mean nothing here, and what to do instead.
 
     Raises:
         UserError: an option of run.py means nothing to a comparison.
     """
     options, shared = parser.parse_known_args(argv)
     for option in (word.split("=")[0] for word in shared):
-        if option in REFUSED:
-            raise UserError(f"{option} is an option of run.py alone.", REFUSED[option])
+        if option in refused:
+            raise UserError(f"{option} is an option of run.py alone.", refused[option])
     return options, shared
 
 

@@ -1,12 +1,12 @@
-"""Own data without code: `folder:PATH` with PATH/queries, PATH/references and a table of positions or pairs.
+"""Own data without code: `folder:PATH` with PATH/queries, PATH/references and, mostly, a table of positions or pairs.
 
     my_city/queries/0001.jpg ...        what is asked: photos, panoramas
     my_city/references/0001.png ...     what is searched: aerial tiles
     my_city/places.csv                  file,lat,lon    or    query,reference
     my_city/dataset.json                {"centred": true}   where each query was taken at the centre of its reference
 
-Or train.csv and test.csv in place of the one table, which otherwise gives its last places to the test. Without
-dataset.json, cameras stand anywhere.
+Or train.csv and test.csv in place of the one table, which otherwise gives its last places to the test. Without any
+table, images of the same name are pairs. Without dataset.json, cameras stand anywhere.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from ..utils.roles import ROLE_FOLDERS, SPLITS
 from .base import Split
 from .folder_csv import Row, Table, read_table, tables_of
 from .folder_files import REMEDY, OwnFiles, UnmatchedName
-from .images import ImageFiles
+from .folder_names import pairs_by_name
+from .images import WHOLE, ImageFiles, Rows, part_of_height
 from .places import label_linked, label_places, nearest, within
 from .registry import FOLDER, DatasetFacts
 
@@ -45,6 +46,7 @@ def load_folder(
     radius: float = 25.0,  # metres; what place recognition counts as found, and what GPS in a street is good for
     test_share: float = 0.2,
     centred: bool | None = None,
+    panorama_rows: Sequence[float] = WHOLE,
 ) -> Split:
     """Read own data.
 
@@ -61,27 +63,32 @@ def load_folder(
         split: "train" or "test".
         root: where a relative path starts.
         radius: metres within which a reference is right.
-        test_share: the part of the places that is held out for the test when there is one table.
+        test_share: the part of the places that is held out for the test when there is one table, or none; 1 tests on
+            all of them.
         centred: cameras stand at the centres of their tiles, see `Split`; None: as dataset.json says.
+        panorama_rows: the part of the queries' height that is kept, as fractions from the top: 0.25 and 0.75 make what
+            CVACT's models see of full spheres.
 
     Raises:
         UserError: the options mean nothing, or the table names too little.
         DatasetNotFoundError: a folder, the table, or an image that it names is not there.
         DatasetCorruptError: the table cannot be used.
     """
-    if not radius > 0 or not 0 < test_share < 1:
-        raise UserError(f"radius must be above 0 and test_share between 0 and 1, not {radius:g} and {test_share:g}.")
+    if not radius > 0 or not 0 < test_share <= 1:
+        raise UserError(f"radius must be above 0 and test_share from 0 to 1, not {radius:g} and {test_share:g}.")
+    rows = part_of_height(panorama_rows)
     folder = _find(name, root)
-    path, shared = _table_path(folder, split)
-    table, centred = read_table(path), says_centred(folder, centred)
+    table, shared = _table_of(folder, split)
+    centred = says_centred(folder, centred)
     fields = {"name": name, "split": split, "provenance": "own", "centred": centred}
     if table.has_positions:
-        whole = _by_position(table, folder, radius, **fields)
+        whole = _by_position(table, folder, rows, radius, **fields)
     else:
-        whole = _by_pair(table, folder, **fields)
+        whole = _by_pair(table, folder, rows, **fields)
     part = _hold_out(whole, test_share) if shared else whole
     if not len(part.pairs):
-        raise UserError(f"{path} leaves no pair for {split}.", "Name more places, or write train.csv and test.csv.")
+        remedy = "Name more places, or write train.csv and test.csv."
+        raise UserError(f"{table.path} leaves no pair for {split}.", remedy)
     return part
 
 
@@ -131,33 +138,37 @@ def _find(name: str, root: str | os.PathLike[str] | None) -> Path:
     return folder
 
 
-def _table_path(folder: Path, split: str) -> tuple[Path, bool]:
+def _table_of(folder: Path, split: str) -> tuple[Table, bool]:
     """Return the table of the split, and whether it serves the other one too."""
     tables = tables_of(folder)
+    if not tables:
+        return pairs_by_name(folder), True
     by_split = {path.stem.lower(): path for path in tables if path.stem.lower() in SPLITS}
     if split in by_split:
-        return by_split[split], False
+        return read_table(by_split[split]), False
     if by_split:
         names = ", ".join(path.name for path in by_split.values())
         raise DatasetNotFoundError(f"{folder} has {names} but no {split}.csv.")
     if len(tables) != 1:
-        names = f"{len(tables)} tables ({', '.join(path.name for path in tables)})" if tables else "no table"
+        names = f"{len(tables)} tables ({', '.join(path.name for path in tables)})"
         raise DatasetNotFoundError(f"{folder} has {names}.", _SHAPE)
-    return tables[0], True
+    return read_table(tables[0]), True
 
 
 def _hold_out(whole: Split, test_share: float) -> Split:
     """Return a split's part of one table: its last places, in the order of the queries, are the test."""
     _, first, place = np.unique(whole.query_places, return_index=True, return_inverse=True)
-    if len(first) < 2:
+    if len(first) < 2 and test_share < 1:
         raise UserError(
             "The one table of own data names one place, which cannot be split.", "Write train.csv and test.csv."
         )
     order = np.empty(len(first), np.int64)
     order[np.argsort(first)] = np.arange(len(first))
-    held_out = min(max(1, round(test_share * len(first))), len(first) - 1)
+    most = len(first) if test_share == 1 else len(first) - 1
+    held_out = min(max(1, round(test_share * len(first))), most)
     in_test = order[place.ravel()] >= len(first) - held_out
-    note = f"the last {held_out:,} of {len(first):,} places of the table are the test"
+    which = "all" if held_out == len(first) else f"the last {held_out:,} of"
+    note = f"{which} {len(first):,} places of the table are the test"
     gallery = np.arange(len(whole.references))
     if whole.split == "test":
         return replace(whole.keep(np.flatnonzero(in_test), gallery), notes=(*whole.notes, note))
@@ -171,9 +182,9 @@ def _hold_out(whole: Split, test_share: float) -> Split:
     return train.keep(np.unique(pairs[:, 0]), np.unique(pairs[:, 1]))
 
 
-def _by_position(table: Table, folder: Path, radius: float, **fields: Any) -> Split:
+def _by_position(table: Table, folder: Path, rows: Rows, radius: float, **fields: Any) -> Split:
     """Return the whole table `file,lat,lon` as a split: right is what lies within the radius."""
-    queries, references = _positions_of_files(table, folder)
+    queries, references = _positions_of_files(table, folder, rows)
     closest, metres = nearest(queries.coordinates, references.coordinates, "latlon")
     near = metres <= radius
     if not near.any():
@@ -204,7 +215,7 @@ def _by_position(table: Table, folder: Path, radius: float, **fields: Any) -> Sp
     )
 
 
-def _positions_of_files(table: Table, folder: Path) -> tuple[ImageFiles, ImageFiles]:
+def _positions_of_files(table: Table, folder: Path, rows: Rows) -> tuple[ImageFiles, ImageFiles]:
     """Return the queries and the references that rows `file,lat,lon` name."""
     files = OwnFiles(folder)
     positions: dict[str, dict[str, tuple[float, float]]] = {role: {} for role in ROLE_FOLDERS}
@@ -219,7 +230,7 @@ def _positions_of_files(table: Table, folder: Path) -> tuple[ImageFiles, ImageFi
             remedy = "Both roles need rows file,lat,lon."
             raise UserError(f"{table.path} gives no position of a file in {role}.", remedy)
     queries, references = (
-        _images(folder, role, [*by_path], np.array([*by_path.values()])) for role, by_path in positions.items()
+        _images(folder, role, [*by_path], rows, np.array([*by_path.values()])) for role, by_path in positions.items()
     )
     return queries, references
 
@@ -236,7 +247,7 @@ def _matched(table: Table, row: Row, name: str, files: OwnFiles) -> list[tuple[s
         raise DatasetNotFoundError(f"Line {row.line} of {table.path} names {name!r}, which {error}.", REMEDY) from None
 
 
-def _by_pair(table: Table, folder: Path, **fields: Any) -> Split:
+def _by_pair(table: Table, folder: Path, rows: Rows, **fields: Any) -> Split:
     """Return the whole table `query,reference` as a split."""
     files = OwnFiles(folder)
     named: dict[tuple[str, str], str] = {}
@@ -258,7 +269,7 @@ def _by_pair(table: Table, folder: Path, **fields: Any) -> Split:
             pairs[tuple(pair)] = None
     if not pairs:
         raise UserError(f"{table.path} names no query.", "It needs rows query,reference.")
-    queries, references = (_images(folder, role, [*paths]) for role, paths in zip(ROLE_FOLDERS, numbers))
+    queries, references = (_images(folder, role, [*paths], rows) for role, paths in zip(ROLE_FOLDERS, numbers))
     linked = np.array(list(pairs), np.int64)
     places = label_linked(linked + [0, len(queries)], len(queries) + len(references))
     in_order = linked[np.argsort(linked[:, 0], kind="stable")]
@@ -269,17 +280,19 @@ def _by_pair(table: Table, folder: Path, **fields: Any) -> Split:
         query_places=places[: len(queries)],
         reference_places=places[len(queries) :],
         truth=Truth(Ragged.from_counts(in_order[:, 1], np.bincount(linked[:, 0], minlength=len(queries)))),
-        layout=f"{_layout(table, folder, fields)}the pairs that it names are right",
+        layout=f"{_layout(table, folder, fields)}its pairs are right",
         **fields,
     )
 
 
 def _layout(table: Table, folder: Path, fields: Mapping[str, Any]) -> str:
     centred = "cameras at the centres of their tiles, " if fields["centred"] else ""
-    return f"own data in {folder}, {table.path.name}: {centred}"
+    source = "names of files" if table.path == folder else table.path.name
+    return f"own data in {folder}, {source}: {centred}"
 
 
-def _images(folder: Path, role: str, paths: Sequence[str], at: np.ndarray | None = None) -> ImageFiles:
+def _images(folder: Path, role: str, paths: Sequence[str], rows: Rows, at: np.ndarray | None = None) -> ImageFiles:
     files = (f"{role}/{path}" for path in paths)
     ids = map(one_form, paths)  # the same whichever form a disk keeps names in
-    return ImageFiles(folder, files, ids, coordinates=at, coordinate_kind=None if at is None else "latlon")
+    rows = rows if role == "queries" else WHOLE
+    return ImageFiles(folder, files, ids, rows, coordinates=at, coordinate_kind=None if at is None else "latlon")

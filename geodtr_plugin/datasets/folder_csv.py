@@ -20,7 +20,7 @@ _COLUMNS = {
     "query": {"query", "queries", "ground", "panorama"},
     "reference": {"reference", "references", "aerial", "tile"},
 }
-_POSITIONS, _PAIRS = ("file", "lat", "lon"), ("query", "reference")
+_POSITIONS, PAIRS = ("file", "lat", "lon"), ("query", "reference")
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,9 @@ def read_table(path: Path) -> Table:
     if not lines:
         raise DatasetCorruptError(f"{path} is empty.", "It needs rows file,lat,lon or query,reference.")
     header = [_column(cell) for cell in lines[0].cells]
-    columns = next((columns for columns in (_POSITIONS, _PAIRS) if set(columns) <= set(header)), None)
+    columns = next((columns for columns in (_POSITIONS, PAIRS) if set(columns) <= set(header)), None)
     if columns is None:  # no header
-        columns = _PAIRS if len(header) == 2 else _POSITIONS
+        columns = PAIRS if len(header) == 2 else _POSITIONS
         places = list(range(len(columns)))
     else:
         places, lines = [header.index(column) for column in columns], lines[1:]

@@ -12,10 +12,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..utils.errors import DatasetCorruptError, DatasetNotFoundError
+from ..utils.errors import DatasetCorruptError, DatasetNotFoundError, UserError
 from .decode import decode_image
 
 CoordinateKind = Literal["latlon", "metres"]
+Rows = tuple[float, float]  # a part of an image's height, as fractions from the top
+WHOLE: Rows = (0.0, 1.0)
+
+
+def part_of_height(fractions: Sequence[float]) -> Rows:
+    """Return two fractions of a height as such.
+
+    Raises:
+        UserError: they are none, or nothing lies between them.
+    """
+    try:
+        top, bottom = map(float, fractions)
+    except (TypeError, ValueError):
+        top = bottom = 0.0
+    if not 0 <= top < bottom <= 1:
+        remedy = "Give two fractions of the height, from the top: 0.25 0.75 is the middle half."
+        raise UserError(f"{fractions!r} is no part of a panorama's height.", remedy)
+    return top, bottom
 
 
 class Names(Sequence[str]):
@@ -103,7 +121,7 @@ class ImageFiles(Images):
         root: str | os.PathLike[str],
         paths: Iterable[str],
         ids: Iterable[str] | None = None,
-        rows: tuple[float, float] = (0.0, 1.0),
+        rows: Rows = WHOLE,
         coordinates: np.ndarray | None = None,
         coordinate_kind: CoordinateKind | None = None,
     ):

@@ -83,7 +83,7 @@ DATASETS: Registry[Dataset] = Registry(
         "tokyo247": ("tokyo247",),
         "msls": ("msls-val",),
         "synthetic": [
-            *(f"synth-{style}{suffix}" for style in _STYLES for suffix in ("", "-offset")),
+            *(f"synth-{style}{suffix}" for style in _STYLES for suffix in ("", "-offset", "-wide")),
             *(f"synth-{style}-ground" for style in _STYLES),
         ],
     },

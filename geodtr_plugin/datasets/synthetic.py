@@ -1,7 +1,7 @@
 """The synthetic worlds as data sets: `synth-suburb` and its sisters, rendered on first use.
 
-`-offset`: tiles lie on a grid, and the camera anywhere in its tile. `-ground`: place recognition, two drives an hour
-apart through the same streets.
+`-offset`: tiles lie on a grid, and the camera anywhere in its tile. `-wide`: every scene looks and was taken otherwise.
+`-ground`: place recognition, two drives an hour apart through the same streets.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from .registry import DatasetFacts, register_dataset
 from .street_views import KS
 
 COUNTS = {"train": 1500, "test": 500}  # panoramas of each split: a laptop renders a thousand in about five seconds
-_PREFIX, _OFFSET, _GROUND = "synth-", "-offset", "-ground"
-NAMES = tuple(f"{_PREFIX}{style}{suffix}" for style in list_worlds() for suffix in ("", _OFFSET))
+_PREFIX, _OFFSET, _WIDE, _GROUND = "synth-", "-offset", "-wide", "-ground"
+NAMES = tuple(f"{_PREFIX}{style}{suffix}" for style in list_worlds() for suffix in ("", _OFFSET, _WIDE))
 GROUND_NAMES = tuple(f"{_PREFIX}{style}{_GROUND}" for style in list_worlds())
 # Metres. The spots from which a place is seen lie up to 8 m apart, and places mostly 12 m and more: with the 25 m of
 # real sets, whose places are kilometres of streets, half of the gallery of a street would be right.
@@ -46,12 +46,13 @@ def load_synthetic(
     Every tile is a place of its own; a panorama belongs to the place of its positive tile.
 
     Args:
-        name: "synth-" and a world's name; with "-offset" the tiles lie on a grid, and the camera anywhere in its tile.
+        name: "synth-" and a world's name; with "-offset" the tiles lie on a grid, and the camera anywhere in its tile;
+            with "-wide" looks, cameras and captures vary widely.
         split: "train" or "test".
         root: taken so that all data sets are loaded alike, and not used: nothing has to be on disk beforehand.
         count: number of panoramas; COUNTS[split] if None.
         panorama_size: (height, width), pixels.
-        aerial_size: pixels along a tile of 72 m.
+        aerial_size: pixels along a tile.
         seed: another number gives other places.
         realism: scale of the capture errors; 0 is the exact world.
         cache_dir: where rendered worlds are kept; see worlds.cache_root for the default.
@@ -62,8 +63,9 @@ def load_synthetic(
     if name not in NAMES:
         raise UnknownNameError("synthetic data set", name, NAMES)
     spec = WorldSpec(
-        name.removeprefix(_PREFIX).removesuffix(_OFFSET), split, COUNTS[split] if count is None else count,
-        panorama_size, aerial_size, name.endswith(_OFFSET), seed=seed, realism=realism,
+        name.removeprefix(_PREFIX).removesuffix(_OFFSET).removesuffix(_WIDE), split,
+        COUNTS[split] if count is None else count, panorama_size, aerial_size, name.endswith(_OFFSET),
+        wide=name.endswith(_WIDE), seed=seed, realism=realism,
     )  # fmt: skip
     return _split_of_world(name, spec, World.load(spec, cache_dir))
 
@@ -157,7 +159,7 @@ for _names, _load in ((NAMES, load_synthetic), (GROUND_NAMES, load_ground)):
             title=_name,
             paper="rendered here",
             scale="laptop",
-            centred=_name == f"{_PREFIX}{_style}",
+            centred=_names is NAMES and not _name.endswith(_OFFSET),
             areas=(_style, _style),
         )
         register_dataset(_name, _facts)(_load)

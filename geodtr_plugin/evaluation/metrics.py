@@ -11,9 +11,9 @@ from torch import Tensor
 
 from .ranking import Ranks, rank_queries
 from .truth import Truth
+from .uncertainty import wilson
 
 KS = (1, 5, 10)  # the K of R@K that every paper prints
-CONFIDENCE = 0.95  # of the interval of R@1
 PERCENT_ROUNDING = ("floor", "floor_plus_one")  # floor_plus_one: VIGOR's own script
 
 Metric = Callable[[Ranks], float]
@@ -128,12 +128,6 @@ def mean_reciprocal_rank(ranks: Ranks) -> float:
 
 
 def recall_at_1_bound(ranks: Ranks, end: str) -> float:
-    """Return the "low" or the "high" end of Wilson's 95 % interval of R@1 over queries.
-
-    It has a width for no hit and for nothing but hits too, and keeps its promise for few queries (Brown, Cai and
-    DasGupta, Statistical Science 2001). Queries are taken for independent.
-    """
-    from scipy.stats import binomtest
-
+    """Return the "low" or the "high" end of Wilson's 95 % interval of R@1 over queries, see `wilson`."""
     hits = int((ranks.found & (ranks.plain < 1)).sum())
-    return float(getattr(binomtest(hits, len(ranks)).proportion_ci(CONFIDENCE, "wilson"), end))
+    return wilson(hits, len(ranks))[("low", "high").index(end)]

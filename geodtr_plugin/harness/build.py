@@ -22,9 +22,11 @@ from ..methods.recipe import Augment
 from ..methods.weights import load_weights
 from ..miners import CHSG, build_miner
 from ..samplers import EmbeddingBank, JointBatchSampler, build_joint_sampler, build_sampler, shows_places_once
-from ..trainers import CrossViewTrainer
+from ..trainers import CrossViewTrainer, WeightAverage
+from ..trainers.freeze import TRUNK, freeze, parameters_of
 from ..trainers.optim import build_optimizer, build_schedule
 from ..utils.distributed import is_main_process, share_of, world_size
+from ..utils.errors import UserError
 from ..utils.roles import ROLES
 from . import checks
 from .compiling import compile_network
@@ -42,6 +44,8 @@ def choose_workers(workers: int | None, device: torch.device) -> int:
 def build_model(config: RunConfig, weights: str | None = None) -> TwoTower:
     """Return the method's model, filled from a weights file if there is one."""
     settings = model_settings(config)
+    if isinstance(name := settings.get("pretrained"), str):  # the results must know what it was trained on
+        raise UserError(f"--model.pretrained is {name!r}, a whole model.", f"Start from it with --init-weights {name}.")
     if config.init_weights:
         settings["pretrained"] = False  # the weights that follow replace ImageNet's
     model = create_model(config.method, **settings)
@@ -154,10 +158,12 @@ def build_trainer(
     }
     weights = {"metric_loss": 1.0, "counterfactual_loss": recipe.loss.counterfactual}
     steps = len(sampler) if sampler is not None else len(train.pairs) // optim.batch_size
+    frozen = freeze(model, optim.freeze)
     learned = [*model.parameters(), *losses["metric_loss"].parameters()]  # a loss may learn its temperature
     optimizer = build_optimizer(
         optim.name, learned, lr=optim.lr, weight_decay=optim.weight_decay, eps=optim.eps, momentum=optim.momentum,
         sharpness=optim.sharpness, fused=device.type == "cuda",
+        scaled=parameters_of(model, TRUNK) if optim.trunk_lr_scale != 1 else (), scale=optim.trunk_lr_scale,
     )  # fmt: skip
     rows = transform.multiplier * optim.batch_size
     log.info(f"batch {optim.batch_size} pairs, {rows} rows in the network (CHSG variant {recipe.augment.chsg})")
@@ -181,7 +187,9 @@ def build_trainer(
         max_grad_norm=optim.max_grad_norm,
         max_grad_value=optim.max_grad_value,
         micro_batch=optim.micro_batch,
+        average=WeightAverage(model, optim.ema) if optim.ema else None,
         bank=EmbeddingBank(len(train.pairs)) if getattr(sampler, "follows", None) == "training" else None,
+        frozen=frozen,
         seed=config.seed,
         progress=is_main_process(),
         **hooks,

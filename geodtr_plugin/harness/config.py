@@ -29,6 +29,7 @@ class RunConfig:
         data: further options of the data sets' loaders, for instance `count` of the synthetic worlds.
         data_root: folder that holds the data sets; None asks the environment variable GEODTR_DATA.
         limit: keep the first pairs of each data set only.
+        train_limit: keep the first pairs of the training set only; tests stay whole.
         skip_corrupt: leave out images that cannot be decoded, and name them in the results, instead of stopping.
         cache: keep the images on disk at the network's size, for the epochs and runs to come.
         device: auto, cpu, cuda or mps.
@@ -50,6 +51,7 @@ class RunConfig:
     data: dict[str, Any] = field(default_factory=dict)
     data_root: str | None = None
     limit: int | None = None
+    train_limit: int | None = None
     skip_corrupt: bool = False
     cache: bool = False
     device: str = "auto"
@@ -60,7 +62,8 @@ class RunConfig:
     out: str | None = None
 
     def __post_init__(self):
-        check_numbers(self, "--", seed=(0, 2**32 - 1), workers=(0, 4096), threads=(0, 4096), limit=(1, MOST_COUNT))
+        check_numbers(self, "--", seed=(0, 2**32 - 1), workers=(0, 4096), threads=(0, 4096), limit=(1, MOST_COUNT),
+                      train_limit=(1, MOST_COUNT))  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain nested dictionaries."""

@@ -37,8 +37,9 @@ def _load(config: RunConfig, name: str, part: str) -> Split:
     known = options_of(name)
     options = {key: value for key, value in {**config.recipe.data, **config.data}.items() if key in known}
     split = load_split(name, part, root=config.data_root, **options)
-    if config.limit is not None:
-        split = split.limit(config.limit)
+    limits = [config.limit, config.train_limit if part == "train" else None]
+    if (limit := min((limit for limit in limits if limit is not None), default=None)) is not None:
+        split = split.limit(limit)
     if config.skip_corrupt:
         split, left_out = readable(split, workers=config.workers or 0)
         split = replace(split, notes=(*split.notes, *left_out))
@@ -57,5 +58,6 @@ def _check_options(config: RunConfig) -> None:
     for option in config.data:
         if option not in known:
             raise UnknownNameError(f"option of the data sets {', '.join(names)}", option, known)
-    if config.limit is not None and config.limit < 2:
-        raise UserError(f"--limit is {config.limit}; a batch needs at least 2 pairs.")
+    for option, limit in (("--limit", config.limit), ("--train-limit", config.train_limit)):
+        if limit is not None and limit < 2:
+            raise UserError(f"{option} is {limit}; a batch needs at least 2 pairs.")

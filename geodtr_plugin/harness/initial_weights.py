@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..datasets.names import in_words, names_in
+from ..methods.packaged import packaged_folder, remedy_for
+from ..utils.digest import sha256_of
 from ..utils.errors import DamagedFileError, UserError
 from ..utils.reading import read_json
 from ..utils.typed import typed
@@ -54,18 +55,27 @@ class InitialWeights:
         """Return the facts for the line below a table."""
         epoch = "" if self.epoch is None else f", epoch {self.epoch}"
         chosen = self.chosen or "nobody knows how chosen"
-        train = in_words(self.train or ()) or "what is not known"
-        return f"Weights: {self.file}{epoch} ({chosen}), trained on {train}."
+        return f"Weights: {self.file}{epoch} ({chosen}), trained on {trained_on(self.train)}."
+
+
+def trained_on(train: Sequence[str] | None) -> str:
+    """Return in words what weights were trained on; worlds that were rendered are called that."""
+    words = in_words(train or ()) or "what is not known"
+    return f"rendered worlds ({words})" if train and all(name.startswith("synth-") for name in train) else words
 
 
 def split_choice(source: str) -> tuple[Path, str]:
-    """Return the path in the value of `--init-weights`, and "last" or "best"."""
+    """Return the path in the value of `--init-weights`, and "last" or "best"; of a model in the package, its folder."""
+    if packaged := packaged_folder(source):
+        return packaged, "last"
     path, _, choice = source.rpartition(":")
     return (Path(path), choice) if path and choice in CHOICES and not os.path.exists(source) else (Path(source), "last")
 
 
 def find_initial_weights(source: str) -> InitialWeights:
     """Return the file that `--init-weights` names: a file, a run folder (its last weights), or `RUN:best`.
+
+    The name of a model that comes with the package goes before a folder of that name, which is `./name`.
 
     Raises:
         UserError: there is no such file, or it may not be read.
@@ -83,23 +93,14 @@ def find_initial_weights(source: str) -> InitialWeights:
             other = "Resume the run to its end" if choice == "last" else "Train it with a test set"
             kept = [name for name in CHOICES if (path / f"{name}.safetensors").is_file()]
             also = f", or name {path}:{kept[0]}" if kept else ""
-            raise UserError(f"{path} holds no {choice}.safetensors.", f"{other}{also}.")
+            raise UserError(f"{path} holds no {choice}.safetensors.", remedy_for(path, f"{other}{also}."))
     if not os.path.isfile(file):
         raise UserError(f"There is no weights file {file}.")
     try:
-        with file.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256") if hasattr(hashlib, "file_digest") else _digest(stream)
+        digest = sha256_of(file)
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}.") from error
-    return InitialWeights(str(file), digest.hexdigest(), **_provenance(file))
-
-
-def _digest(stream) -> Any:
-    """Hash a file as `hashlib.file_digest` does, which Python 3.10 lacks."""
-    digest = hashlib.sha256()
-    while block := stream.read(1 << 20):
-        digest.update(block)
-    return digest
+    return InitialWeights(str(file), digest, **_provenance(file))
 
 
 def _provenance(file: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ..datasets import facts_of
 from ..datasets.names import expand_names, names_in
 from ..datasets.registry import is_centred
 from ..methods import METHODS, PARTS, Recipe
-from ..methods.recipe import MOVED_TO_ARGS
+from ..methods.earlier_names import MOVED_TO_ARGS
 from ..utils.console import parse
 from ..utils.errors import UnknownNameError, UserError
 from ..utils.registry import import_modules
@@ -30,7 +30,7 @@ from .settings_file import read_settings, value_of
 SHORT = {f"--{part}.{name}": f"--{part}.args.{name}" for part, names in MOVED_TO_ARGS.items() for name in names}
 SHORT["--data.shares"] = "--shares"  # of the data sets of a run, not of one's loader
 SAME_IN_CONFIG = (  # options that RunConfig takes as they are
-    "method", "data_root", "limit", "skip_corrupt", "cache", "device", "seed", "workers", "threads",
+    "method", "data_root", "limit", "train_limit", "skip_corrupt", "cache", "device", "seed", "workers", "threads",
     "init_weights", "out",
 )  # fmt: skip
 

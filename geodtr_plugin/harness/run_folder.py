@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..utils.claims import claimed
 from ..utils.errors import DamagedFileError, UserError
@@ -26,6 +26,9 @@ from ..utils.versions import package_versions
 from .config import RunConfig
 from .initial_weights import InitialWeights
 from .records import DAMAGED, read_epochs
+
+if TYPE_CHECKING:
+    from ..methods import TwoTower
 
 NOTES = ("recipe.yaml", "command.txt", "environment.json", "log.txt")  # what may be lost with a run that did nothing
 
@@ -215,11 +218,13 @@ class RunFolder:
         return stages
 
     def write_config(
-        self, config: RunConfig, model: dict[str, Any], transforms: dict[str, Any],
-        initial: InitialWeights | None = None,
-    ) -> None:  # fmt: skip
+        self, config: RunConfig, model: TwoTower, transforms: dict[str, Any], initial: InitialWeights | None = None
+    ) -> None:
         """Write config.json: the settings of the run, of its model and image transforms, and its initial weights."""
-        content = {"model": model, "views": transforms, "run": config.to_dict()}
+        normalisation = {"mean": list(model.mean), "std": list(model.std)}
+        content = {
+            "model": model.config, "views": transforms, "normalisation": normalisation, "run": config.to_dict()
+        }  # fmt: skip
         write_json(self.config_file, content | ({"initial_weights": initial.to_dict()} if initial else {}))
         write_json(self.path / "environment.json", environment())
 
@@ -232,6 +237,16 @@ class RunFolder:
         facts = read_json(self.config_file, DAMAGED).get("initial_weights")
         with understood(self.config_file, DAMAGED):
             return InitialWeights.from_dict(facts) if facts else None
+
+    def restore_normalisation(self, model: TwoTower) -> None:
+        """Normalise as the run did when it began.
+
+        Raises:
+            DamagedFileError: config.json is damaged.
+        """
+        content = read_json(self.config_file, DAMAGED)
+        with understood(self.config_file, DAMAGED):
+            model.restore_normalisation(content.get("normalisation"))
 
     def append_metrics(self, record: dict[str, Any]) -> None:
         """Add the record of one epoch."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..datasets.joined import with_equal_tiles
 from ..datasets.names import in_words
+from ..methods import TwoTower
 from ..methods.base import count_parameters
 from ..trainers import CrossViewTrainer
 from ..trainers.checkpoint import load_training_state, save_training_state
@@ -63,6 +64,8 @@ class Run:
         seed_everything(config.seed)
         # channels last: a fifth less time for a step on the CPU, and the layout that tensor cores want
         self.model = build_model(config, weights).to(self.device, memory_format=torch.channels_last)
+        if resumed:
+            folder.restore_normalisation(self.model)
         self.transforms = build_image_transforms(config, self.model)
         if config.cache:
             with distributed.main_process_first(), isolated_rng(config.seed):  # made or found, it moves no generator
@@ -71,12 +74,14 @@ class Run:
             self.train, tile = with_equal_tiles(self.train)
             if tile is not None:
                 log.info(f"tiles of the training sets are resized to {tile}x{tile} pixels, the smallest stored size")
-        self.evaluate = Evaluator(config, self.model, self.transforms, self.tests, self.device, folder)
         self.saved_epoch = 0  # of the training state
         self.trainer: Any = self._build_trainer() if config.recipe.optim.epochs else None
+        average = self.trainer and self.trainer.average
+        self.kept: TwoTower = average.model if average else self.model  # what is measured and saved
+        self.evaluate = Evaluator(config, self.kept, self.transforms, self.tests, self.device, folder)
         if distributed.is_main_process():
             transforms = {role: transform.to_config() for role, transform in self.transforms.items()}
-            folder.write_config(config, self.model.config, transforms, self.initial)
+            folder.write_config(config, self.model, transforms, self.initial)
         self.signals = StopSignals(self.trainer)
         self.scalars = open_scalars(folder.path) if distributed.is_main_process() else Scalars()
         if distributed.world_size() > 1:  # from here on, each process augments its own part of a batch
@@ -164,8 +169,8 @@ class Run:
         )
         log.info(f"run   {self.folder.path}")
 
-    def _training_images(self) -> TrainingImages:
-        return TrainingImages(self.model, self.train, self.transforms, self.config.seed)
+    def _training_images(self, model: TwoTower) -> TrainingImages:
+        return TrainingImages(model, self.train, self.transforms, self.config.seed)
 
     def _run_training(self) -> None:
         trainer, epochs = self.trainer, self.config.recipe.optim.epochs
@@ -173,7 +178,7 @@ class Run:
             self._go_on(epochs)
         else:
             if not self.config.init_weights:
-                self.model.before_training(self._training_images())
+                self.model.before_training(self._training_images(self.model))
             self._save(0)  # resumable from the first step on
         try:
             with self.signals:
@@ -212,13 +217,13 @@ class Run:
         score = tests[selected_on]["recall_at_1"]
         if trainer.best is None or score > trainer.best["score"]:
             if distributed.is_main_process():  # first the file: who goes on from here believes `best`
-                write_safetensors(self.folder.best_weights, self.model.state_dict())
+                write_safetensors(self.folder.best_weights, self.kept.state_dict())
             trainer.best = {"epoch": trainer.epoch, "score": score, "selected_on": selected_on, "tests": tests}
 
     def _report(self) -> dict[str, Any]:
         distributed.wait_for_all()  # the first process has written its line
         metrics = self.folder.metrics() if self.trainer else []
-        changed = self.trainer and self.model.after_training(self._training_images())
+        changed = self.trainer and self.kept.after_training(self._training_images(self.kept))
         if not self.details or changed:
             last, self.details = self.evaluate(details=True)
         if self.trainer and not changed:
@@ -235,7 +240,7 @@ class Run:
     def _write(self, results: dict[str, Any], metrics: list[dict[str, Any]]) -> None:
         """Write weights, ranks, results.json and pictures, and print the table."""
         if self.trainer:
-            write_safetensors(self.folder.last_weights, self.model.state_dict())
+            write_safetensors(self.folder.last_weights, self.kept.state_dict())
         for name, details in self.details.items():
             write_ranks(self.folder.ranks(name), self.tests[name], details)
         write_json(self.folder.results_file, results)

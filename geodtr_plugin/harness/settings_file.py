@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 import yaml
 
 from ..datasets.names import names_in
-from ..methods.recipe import with_current_names
+from ..methods.earlier_names import with_current_names
 from ..utils.errors import DamagedFileError, UserError
 from ..utils.reading import read_text, understood
 from ..utils.typed import check

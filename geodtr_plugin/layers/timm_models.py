@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from ..utils.errors import UnknownNameError
+from .trunk_packages import timm_network
 from .trunks import TIMM_PREFIX, downloading
 
 
@@ -15,7 +16,7 @@ def timm_model(name: str, pretrained: bool, **options: Any) -> nn.Module:
 
     Args:
         name: timm's.
-        pretrained: load its weights, downloaded on first use.
+        pretrained: load its weights: of an installed package that holds them, else downloaded on first use.
         **options: as `timm.create_model` takes them.
 
     Raises:
@@ -28,4 +29,4 @@ def timm_model(name: str, pretrained: bool, **options: Any) -> nn.Module:
     if not timm.is_model(name):
         raise UnknownNameError("backbone", name, ["tiny", *timm.list_models()])
     with downloading(name):
-        return timm.create_model(name, pretrained=pretrained, **options)
+        return timm_network(name, pretrained, **options)

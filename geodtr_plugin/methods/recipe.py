@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from ..utils.errors import UserError
 from ..utils.typed import typed
+from .earlier_names import with_current_names
 
 Strength = Literal["strong", "weak", "none"]
 
@@ -131,6 +132,9 @@ class Optim:
     Args:
         name: adamw, adam, or sgd
         lr: peak learning rate
+        trunk_lr_scale: that of the trunks in parts of it, as 0.1 for trunks that are trained already
+        freeze: parts of the network that stay as they are, by the names of their parameters, as trunk or
+            query_tower.trunk.[0-3],*.layout; they run in evaluation mode. Empty: everything moves
         weight_decay: on all parameters, as the authors do
         eps: the denominator term of adamw and adam
         momentum: of sgd
@@ -144,6 +148,8 @@ class Optim:
         zero_first_epoch: reproduce GeoDTR's schedule, whose first epoch has a learning rate of 0
         max_grad_norm: gradients are clipped to this norm; null or 0 leaves them alone
         max_grad_value: each entry of a gradient is clipped to this; null or 0 leaves them alone
+        ema: decay of a moving average of the weights, as 0.999, which is then what is evaluated and saved; null or 0
+            is without
         precision: bf16 runs the network in bfloat16 autocast; losses and ranks stay in fp32
         compile: torch.compile for the network in training: faster steps after a minute or more, mostly on GPUs; where
             it fails, training goes on without
@@ -151,6 +157,8 @@ class Optim:
 
     name: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float = 1e-4
+    trunk_lr_scale: float = 1.0
+    freeze: str = ""
     weight_decay: float = 0.0
     eps: float = 1e-8
     momentum: float = 0.9
@@ -164,6 +172,7 @@ class Optim:
     zero_first_epoch: bool = False
     max_grad_norm: float | None = None
     max_grad_value: float | None = None
+    ema: float | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
 
@@ -177,12 +186,13 @@ class Optim:
         if self.epochs < 0:
             raise UserError(f"--epochs is {self.epochs}; it must be 0 (evaluate only) or more.")
         check_numbers(
-            self, "--optim.", lr=(0, MOST), weight_decay=(0, MOST), eps=(0, MOST), momentum=(0, 1), sharpness=(0, MOST),
-            epochs=(0, MOST_COUNT), batch_size=(2, MOST_COUNT), warmup_epochs=(0, MOST), max_grad_norm=(0, MOST),
-            max_grad_value=(0, MOST),
+            self, "--optim.", lr=(0, MOST), trunk_lr_scale=(0, MOST), weight_decay=(0, MOST), eps=(0, MOST),
+            momentum=(0, 1), sharpness=(0, MOST), epochs=(0, MOST_COUNT), batch_size=(2, MOST_COUNT),
+            warmup_epochs=(0, MOST), max_grad_norm=(0, MOST), max_grad_value=(0, MOST),
+            ema=(0, 0.999999),
         )  # fmt: skip
-        for limit in ("max_grad_norm", "max_grad_value"):
-            object.__setattr__(self, limit, getattr(self, limit) or None)
+        for name in ("max_grad_norm", "max_grad_value", "ema"):
+            object.__setattr__(self, name, getattr(self, name) or None)
 
 
 @dataclass(frozen=True)
@@ -267,30 +277,3 @@ PARTS = {
     "augment": Augment, "view": FieldOfView, "sampling": Sampling, "loss": Loss, "optim": Optim,
     "evaluation": Evaluation,
 }  # fmt: skip
-
-# settings that stood beside `name` in files of runs before `args` came: by part, by setting, the names that take it
-MOVED_TO_ARGS = {
-    "loss": {
-        "alpha": ("soft_margin",), "hard_ratio": ("soft_margin",), "temperature": ("info_nce",),
-        "learn_temperature": ("info_nce",), "label_smoothing": ("info_nce",), "margin": ("hinge",),
-        "kernel": ("sare_ind", "sare_joint"),
-    },
-    "sampling": {
-        "pool": ("hard",), "top": ("hard",), "neighbours": ("geo", "similar", "geo+similar"),
-        "neighbour_range": ("geo", "similar", "geo+similar"),
-    },
-}  # fmt: skip
-
-
-def with_current_names(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a recipe, or of a settings file, with names of earlier versions brought up to date."""
-    settings = dict(settings)
-    if "then" in settings:
-        settings["next_stage"] = settings.pop("then")
-    for part, moved in MOVED_TO_ARGS.items():
-        own = settings.get(part)
-        if isinstance(own, Mapping) and not moved.keys().isdisjoint(own):
-            args = {name: own[name] for name, takers in moved.items() if name in own and own.get("name") in takers}
-            kept = {name: value for name, value in own.items() if name not in moved}
-            settings[part] = {**kept, "args": args}
-    return settings

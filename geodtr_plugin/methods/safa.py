@@ -9,7 +9,7 @@ from torch import nn
 from ..layers import VGG16, SpatialTower, build_trunk, square_for
 from ..utils.errors import UserError
 from . import register_method
-from .base import IMAGENET_MEAN, IMAGENET_STD, Paper, TwoTower, published_row
+from .base import Paper, TwoTower, published_row
 from .recipe import Augment, Evaluation, Loss, Optim, Recipe
 
 # RGB means of the original VGG16, without division by a standard deviation; red is 123.68 there, the authors have 123.6
@@ -26,7 +26,7 @@ class SAFA(TwoTower):
         reference_size: (height, width) of aerial images; None is `query_size` with polar, else a square of like area.
         polar: aerial images arrive polar-transformed.
         backbone: trunk of each view, not shared: `vgg16` with poolings that round up, or any name of
-            `layers.build_trunk`, which then takes images normalised for ImageNet.
+            `layers.build_trunk`, whose images are normalised as it wants them.
         pretrained: start the trunks from ImageNet weights.
         heads: number of spatial embeddings; an embedding has 512 numbers for each with VGG16.
         pool: what the spatial embedding sees of a position, the `mean` of its channels (code) or their `max` (paper).
@@ -49,8 +49,8 @@ class SAFA(TwoTower):
         self.query_tower = SpatialTower(trunk(self.query_size), self.query_size, heads, pool)
         self.reference_tower = SpatialTower(trunk(self.reference_size), self.reference_size, heads, pool)
         self.embedding_size = self.query_tower.embedding_size
-        caffe = backbone == "vgg16"
-        self.mean, self.std = (CAFFE_MEAN, CAFFE_STD) if caffe else (IMAGENET_MEAN, IMAGENET_STD)
+        if backbone == "vgg16":
+            self.mean, self.std = CAFFE_MEAN, CAFFE_STD
 
     recipes = {
         "paper": Recipe(

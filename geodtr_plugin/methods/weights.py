@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from ..augmentations import ImageTransform, RoleTransform
+from ..utils.digest import sha256_of
 from ..utils.errors import DamagedFileError, UnknownNameError, UserError
-from ..utils.reading import read_json
+from ..utils.reading import read_json, understood
 from ..utils.roles import ROLES, Role
 from . import METHODS, create_model
 from .base import TwoTower
+from .packaged import packaged_folder, remedy_for
 from .weights_file import examples, read_tensors, state_dict_of
 
 WEIGHTS = ("best.safetensors", "last.safetensors", "model.safetensors")  # of our folders; the first that exists counts
@@ -55,28 +57,56 @@ def load_weights(model: TwoTower, path: str | Path) -> TwoTower:
     path = Path(path)
     if path.is_dir():
         path = find_weights(path)
+    config = _config_of(path)
+    _check_digest(path, config)
     tensors: Mapping[str, Tensor] = read_tensors(path)
     state = model.state_dict()
     try:
         if not set(tensors) & set(state):
             return _load_theirs(model, tensors, str(path))
-        tensors = model.adapt(tensors)
+        tensors = _without_dropped(model, model.adapt(tensors))
         _check_names(str(path), tensors, state)
-        return _fill(model, tensors)
+        _fill(model, tensors)
+        return model if config is None else _normalised(model, config, path.parent)
     except UserError as error:
-        method = _method_of(path)
-        if method in (None, model.method_name):
+        method = config and config["model"]["method"]
+        if method is None:
             raise
+        if method == model.method_name:
+            remedy = f"Leave out --recipe and options of the model: it is then built as {path.parent} says."
+            raise UserError(error.message, remedy) from error
         message = f"{path} holds weights of the method {method}, not of {model.method_name}."
         raise UserError(message, f"Add --method {method}, or name weights of {model.method_name}.") from error
 
 
-def _method_of(path: Path) -> str | None:
-    """Return the method of one of our files of weights, by the config.json beside it; None if that is not known."""
+def _config_of(path: Path) -> dict[str, Any] | None:
+    """Return the config.json beside one of our files of weights; None if there is none that describes a model."""
     try:
-        return read_config(path.parent)["model"]["method"] if path.name in WEIGHTS else None
+        return read_config(path.parent) if path.name in WEIGHTS else None
     except UserError:
         return None
+
+
+def _check_digest(path: Path, config: Mapping[str, Any] | None) -> None:
+    """Raise DamagedFileError for a file that is not the one that its config.json was written for."""
+    stated = config and config.get("sha256")
+    if stated and path.is_file() and sha256_of(path) != stated:
+        remedy = remedy_for(path.parent, "Copy or export it again.")
+        raise DamagedFileError(f"{path} is damaged: its SHA-256 is not that of config.json.", remedy)
+
+
+def _without_dropped(model: TwoTower, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Leave out tensors of stages that trunks of earlier versions had and never used."""
+    modules = model.named_modules()
+    dropped = tuple(f"{name}.{begin}" for name, module in modules for begin in getattr(module, "dropped", ()))
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(dropped)}
+
+
+def _normalised(model: TwoTower, config: Mapping[str, Any], folder: Path) -> TwoTower:
+    """Give a model the normalisation that its config.json states, and return it."""
+    with understood(folder / "config.json", "Copy or export it again."):
+        model.restore_normalisation(config.get("normalisation"))
+    return model
 
 
 def load_model(source: str | os.PathLike[str], weights: str | None = None) -> TwoTower:
@@ -85,7 +115,8 @@ def load_model(source: str | os.PathLike[str], weights: str | None = None) -> Tw
     A folder never imports code: a method of one's own must be registered before.
 
     Args:
-        source: folder of a run, or one that `geodtr export` wrote, or `hf-hub:user/name`, such a folder on the Hub.
+        source: folder of a run, or one that `geodtr export` wrote, `hf-hub:user/name`, such a folder on the Hub, or
+            the name of a model that comes with the package.
         weights: which file in it; None takes the best ones.
 
     Raises:
@@ -118,6 +149,7 @@ def transforms_of(source: str | os.PathLike[str]) -> dict[Role, RoleTransform]:
     except (KeyError, TypeError, ValueError) as error:
         message = f"{folder / 'config.json'} does not describe both roles' views."
         raise UserError(message, "Export it again.") from error
+    _normalised(model, config, folder)
     return {role: RoleTransform(image, model.mean, model.std) for role, image in images.items()}
 
 
@@ -125,11 +157,14 @@ def local_folder(source: str | os.PathLike[str]) -> Path:
     """Return the folder of a model on this machine.
 
     Args:
-        source: a folder, or `hf-hub:user/name`, also with `@revision`, which is downloaded on first use.
+        source: the name of a model that comes with the package, a folder, or `hf-hub:user/name`, also with
+            `@revision`, which is downloaded on first use.
 
     Raises:
         UserError: there is no such folder, or it cannot be fetched.
     """
+    if packaged := packaged_folder(source):
+        return packaged
     if isinstance(source, str) and source.startswith(HUB_PREFIX):
         return _fetch(source.removeprefix(HUB_PREFIX))
     folder = Path(source).expanduser()
@@ -166,7 +201,7 @@ def find_weights(folder: Path) -> Path:
         if (folder / name).is_file():
             return folder / name
     message = f"{folder} holds no weights (none of {', '.join(WEIGHTS)})."
-    raise UserError(message, "Name a run folder or a file.")
+    raise UserError(message, remedy_for(folder, "Name a run folder or a file."))
 
 
 def _fetch(name: str) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +15,11 @@ from torch import Tensor
 from ..augmentations import ImageTransform, RoleTransform
 from ..evaluation import NonFiniteEmbeddingsError
 from ..methods.base import TwoTower
+from ..methods.packaged import packaged_folder
 from ..methods.weights import find_weights, load_model, read_config
 from ..testers.embedding import embed_images
 from ..utils.devices import choose_device
+from ..utils.digest import sha256_of
 from ..utils.errors import UserError
 from ..utils.reading import understood
 from ..utils.roles import ROLES, Role
@@ -30,7 +31,7 @@ class RunRecord:
     """What an index keeps of the run that made its vectors, so that nothing else is ever compared with them.
 
     Args:
-        folder: the run folder.
+        folder: the run folder, or the name of a model that comes with the package.
         weights: name of the file in it.
         sha256: of that file.
         model: what `create_model` builds the model from.
@@ -50,13 +51,15 @@ class RunRecord:
         """Return the record of a run folder, or of an exported one, as it is now.
 
         Args:
-            folder: the folder.
+            folder: the folder, or the name of a model that comes with the package.
             weights: name of the file in it; None takes the best ones.
 
         Raises:
             UserError: it is no such folder, or does not hold the weights.
         """
-        folder = Path(folder).expanduser()
+        packaged = packaged_folder(folder)
+        name = str(folder) if packaged else str(Path(folder).expanduser().absolute())
+        folder = packaged or Path(folder).expanduser()
         config = read_config(folder)
         file = find_weights(folder) if weights is None else folder / weights
         if not file.is_file():
@@ -66,7 +69,7 @@ class RunRecord:
             precision = recipe["evaluation"].get("precision") or recipe["optim"]["precision"]
             for role in ROLES:
                 ImageTransform.from_config(config["views"][role])
-            found = {"folder": str(folder.absolute()), "weights": file.name, "sha256": _sha256(file)}
+            found = {"folder": name, "weights": file.name, "sha256": sha256_of(file)}
             described = {"model": config["model"], "views": config["views"], "precision": precision}
             return typed(cls, {**found, **described}, "the run")
 
@@ -132,12 +135,3 @@ class Embedder:
                 "Use other weights.",
             )
         return vectors
-
-
-def _sha256(file: Path) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()

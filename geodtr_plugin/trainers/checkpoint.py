@@ -20,7 +20,7 @@ from ..utils.seed import rng_state, set_rng_state
 FORMAT = 3  # raised when an older reader would misread the file
 READABLE = (2, FORMAT)
 GROUPS = ("models", "optimizers", "lr_schedulers", "loss_funcs", "mining_funcs")  # the trainer's dicts with state
-SINGLE_PARTS = ("batch_transform", "sampler", "bank")
+SINGLE_PARTS = ("batch_transform", "sampler", "bank", "average")
 SETTINGS = ("seed", "batch_size", "iterations_per_epoch")  # what the order of the batches follows from
 
 

@@ -16,10 +16,12 @@ from ..utils.precision import at_least_float32, autocast, check_precision
 from .batches import Batch, BatchEmbeddings, WholeBatch
 from .checkpoint import unwrapped
 from .epoch_loop import EpochLoop
+from .freeze import rest
 from .micro_batches import MicroBatches
 
 if TYPE_CHECKING:
     from ..samplers import EmbeddingBank
+    from .ema import WeightAverage
 
 
 class CrossViewTrainer(EpochLoop):
@@ -47,6 +49,8 @@ class CrossViewTrainer(EpochLoop):
         max_grad_value: clip every entry of the gradient to this, before the norm is taken.
         micro_batch: pairs that the network holds activations of at once (gradient caching, see `MicroBatches`): the
             step of a batch of any size in the memory of so many pairs, for one more forward pass.
+        average: a `WeightAverage` of the trunk, which takes in the weights after each step.
+        frozen: names of parts of the trunk that stay in evaluation mode, see `trainers.freeze`.
         bank: an `EmbeddingBank` that keeps the embeddings of every pair as training saw them last, for samplers that
             look for pairs that are hard to tell apart. Twins are not kept.
         **kwargs: see `EpochLoop` and `BaseTrainer`.
@@ -68,12 +72,14 @@ class CrossViewTrainer(EpochLoop):
         max_grad_value: float | None = None,
         micro_batch: int | None = None,
         bank: EmbeddingBank | None = None,
+        average: WeightAverage | None = None,
+        frozen: tuple[str, ...] = (),
         **kwargs: Any,
     ):
         self.precision = check_precision("fp32" if precision is None else precision)
         if micro_batch is not None and micro_batch < 1:
             raise ValueError(f"micro_batch counts pairs and must be at least 1, not {micro_batch}.")
-        self.batch_transform, self.bank = batch_transform, bank
+        self.batch_transform, self.bank, self.average, self.frozen = batch_transform, bank, average, frozen
         self.max_grad_norm, self.max_grad_value, self.micro_batch = max_grad_norm, max_grad_value, micro_batch
         super().__init__(*args, **kwargs)
         if isinstance(batch_transform, torch.nn.Module):
@@ -91,6 +97,11 @@ class CrossViewTrainer(EpochLoop):
             self.loss_weights = {}
         for name in self.loss_names:  # in the dict that was given: a schedule of weights may hold on to it
             self.loss_weights.setdefault(name, 1)
+
+    def set_to_train(self) -> None:
+        """Put everything in training mode but the frozen parts."""
+        super().set_to_train()
+        rest(unwrapped(self.models["trunk"]), self.frozen)
 
     def modify_schema(self) -> None:
         """Allow a counterfactual loss, and warn of neither that nor an embedder where there is none."""
@@ -113,6 +124,8 @@ class CrossViewTrainer(EpochLoop):
         if self.bank is not None:
             self.write_bank(self.bank, batch, embeddings)
         self.step_optimizers(lambda: self.second_pass(step))
+        if self.average is not None:
+            self.average.update(unwrapped(self.models["trunk"]))
         return batch
 
     def loss_and_gradient(self, step: WholeBatch | MicroBatches) -> BatchEmbeddings:

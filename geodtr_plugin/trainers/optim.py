@@ -20,7 +20,7 @@ HALVED_EVERY = 5  # epochs of "halving", as NetVLAD's authors do
 
 def build_optimizer(
     name: str, parameters: Iterable[nn.Parameter], *, lr: float, weight_decay: float, eps: float, momentum: float,
-    sharpness: float = 0.0, fused: bool = False,
+    sharpness: float = 0.0, fused: bool = False, scaled: Iterable[nn.Parameter] = (), scale: float = 1.0,
 ) -> Optimizer:  # fmt: skip
     """Build an optimizer of the parameters that have a gradient, in ASAM's two passes where there is a sharpness.
 
@@ -32,8 +32,14 @@ def build_optimizer(
         momentum: of sgd.
         sharpness: rho of ASAM; 0 is without.
         fused: torch's fused step, for GPUs.
+        scaled: those of the parameters that learn at another rate, the second group.
+        scale: that rate in parts of `lr`; 1 makes one group of all.
     """
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    trained: list[Any] = [parameter for parameter in parameters if parameter.requires_grad]
+    others = {id(parameter) for parameter in scaled if parameter.requires_grad and scale != 1}
+    if others:
+        own_rate = {"params": [parameter for parameter in trained if id(parameter) in others], "lr": scale * lr}
+        trained = [{"params": [parameter for parameter in trained if id(parameter) not in others]}, own_rate]
     own = {"momentum": momentum} if name == "sgd" else {"eps": eps}
     optimizer = OPTIMIZERS[name](trained, lr=lr, weight_decay=weight_decay, fused=fused and not sharpness, **own)
     return ASAM(optimizer, sharpness) if sharpness else optimizer

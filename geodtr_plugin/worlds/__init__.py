@@ -1,4 +1,4 @@
-"""Synthetic cross-view worlds: one scene, rendered from the ground and from above; numpy only."""
+"""Synthetic cross-view worlds: one scene, rendered from the ground and from above; numpy and Pillow only."""
 
 from ..utils.cache_folder import cache_root
 from .aerial import render_aerial
@@ -6,8 +6,10 @@ from .builder import SCENE_SIZE, make_scene
 from .drives import Drives, DriveSpec
 from .panorama import PanoramaCamera
 from .scene import Camera, Scene
+from .spans import Spans
 from .spec import SCENE_PITCH, SPLIT_PITCH
 from .styles import Style, list_worlds
+from .wide_style import widen
 from .world import World, WorldSpec
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "Drives",
     "PanoramaCamera",
     "Scene",
+    "Spans",
     "Style",
     "World",
     "WorldSpec",
@@ -26,4 +29,5 @@ __all__ = [
     "list_worlds",
     "make_scene",
     "render_aerial",
+    "widen",
 ]

@@ -8,7 +8,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from .canvas import Canvas, Kind, height_steps
+from .canvas import Canvas, Kind, Surface, height_steps
 from .lots import Lots
 from .styles import HouseStyle
 
@@ -16,6 +16,9 @@ PLACE_STEP = 0.25  # metres along a wall that one step of `facade_place` stands 
 _STOREY = 3.0  # metres
 _TALLEST = 58.0  # metres: keeps roofs within a uint8 of height
 _GLASS = np.array([(60, 70, 85), (40, 45, 55), (95, 115, 135)], np.float32)
+
+
+_NOTHING = np.zeros((1, 12), np.float32)
 
 
 class Facade(IntEnum):
@@ -41,6 +44,7 @@ class _Plot:
     a: float  # half depth
     b: float  # half width
     across: tuple[float, float]  # unit vector (east, south) of p
+    hall: bool
 
     @property
     def inside(self) -> np.ndarray:
@@ -49,8 +53,9 @@ class _Plot:
 
 
 def draw_buildings(
-    canvas: Canvas, lots: Lots, style: HouseStyle, sun: tuple[float, float], walk: tuple, rng: np.random.Generator
-) -> np.ndarray:
+    canvas: Canvas, lots: Lots, style: HouseStyle, sun: tuple[float, float], walk: tuple, rng: np.random.Generator,
+    table: np.ndarray = _NOTHING,
+) -> np.ndarray:  # fmt: skip
     """Build on every lot that is still free, and return the building table, float32 `[B, 12]` (see `Facade`).
 
     Args:
@@ -60,9 +65,10 @@ def draw_buildings(
         sun: unit vector (east, south) towards the sun.
         walk: colour of driveways.
         rng: source of all that is random.
+        table: float32 `[A, 12]`, what has been built before.
     """
-    rows = [np.zeros(12, np.float32)]
-    driveway = canvas.add(0.9 * np.array(walk))
+    rows = list(table)
+    driveway = canvas.add(0.9 * np.array(walk), Surface.WALK)
     for number in range(len(lots.x)):
         plot = _plot(canvas, lots, number)
         footprint = _footprint(plot, rng)
@@ -79,7 +85,7 @@ def _plot(canvas: Canvas, lots: Lots, number: int) -> _Plot:
     a, b = float(lots.half_depth[number]), float(lots.half_width[number])
     east, south = (float(value) for value in lots.across[number])
     at, p, t = canvas.patch(x, y, math.hypot(a, b) + 1.0, (east, south))
-    return _Plot(at, p, t, a, b, (east, south))
+    return _Plot(at, p, t, a, b, (east, south), bool(lots.hall[number]))
 
 
 def _footprint(plot: _Plot, rng: np.random.Generator) -> np.ndarray:
@@ -107,12 +113,15 @@ def _build(
     tower = rng.random() < style.towers
     storeys = rng.integers(*(style.tower_storeys if tower else style.storeys), endpoint=True)
     wall = min(storeys * _STOREY + 0.6, _TALLEST)
-    if not tower and rng.random() < style.gabled:
-        height, shade = _pitched_roof(plot, wall, sun, rng)
+    if not tower and rng.random() < style.gabled and not plot.hall:
+        height, shade, side, facing = _pitched_roof(plot, wall, rng)
+        canvas.roof[plot.at][footprint] = side[footprint]
     else:
         height, shade = _flat_roof(plot, wall, rng)
+        facing = (0.0, 0.0)
+    canvas.facings.append(facing)
     roof = style.roofs[rng.integers(len(style.roofs))]
-    canvas.material[plot.at][footprint] = canvas.add(_varied(roof, 0.10, rng))
+    canvas.material[plot.at][footprint] = canvas.add(_varied(roof, 0.10, rng), Surface.ROOF)
     canvas.shade[plot.at][footprint] = shade[footprint]
     canvas.height[plot.at][footprint] = height_steps(height[footprint])
     canvas.kind[plot.at][footprint] = Kind.BUILDING
@@ -126,17 +135,21 @@ def _varied(colour: tuple, spread: float, rng: np.random.Generator) -> np.ndarra
     return np.array(colour) * (1 + spread * rng.standard_normal()) + 5 * rng.standard_normal(3)
 
 
-def _pitched_roof(plot: _Plot, wall: float, sun: tuple, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return height (metres) and brightness of two slopes whose ridge runs along the longer side."""
+def _pitched_roof(plot: _Plot, wall: float, rng: np.random.Generator) -> tuple:
+    """Draw two slopes whose ridge runs along the longer side.
+
+    Returns:
+        Heights in metres, brightness in even light, which side a cell is on (1 or 2), and the unit vector (east, south)
+        that side 1 faces.
+    """
     east, south = plot.across
     if plot.b >= plot.a:
         half, side, facing = plot.a, plot.p, (east, south)
     else:
         half, side, facing = plot.b, plot.t, (-south, east)
     height = wall + (half - np.abs(side)) * rng.uniform(0.45, 0.8)
-    light = (facing[0] * sun[0] + facing[1] * sun[1]) * np.sign(side)
     courses = 1 + 0.05 * np.sign(np.sin(side * 9))
-    return height, (0.86 + 0.22 * light) * courses
+    return height, courses, np.where(side > 0, np.uint8(1), np.uint8(2)), facing
 
 
 def _flat_roof(plot: _Plot, wall: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -177,3 +190,13 @@ def _facade_row(wall: float, style: HouseStyle, rng: np.random.Generator) -> np.
     row[Facade.COLOUR : Facade.COLOUR + 3] = np.clip(_varied(colour, 0.08, rng), 0, 255)
     row[Facade.GLASS : Facade.GLASS + 3] = _GLASS[rng.integers(len(_GLASS))]
     return row
+
+
+def clear_lots(canvas: Canvas, before: Canvas, gone: np.ndarray) -> None:
+    """Take buildings away: their lots look as they did `before`; `gone` is bool `[B]`, by the building's number."""
+    place = np.flatnonzero(canvas.building)
+    place = place[gone.take(canvas.building.ravel().take(place))]
+    for name in ("material", "shade"):
+        getattr(canvas, name).ravel()[place] = getattr(before, name).ravel()[place]
+    for name in ("height", "kind", "building", "roof"):
+        getattr(canvas, name).ravel()[place] = 0

@@ -14,24 +14,30 @@ _SPACINGS = (20.0, 16.0, 12.0, 8.0, 5.0, 3.0)  # metres between cameras, tried i
 _TRIES = 4000  # random places tried at each spacing
 
 
-def choose_cameras(canvas: Canvas, streets: Streets, count: int, rng: np.random.Generator) -> tuple[Camera, ...]:
+class NoRoomError(ValueError):
+    """A scene has too few roads for the cameras that were asked for."""
+
+
+def choose_cameras(
+    canvas: Canvas, streets: Streets, count: int, rng: np.random.Generator, margin: float = MARGIN
+) -> tuple[Camera, ...]:
     """Choose places on the roads, outside of houses and cars, as far apart as possible; return them in random order.
 
     Raises:
-        ValueError: the roads have no room for so many.
+        NoRoomError: the roads have no room for so many.
     """
     corners = np.zeros((0, 2), np.intp)
     for spacing in _SPACINGS:
-        candidates = _free_corners(canvas, streets, rng)
+        candidates = _free_corners(canvas, streets, rng, margin)
         corners = _thin_out(corners, candidates, spacing / canvas.cell, count)
         if len(corners) == count:
             return tuple(Camera(int(row), int(column), int(rng.integers(SKIES))) for row, column in corners)
-    raise ValueError(f"This scene has room for {len(corners)} cameras on its roads only, {count} were asked for.")
+    raise NoRoomError(f"This scene has room for {len(corners)} cameras on its roads only, {count} were asked for.")
 
 
-def _free_corners(canvas: Canvas, streets: Streets, rng: np.random.Generator) -> np.ndarray:
+def _free_corners(canvas: Canvas, streets: Streets, rng: np.random.Generator, margin: float) -> np.ndarray:
     """Draw random cell corners on the carriageway with nothing standing there, int64 `[K, 2]` (row, column)."""
-    reach = canvas.size / 2 - MARGIN - canvas.cell
+    reach = canvas.size / 2 - margin - canvas.cell
     metres = canvas.size / 2 + reach * (2 * rng.random((_TRIES, 2)) - 1)
     corners = np.rint(metres / canvas.cell).astype(np.intp)
     row, column = corners.T

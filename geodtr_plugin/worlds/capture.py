@@ -8,7 +8,8 @@ import numpy as np
 
 POSITION_ERROR = 2.0  # metres, standard deviation on each axis, at realism 1
 HEADING_ERROR = 4.0  # degrees, standard deviation, at realism 1
-COLOUR_ERROR = 0.12  # relative spread of exposure and contrast; colour casts get 0.4 of it; at realism 1
+COLOUR_ERROR = 0.12  # relative spread of exposure and contrast, at realism 1
+CAST = 0.4  # spread of colour casts, relative to that of exposure
 _FARTHEST = 3.0  # errors beyond this many standard deviations are clipped
 
 
@@ -39,10 +40,12 @@ def draw_capture(rng: np.random.Generator, realism: float) -> Capture:
     return Capture(shift, float(heading * HEADING_ERROR), draw_tones(rng, realism))
 
 
-def draw_tones(rng: np.random.Generator, realism: float) -> np.ndarray:
+def draw_tones(
+    rng: np.random.Generator, realism: float, spread: float = COLOUR_ERROR, cast: float = CAST
+) -> np.ndarray:
     """Draw random exposure, contrast and colour cast as tones, uint8 `[256, 3]`; the identity at realism 0."""
-    exposure, contrast, *cast = np.clip(rng.standard_normal(5), -_FARTHEST, _FARTHEST) * (COLOUR_ERROR * realism)
-    gain = np.exp(exposure + 0.4 * np.array(cast))
+    exposure, contrast, *casts = np.clip(rng.standard_normal(5), -_FARTHEST, _FARTHEST) * (spread * realism)
+    gain = np.exp(exposure + cast * np.array(casts))
     levels = (np.arange(256) / 255)[:, None] ** np.exp(contrast)
     return np.clip(np.rint(255 * levels * gain), 0, 255).astype(np.uint8)
 

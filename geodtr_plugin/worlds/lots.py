@@ -12,6 +12,7 @@ from .ground import Block
 from .streets import Streets
 from .styles import HouseStyle, Style
 
+_FORECOURT = 12.0  # metres that a hall stands further back for each time that it is larger than a house
 # share of a block's lots that are used, by what the block is for
 _FILL = {Block.LAWN: 1.0, Block.PARK: 0.08, Block.PAVED: 0.95, Block.FIELD: 0.12, Block.WATER: 0.0}
 
@@ -24,6 +25,7 @@ class Lots:
         x, y: centres `[N]`, metres east and south of the scene's centre.
         across: unit vectors `[N, 2]` (east, south) away from the house's road.
         half_depth, half_width: `[N]`, half the sides across and along the road.
+        hall: bool `[N]`, whether it is a large building with a flat roof.
     """
 
     x: np.ndarray
@@ -31,6 +33,7 @@ class Lots:
     across: np.ndarray
     half_depth: np.ndarray
     half_width: np.ndarray
+    hall: np.ndarray
 
     def take(self, rows: np.ndarray) -> Lots:
         """Return the lots of some rows: a mask `[L]`, or numbers `[n]`."""
@@ -48,12 +51,27 @@ def place_lots(canvas: Canvas, streets: Streets, blocks: np.ndarray, style: Styl
     u = np.concatenate([parts[0]["across"], parts[1]["along"]])
     v = np.concatenate([parts[0]["along"], parts[1]["across"]])
     family = np.repeat([0, 1], [len(part["across"]) for part in parts])
-    joined = {name: np.concatenate([part[name] for part in parts]) for name in ("side", "half_depth", "half_width")}
+    names = "side", "half_depth", "half_width", "hall"
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in names}
     x, y = streets.frame.to_metres(canvas, u, v)
     east, south = streets.normal(family, canvas.index(y), canvas.index(x))
     across = np.stack([east, south], axis=1) * joined["side"][:, None]
-    lots = Lots(x, y, across, joined["half_depth"], joined["half_width"])
+    lots = Lots(x, y, across, joined["half_depth"], joined["half_width"], joined["hall"])
     return lots.take(rng.permutation(np.flatnonzero(_fits(canvas, lots))))
+
+
+def place_sheds(canvas: Canvas, lots: Lots, share: float, rng: np.random.Generator) -> Lots:
+    """Return small lots behind or beside a share of the houses `[N]`, those that are free."""
+    lots = lots.take(rng.random(len(lots.x)) < share)
+    count = len(lots.x)
+    half_depth, half_width = rng.uniform(1.3, 3.4, (2, count))
+    behind = rng.random(count) < 0.6
+    back = lots.half_depth * rng.uniform(0.2, 1.0, count) + np.where(behind, half_depth + rng.uniform(2, 9, count), 0)
+    aside = rng.choice([-1, 1], count) * (lots.half_width + np.where(behind, -1, 1) * (half_width + 0.8))
+    x = lots.x + lots.across[:, 0] * back - lots.across[:, 1] * aside
+    y = lots.y + lots.across[:, 1] * back + lots.across[:, 0] * aside
+    sheds = Lots(x, y, lots.across, half_depth, half_width, np.zeros(count, bool))
+    return sheds.take(_fits(canvas, sheds))
 
 
 def _runs(streets: Streets, family: int, blocks: np.ndarray, style: Style) -> dict[str, np.ndarray]:
@@ -66,14 +84,15 @@ def _runs(streets: Streets, family: int, blocks: np.ndarray, style: Style) -> di
     block = np.where(side > 0, road, road - 1)
     kept = roads.present[road, segment] & (block >= 0) & (block < len(uses))
     road, segment, side, block = road[kept], segment[kept], side[kept], block[kept]
-    gap = style.streets.sidewalk + 2
+    gap = style.streets.margin + 2
     fill = np.array([_FILL[use] for use in Block])[uses[block, segment]]
     return {
         "start": crossing.centres[segment] + crossing.half_widths[segment] + gap,
         "end": crossing.centres[segment + 1] - crossing.half_widths[segment + 1] - gap,
-        "front": roads.centres[road] + side * (roads.half_widths[road] + style.streets.sidewalk),
+        "front": roads.centres[road] + side * (roads.half_widths[road] + style.streets.margin),
         "side": side,
         "fill": fill * style.houses.fill,
+        "scale": np.where(uses[block, segment] == Block.PAVED, style.houses.halls, 1.0),
     }
 
 
@@ -82,11 +101,12 @@ def _fill_runs(runs: dict[str, np.ndarray], style: HouseStyle, rng: np.random.Ge
     count = len(runs["start"])
     most = math.ceil(float((runs["end"] - runs["start"]).max()) / style.lot[0]) + 1
     shape = (count, most)
-    lot = rng.uniform(*style.lot, shape)
+    scale = runs["scale"][:, None]
+    lot = rng.uniform(*style.lot, shape) * scale
     left = (runs["start"] + 6 * rng.random(count))[:, None] + np.cumsum(lot, axis=1) - lot
-    width = np.minimum(rng.uniform(*style.width, shape), 0.98 * lot)
-    depth = rng.uniform(*style.depth, shape)
-    setback = rng.uniform(*style.setback, (count, 1)) + rng.uniform(-0.5, 1.0, shape)
+    width = np.minimum(rng.uniform(*style.width, shape) * scale, 0.98 * lot)
+    depth = rng.uniform(*style.depth, shape) * scale
+    setback = rng.uniform(*style.setback, (count, 1)) + rng.uniform(-0.5, 1.0, shape) + _FORECOURT * (scale - 1)
     used = (rng.random(shape) < runs["fill"][:, None]) & (left + width < runs["end"][:, None] + 2)
     side = np.broadcast_to(runs["side"][:, None], shape)
     across = runs["front"][:, None] + side * (np.maximum(setback, 0.3) + depth / 2)
@@ -96,6 +116,7 @@ def _fill_runs(runs: dict[str, np.ndarray], style: HouseStyle, rng: np.random.Ge
         "side": side[used],
         "half_depth": depth[used] / 2,
         "half_width": width[used] / 2,
+        "hall": np.broadcast_to(scale > 1, shape)[used],
     }
 
 

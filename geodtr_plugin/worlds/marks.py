@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from .canvas import Canvas
+from .canvas import Canvas, Surface
+from .roads import Make
 from .streets import Streets
 from .styles import Style
 
@@ -26,21 +28,30 @@ class _RoadCells:
     main: np.ndarray  # bool
     half_width: np.ndarray
     crosswalk: np.ndarray  # bool: this arm of the crossing has one
+    marked: np.ndarray  # bool
+    white: np.ndarray  # bool: its middle line is white
 
 
-def paint_marks(canvas: Canvas, streets: Streets, style: Style, rng: np.random.Generator) -> None:
+def paint_marks(
+    canvas: Canvas, streets: Streets, style: Style, makes: tuple[Make, Make], rng: np.random.Generator
+) -> None:
     """Paint the marks of both families of roads."""
-    white, yellow = canvas.add(_WHITE), canvas.add(_YELLOW)
+    faded = np.float32(style.streets.faded)
+    white, yellow = (
+        canvas.add(np.float32(paint) * (1 - faded) + np.float32(style.land.asphalt) * faded, Surface.ROAD)
+        for paint in (_WHITE, _YELLOW)
+    )
     line = max(0.16, 0.5 * canvas.cell)  # half a line's width: never thinner than a cell
     material = canvas.material.ravel()
     for family in (0, 1):
-        cells = _road_cells(streets, family, style, rng)
-        material[cells.index[_middle(cells, line)]] = white
-        material[cells.index[_middle(cells, line) & cells.main]] = yellow
-        material[cells.index[_lanes(cells, line) | _crosswalks(cells)]] = white
+        cells = _road_cells(streets, family, style, makes[family], rng)
+        middle, rest = _middle(cells, line), _lanes(cells, line) | _crosswalks(cells)
+        material[cells.index[middle & cells.marked]] = white
+        material[cells.index[middle & cells.marked & cells.main & ~cells.white]] = yellow
+        material[cells.index[rest & cells.marked]] = white
 
 
-def _road_cells(streets: Streets, family: int, style: Style, rng: np.random.Generator) -> _RoadCells:
+def _road_cells(streets: Streets, family: int, style: Style, make: Make, rng: np.random.Generator) -> _RoadCells:
     roads, crossing = streets.families[family], streets.families[1 - family]
     index = np.flatnonzero(roads.edge < 0)
     quadrant = streets.quadrant.ravel().take(index)
@@ -54,6 +65,8 @@ def _road_cells(streets: Streets, family: int, style: Style, rng: np.random.Gene
         main=streets.by_road(family, roads.main).take(quadrant),
         half_width=streets.by_road(family, roads.half_widths).take(quadrant),
         crosswalk=_whole_arms(crosswalks.reshape(streets.shape), family).take(quadrant),
+        marked=~streets.by_road(family, make.unmarked).take(quadrant),
+        white=streets.by_road(family, make.white).take(quadrant),
     )
 
 
@@ -66,17 +79,26 @@ def _whole_arms(draws: np.ndarray, family: int) -> np.ndarray:
 
 def _middle(cells: _RoadCells, line: float) -> np.ndarray:
     """Return where a line runs along the middle, dashed on minor roads; it ends 1.5 metres before crossings."""
-    return (cells.cross > 1.5) & (np.abs(cells.offset) < line) & (cells.main | (cells.along % 6.0 < 3.0))
+    near = (cells.cross > 1.5) & (np.abs(cells.offset) < line)
+    return _refined(near, lambda at: cells.main[at] | (cells.along[at] % 6.0 < 3.0))
 
 
 def _lanes(cells: _RoadCells, line: float) -> np.ndarray:
     """Return where main roads have edge lines and dashed lane lines."""
+    main = cells.main & (cells.cross > 1.5)
     edge = np.abs(cells.edge + 0.6) < 0.8 * line
-    lane = (np.abs(np.abs(cells.offset) - cells.half_width / 2) < 0.8 * line) & (cells.along % 8.0 < 3.0)
-    return cells.main & (cells.cross > 1.5) & (edge | lane)
+    lane = np.abs(np.abs(cells.offset) - cells.half_width / 2) < 0.8 * line
+    return _refined(main & (edge | lane), lambda at: edge[at] | (cells.along[at] % 8.0 < 3.0))
 
 
 def _crosswalks(cells: _RoadCells) -> np.ndarray:
     """Return where stripes lie across the arms of a crossing."""
-    place = (cells.edge < -0.3) & (cells.cross > 0.8) & (cells.cross < 3.4)
-    return cells.crosswalk & place & (cells.offset % 1.3 < 0.65)
+    place = cells.crosswalk & (cells.edge < -0.3) & (cells.cross > 0.8) & (cells.cross < 3.4)
+    return _refined(place, lambda at: cells.offset[at] % 1.3 < 0.65)
+
+
+def _refined(mask: np.ndarray, test: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Return a mask less the cells that fail a test, which is slow and sees those of the mask only."""
+    at = np.flatnonzero(mask)
+    mask[at] = test(at)
+    return mask

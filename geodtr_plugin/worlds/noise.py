@@ -27,7 +27,10 @@ def _stretch(values: np.ndarray, position: np.ndarray) -> np.ndarray:
     below = position.astype(np.intp)
     share = (position - below).astype(np.float32)
     share = (share * share * (3 - 2 * share))[:, None]
-    return values[below] + (values[below + 1] - values[below]) * share
+    out = np.diff(values, axis=0)[below]
+    out *= share
+    out += values[below]
+    return out
 
 
 def grain(rng: np.random.Generator, n: int) -> np.ndarray:

@@ -19,7 +19,7 @@ from .sky import make_sky
 UP, DOWN = 36.0, -29.5  # elevation of the upper and lower edge, degrees (as in CVUSA's cropped panoramas)
 EYE = 2.0  # height of the camera, metres
 NEAREST, FARTHEST = 2.2, 78.0  # metres between which things are seen
-_RATIO = 1.02  # between consecutive distances
+RATIO = 1.02  # between consecutive distances
 _SKIES_KEPT = 8
 
 
@@ -37,19 +37,27 @@ class PanoramaCamera:
     Args:
         height, width: pixels. Quarter turns of a scene are exact if 4 divides the width.
         supersample: rays along each side of a pixel.
+        up, down: elevation of the upper and the lower edge, degrees.
+        eye: height above the ground, metres.
+        ratio: between consecutive distances at which things are looked for: what is thinner may be missed.
+        farthest: metres up to which anything is seen.
     """
 
-    def __init__(self, height: int, width: int, supersample: int = 1):
+    def __init__(
+        self, height: int, width: int, supersample: int = 1, up: float = UP, down: float = DOWN, eye: float = EYE,
+        ratio: float = RATIO, farthest: float = FARTHEST,
+    ):  # fmt: skip
         self.height, self.width, self.supersample = height, width, supersample
+        self.up, self.down, self.eye, self.farthest = up, down, eye, farthest
         self._rows, self._columns = height * supersample, width * supersample
-        self._elevation = np.radians(UP - (np.arange(self._rows) + 0.5) * ((UP - DOWN) / self._rows))
+        self._elevation = np.radians(up - (np.arange(self._rows) + 0.5) * ((up - down) / self._rows))
         self._slope = np.tan(self._elevation).astype(np.float32)
-        count = int(math.log(FARTHEST / NEAREST) / math.log(_RATIO)) + 1
-        self._distances = NEAREST * _RATIO ** np.arange(count)
+        count = int(math.log(farthest / NEAREST) / math.log(ratio)) + 1
+        self._distances = NEAREST * ratio ** np.arange(count)
         self._row_of = self._row_table()
-        on_ground = EYE / np.maximum(-np.tan(self._elevation), 1e-6)
+        on_ground = eye / np.maximum(-np.tan(self._elevation), 1e-6)
         self._horizon = int(np.searchsorted(-self._elevation, 0))  # first pixel row below the horizon
-        self._first_ground = int(np.argmax(on_ground < FARTHEST))  # first pixel row whose ground is drawn
+        self._first_ground = int(np.argmax(on_ground < farthest))  # first pixel row whose ground is drawn
         self._on_ground = on_ground[self._first_ground :]
         self._tables: dict[tuple, _Tables] = {}
         self._skies: dict[tuple, np.ndarray] = {}
@@ -60,15 +68,16 @@ class PanoramaCamera:
         Raises:
             ValueError: the camera is too near to the scene's edge.
         """
-        margin = math.ceil(FARTHEST / scene.cell)
+        margin = math.ceil(self.farthest / scene.cell)
         if not all(margin <= at <= scene.n - margin for at in (camera.row, camera.column)):
-            raise ValueError(f"{camera} is less than {FARTHEST} m from the scene's edge, where a panorama has no data.")
+            message = f"{camera} is less than {self.farthest} m from the scene's edge, where a panorama has no data."
+            raise ValueError(message)
         tables = self._tables_for(scene)
         corner = camera.row * scene.n + camera.column
         samples = tables.samples + corner
         picture = np.empty((self._rows, self._columns, 3), np.float32)
         self._paint_far(picture, scene, camera)
-        picture[self._first_ground :] = scene.ground.reshape(-1, 3)[tables.ground + corner]
+        picture[self._first_ground :] = scene.ground.reshape(-1, 3).take(tables.ground + corner, axis=0)
         self._haze(picture[self._first_ground :], scene, self._on_ground[:, None, None])
         first = first_solid(self._rows_of(scene.height, samples), self._rows)
         self._paint_solids(picture, scene, samples, first)
@@ -78,9 +87,9 @@ class PanoramaCamera:
 
     def _row_table(self) -> np.ndarray:
         """Return the first pixel row whose ray passes below a height (in steps) at a distance, int32 `[D, 256]`."""
-        above = np.arange(256)[None, :] * HEIGHT_STEP - EYE
+        above = np.arange(256)[None, :] * HEIGHT_STEP - self.eye
         elevation = np.degrees(np.arctan2(above, self._distances[:, None]))
-        row = np.ceil((UP - elevation) / ((UP - DOWN) / self._rows) - 0.5)
+        row = np.ceil((self.up - elevation) / ((self.up - self.down) / self._rows) - 0.5)
         return np.clip(row, 0, self._rows).astype(np.int32)
 
     def _rows_of(self, raster: np.ndarray, samples: np.ndarray) -> np.ndarray:
@@ -146,7 +155,7 @@ class PanoramaCamera:
             colour_of: see `solid_colour`.
         """
         metres = self._distances.astype(np.float32).take(distance)
-        z = np.float32(EYE) + metres * self._slope.take(pixel // self._columns)
+        z = np.float32(self.eye) + metres * self._slope.take(pixel // self._columns)
         colour = colour_of(scene, cell, z)
         self._haze(colour, scene, metres[:, None])
         picture.reshape(-1, 3)[pixel] = colour

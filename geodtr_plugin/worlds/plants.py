@@ -2,66 +2,110 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from .canvas import Canvas, Kind, height_steps
+from .canvas import Canvas, Kind, Surface, height_steps
+from .crowns import SIZES, Form, Trees, draw_crowns, lift_crowns, radii
 from .ground import Ground
 from .noise import smooth_noise
 from .streets import Streets
 from .styles import PlantStyle, Style
 
-_SIZES = 8  # different crown radii: crowns of one size share a stamp
 _BARK = (85, 65, 50)
 _TRUNK = 0.3  # metres
 _HEDGE = 1.25  # height of hedges, metres
+_FENCES = ((120, 100, 80), (228, 228, 222), (150, 148, 142), (165, 130, 100))
 _VERGE_CELL = 90.0  # square metres of land for each try to plant a tree beside a road
 _WOODS = 0.06  # trees for each square metre of a wood of density 1
+_TRAFFIC = 0.3  # metres beyond a road's edge up to which crowns leave room for traffic
+_AVENUE = 1.0  # metres from a road's edge to the trees of an avenue
+_APART = 2.2  # distance between them, crown radii
+_KEPT = 0.7  # share of an avenue's trees that still stand
+_BUSH = (0.6, 0.9, 1.3)  # radii of bushes, metres
 
 
-@dataclass(frozen=True)
-class _Stamp:
-    """All cells of a crown of one size: offsets in cells, extent in metres, profile 0 at the rim to 1 in the middle."""
-
-    rows: np.ndarray
-    columns: np.ndarray
-    profile: np.ndarray
-    top: np.ndarray
-    base: np.ndarray
-    radius: float
-
-
-def draw_hedges(canvas: Canvas, streets: Streets, ground: Ground, style: Style, rng: np.random.Generator) -> None:
-    """Plant hedges along the fronts of lots, where the smooth noise is high."""
-    front = streets.edge - np.float32(style.streets.sidewalk)
+def draw_hedges(
+    canvas: Canvas, streets: Streets, ground: Ground, style: Style, rng: np.random.Generator, more: np.random.Generator
+) -> None:
+    """Plant hedges along the fronts of lots, where the smooth noise is high; `more` draws where they are fences."""
+    front = streets.edge - np.float32(style.streets.margin)
     place = np.flatnonzero((front > 0.6) & (front < 1.3) & ~canvas.blocked)
     place = place[ground.patches.ravel().take(place) > 1.2 - 3 * style.plants.hedges]
     leaf = np.array(style.plants.colours[0]) * 0.45 + (25, 48, 16)
-    canvas.material.ravel()[place] = canvas.add(leaf)
+    canvas.material.ravel()[place] = canvas.add(leaf, Surface.LEAF)
     canvas.shade.ravel()[place] = 0.8 + 0.4 * rng.random(len(place), dtype=np.float32)
     canvas.height.ravel()[place] = height_steps(_HEDGE)
     canvas.kind.ravel()[place] = Kind.HEDGE
+    fences = canvas.add(_FENCES, Surface.UPRIGHT) - 1
+    kind = streets.by_block(more.integers(1, len(_FENCES) + 1, streets.blocks))
+    kind *= streets.by_block(more.random(streets.blocks) < style.plants.fences)
+    kind = kind.take(streets.quadrant.ravel().take(place))
+    canvas.material.ravel()[place[kind > 0]] = fences + kind[kind > 0]
 
 
 def draw_trees(
-    canvas: Canvas, streets: Streets, ground: Ground, style: Style, sun: tuple, rng: np.random.Generator
-) -> None:
-    """Plant scattered trees, woods, and trees along the roads; `sun` is the unit vector (east, south) to the sun."""
+    canvas: Canvas, streets: Streets, style: Style, rng: np.random.Generator, more: np.random.Generator
+) -> Trees:
+    """Plant scattered trees, woods, and trees along the roads.
+
+    Args:
+        canvas: rasters that are drawn into.
+        streets: the roads.
+        style: looks of the trees.
+        rng: source of all that is random, but for:
+        more: source of what only wide styles have, and of the trees' fates (see `Trees`).
+    """
     rows, columns = _places(canvas, streets, style, rng)
-    size = rng.integers(_SIZES, size=len(rows))
-    conifer = rng.random(len(rows)) < style.plants.conifers
-    palette = np.array(style.plants.colours, np.float32)
-    tint = palette[rng.integers(len(palette), size=len(rows))] * (1 + 0.13 * rng.standard_normal((len(rows), 1)))
-    leaves = 1 + np.float32(0.10) * ground.fine + np.float32(0.13) * ground.grain
-    low, high = style.plants.radius
-    crowns = []
-    for number in range(2 * _SIZES):
-        stamp = _stamp(canvas.cell, low + (high - low) * (number // 2 + 0.5) / _SIZES, bool(number % 2))
-        chosen = np.flatnonzero((size == number // 2) & (conifer == bool(number % 2)))
-        crowns.append(_stamp_out(canvas, stamp, rows[chosen], columns[chosen], tint[chosen], leaves, sun))
-    _merge(canvas, crowns)
-    _plant_trunks(canvas, rows, columns)
+    size = rng.integers(SIZES, size=len(rows))
+    form = np.where(rng.random(len(rows)) < style.plants.conifers, Form.CONE, Form.ROUND)
+    tint = _tints(len(rows), style.plants, rng)
+    trees = _planted(rows, columns, radii(style.plants)[size], form, tint, more)
+    trees = trees.joined(_avenues(canvas, streets, style.plants, more)).joined(
+        _bushes(canvas, streets, style.plants, more)
+    )
+    draw_crowns(canvas, trees, style.plants.stretch)
+    _plant_trunks(canvas, trees, style.plants.stems)
+    if style.plants.clearance:
+        lift_crowns(canvas, streets.edge < _TRAFFIC, style.plants.clearance)
+    return trees
+
+
+def _tints(count: int, plants: PlantStyle, rng: np.random.Generator) -> np.ndarray:
+    palette = np.array(plants.colours, np.float32)
+    return palette[rng.integers(len(palette), size=count)] * (1 + 0.13 * rng.standard_normal((count, 1)))
+
+
+def _planted(rows, columns, radius, form, tint, rng: np.random.Generator) -> Trees:
+    fate = rng.random((len(rows), 4), dtype=np.float32)
+    return Trees(rows, columns, radius, np.asarray(form, np.int8), tint.astype(np.float32), fate)
+
+
+def _avenues(canvas: Canvas, streets: Streets, plants: PlantStyle, rng: np.random.Generator) -> Trees:
+    """Draw rows of trees of one kind along both edges of some roads."""
+    lined = [rng.random(len(roads.centres)) < plants.avenues for roads in streets.families]
+    near = np.flatnonzero((streets.edge > _AVENUE) & (streets.edge < _AVENUE + 1.2 * canvas.cell))
+    quadrant, first = streets.quadrant.ravel().take(near), streets.on_first(near)
+    chosen = np.where(first, *(streets.by_road(family, lined[family]).take(quadrant) for family in (0, 1)))
+    along = np.where(first, *(streets.families[1 - family].coordinate.ravel().take(near) for family in (0, 1)))
+    radius = radii(plants)[SIZES // 2]
+    place = near[chosen & (along % np.float32(_APART * radius) < canvas.cell)]
+    inside = canvas.size / 2 - plants.radius[1] - 1.0
+    place = place[np.maximum(np.abs(canvas.x[place % canvas.n]), np.abs(canvas.y[place // canvas.n])) < inside]
+    place = place[(rng.random(len(place)) < _KEPT) & ~canvas.blocked.ravel().take(place)]
+    tint = _tints(1, plants, rng) * (1 + 0.08 * rng.standard_normal((len(place), 1)))
+    return _planted(
+        place // canvas.n, place % canvas.n, np.full(len(place), radius), np.full(len(place), Form.ROUND), tint, rng
+    )
+
+
+def _bushes(canvas: Canvas, streets: Streets, plants: PlantStyle, rng: np.random.Generator) -> Trees:
+    """Draw bushes off the roads, in clumps."""
+    rows, columns = _scatter(canvas, rng.poisson(canvas.size**2 * plants.bushes), plants, rng)
+    clump = smooth_noise(rng, canvas.size, canvas.n, 25.0)[rows, columns] > 0.2
+    kept = clump & (streets.edge[rows, columns] > 1.5) & ~canvas.blocked[rows, columns]
+    rows, columns = rows[kept], columns[kept]
+    radius = rng.choice(_BUSH, len(rows))
+    return _planted(rows, columns, radius, np.full(len(rows), Form.BUSH), _tints(len(rows), plants, rng), rng)
 
 
 def _places(canvas: Canvas, streets: Streets, style: Style, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -69,13 +113,13 @@ def _places(canvas: Canvas, streets: Streets, style: Style, rng: np.random.Gener
     plants = style.plants
     area = canvas.size**2
     density = plants.trees + _WOODS * plants.forest
-    wood = smooth_noise(rng, canvas.size, canvas.n, 70.0) > 1.1
+    wood = smooth_noise(rng, canvas.size, canvas.n, 70.0) > plants.woods
     rows, columns = _scatter(canvas, rng.poisson(area * density), plants, rng)
     kept = wood[rows, columns] | (rng.random(len(rows)) < plants.trees / density)
     kept &= streets.edge[rows, columns] > 0.8
     verge_rows, verge_columns = _scatter(canvas, int(area / _VERGE_CELL), plants, rng)
     edge = streets.edge[verge_rows, verge_columns]
-    verge = (edge > 0.6) & (edge < style.streets.sidewalk + 1.2) & (rng.random(len(edge)) < plants.verge)
+    verge = (edge > 0.6) & (edge < style.streets.margin + 1.2) & (rng.random(len(edge)) < plants.verge)
     rows, columns = (
         np.concatenate([rows[kept], verge_rows[verge]]),
         np.concatenate([columns[kept], verge_columns[verge]]),
@@ -91,58 +135,16 @@ def _scatter(canvas: Canvas, count: int, plants: PlantStyle, rng: np.random.Gene
     return canvas.index(y), canvas.index(x)
 
 
-def _stamp(cell: float, radius: float, conifer: bool) -> _Stamp:
-    """Return the stamp of a cone, or of a round crown that is thicker in the middle both upwards and downwards."""
-    reach = int(radius / cell) + 1
-    rows, columns = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1)
-    distance = np.hypot(rows, columns) * (cell / radius)
-    inside = distance < 1
-    rows, columns, distance = rows[inside], columns[inside], distance[inside]
-    profile = 1 - distance if conifer else np.sqrt(1 - distance**2)
-    base = 1.0 if conifer else 2.0 + 0.12 * radius
-    height = (2.6 if conifer else 1.8) * radius
-    droop = 0.0 if conifer else 0.25
-    return _Stamp(
-        rows,
-        columns,
-        profile.astype(np.float32),
-        base + 0.3 + height * (droop + (1 - droop) * profile),
-        base + height * droop * (1 - profile),
-        radius,
-    )
-
-
-def _stamp_out(canvas, stamp, rows, columns, tint, leaves, sun) -> tuple[np.ndarray, ...]:
-    """Return the crowns' cells, crown by crown: flat index, top and base (steps of HEIGHT_STEP) and colour."""
-    place = (rows * canvas.n + columns)[:, None] + (stamp.rows * canvas.n + stamp.columns)[None, :]
-    shape = place.shape
-    slope = (stamp.columns * sun[0] + stamp.rows * sun[1]) * (canvas.cell * 0.22 / stamp.radius)
-    light = ((1 + slope) * (0.75 + 0.35 * stamp.profile)).astype(np.float32)
-    light = (light[None, :] * leaves.ravel().take(place)).ravel()
-    colour = np.repeat(tint.astype(np.float32), shape[1], axis=0) * light[:, None]
-    top, base = (np.broadcast_to(height_steps(value), shape).ravel() for value in (stamp.top, stamp.base))
-    return place.ravel(), top, base, np.clip(colour, 0, 255).astype(np.uint8)
-
-
-def _merge(canvas: Canvas, crowns: list[tuple[np.ndarray, ...]]) -> None:
-    """Draw all crowns; where they overlap, the higher one is kept, and roofs stay free."""
-    place, top, base, colour = (np.concatenate(parts) for parts in zip(*crowns))
-    order = np.argsort(top, kind="stable")  # of repeated indices, numpy keeps the value that is assigned last
-    order = order[canvas.kind.ravel().take(place[order]) != Kind.BUILDING]
-    place = place[order]
-    canvas.canopy_top.ravel()[place] = top[order]
-    canvas.canopy_base.ravel()[place] = base[order]
-    canvas.canopy.reshape(-1, 3)[place] = colour[order]
-
-
-def _plant_trunks(canvas: Canvas, rows: np.ndarray, columns: np.ndarray) -> None:
-    """Draw a trunk under every crown, up to the crown's base."""
-    bark = canvas.add(_BARK)
+def _plant_trunks(canvas: Canvas, trees: Trees, stems: float) -> None:
+    """Draw a trunk under every crown of a tree, up to the crown's base, and a share of the crown's height higher."""
+    bark = canvas.add(_BARK, Surface.UPRIGHT)
     width = max(1, round(_TRUNK / canvas.cell))
+    tree = trees.form != Form.BUSH
     for step in range(width * width):
-        place = (rows + step // width) * canvas.n + columns + step % width
+        place = (trees.rows[tree] + step // width) * canvas.n + trees.columns[tree] + step % width
         place = place[(canvas.kind.ravel().take(place) == Kind.GROUND) & (canvas.canopy_top.ravel().take(place) > 0)]
-        canvas.height.ravel()[place] = canvas.canopy_base.ravel().take(place) + 2
+        top, base = canvas.canopy_top.ravel().take(place), canvas.canopy_base.ravel().take(place)
+        canvas.height.ravel()[place] = base + 2 + (np.float32(stems) * (top - base)).astype(np.uint8)
         canvas.kind.ravel()[place] = Kind.TRUNK
         canvas.material.ravel()[place] = bark
         canvas.shade.ravel()[place] = 1.0

@@ -10,7 +10,7 @@ from .styles import Style
 
 RASTERS = (
     "aerial", "ground", "height", "kind", "building", "facade_place", "facade_light",
-    "canopy_top", "canopy_base", "canopy",
+    "canopy_top", "canopy_base", "canopy", "surface",
 )  # fmt: skip
 
 
@@ -41,6 +41,7 @@ class Scene:
         kind: uint8 `[n, n]`, see `Kind`.
         building, facade_place, facade_light: row of `facades`, place along the wall and its brightness.
         canopy_top, canopy_base, canopy: the crowns' extent (steps of HEIGHT_STEP) and colour.
+        surface: uint8 `[n, n]`, of what the aerial camera sees, crowns and all, in steps of HEIGHT_STEP.
         facades: float32 `[B, 12]`, see `Facade`.
         cameras: places on the roads.
         mirrored, turns: how the scene was turned: first the mirror, then clockwise quarter turns.
@@ -60,6 +61,7 @@ class Scene:
     canopy_top: np.ndarray
     canopy_base: np.ndarray
     canopy: np.ndarray
+    surface: np.ndarray
     facades: np.ndarray
     cameras: tuple[Camera, ...] = ()
     mirrored: bool = False

@@ -27,7 +27,8 @@ def solid_colour(scene: Scene, cell: np.ndarray, z: np.ndarray) -> np.ndarray:
     building = scene.building.ravel().take(cell)
     wall = np.flatnonzero((kind == Kind.BUILDING) & (z < scene.facades[:, Facade.WALL].take(building)))
     if len(wall):
-        colour[wall] = _wall_colour(scene, cell[wall], building[wall], z[wall])
+        gain = np.float32(scene.style.light.gain)
+        colour[wall] = _wall_colour(scene, cell[wall], building[wall], z[wall]) * gain
     return colour
 
 

@@ -7,12 +7,13 @@ import math
 import numpy as np
 
 from .scene import Scene
-from .styles import LightStyle
+from .styles import LightStyle, Style
 
 _KNOTS = 14  # random values around the horizon that clouds are blended from
 _BANDS = 5.0  # and from the horizon up
-_CLOUD = (238, 239, 241)
 _RIDGE_KNOTS = 40
+_GAPS, _CROWNS = 24, 150  # random values around the horizon that far woods, and their crowns, are blended from
+_FAR = 110.0  # metres to these woods
 
 
 def make_sky(scene: Scene, number: int, elevation: np.ndarray, width: int) -> np.ndarray:
@@ -27,8 +28,10 @@ def make_sky(scene: Scene, number: int, elevation: np.ndarray, width: int) -> np
     rng = np.random.default_rng([scene.seed, number])
     sky = _gradient(scene.style.light, elevation, width)
     sky += _glow(scene, width)
-    _add_clouds(sky, scene.style.light.clouds, rng)
+    _add_clouds(sky, scene.style.light, rng)
     _add_hills(sky, scene.style.light, elevation, rng)
+    if scene.style.light.treeline:
+        _add_trees(sky, scene.style, elevation, rng)
     if scene.mirrored:
         sky = sky[:, ::-1]
     return np.ascontiguousarray(np.roll(sky, round(scene.turns * width / 4), axis=1))
@@ -57,7 +60,7 @@ def _circle(values: np.ndarray, width: int) -> np.ndarray:
     return closed[..., below] * (1 - share) + closed[..., below + 1] * share
 
 
-def _add_clouds(sky: np.ndarray, cover: float, rng: np.random.Generator) -> None:
+def _add_clouds(sky: np.ndarray, light: LightStyle, rng: np.random.Generator) -> None:
     """Add two scales of puffs over the gradient, in place."""
     rows, width = sky.shape[:2]
     puffs = np.zeros((rows, width), np.float32)
@@ -68,8 +71,8 @@ def _add_clouds(sky: np.ndarray, cover: float, rng: np.random.Generator) -> None
         below = position.astype(np.intp)
         share = (position - below).astype(np.float32)[:, None]
         puffs += np.float32(weight) * (around[below] * (1 - share) + around[below + 1] * share)
-    opacity = 0.85 * np.clip(puffs * 0.6 + (cover - 0.5), 0, 1)[..., None]
-    sky += opacity * ((0.92 + 0.04 * puffs)[..., None] * np.array(_CLOUD, np.float32) - sky)
+    opacity = 0.85 * np.clip(puffs * 0.6 + (light.clouds - 0.5), 0, 1)[..., None]
+    sky += opacity * ((0.92 + 0.04 * puffs)[..., None] * np.array(light.cloud, np.float32) - sky)
 
 
 def _add_hills(sky: np.ndarray, light: LightStyle, elevation: np.ndarray, rng: np.random.Generator) -> None:
@@ -78,3 +81,18 @@ def _add_hills(sky: np.ndarray, light: LightStyle, elevation: np.ndarray, rng: n
     hidden = np.degrees(elevation)[:, None] < ridge
     tone = np.array(light.haze, np.float32) * np.array((0.74, 0.80, 0.82), np.float32)
     sky[hidden] = 0.25 * np.array(light.haze, np.float32) + 0.75 * tone
+
+
+def _add_trees(sky: np.ndarray, style: Style, elevation: np.ndarray, rng: np.random.Generator) -> None:
+    """Add the far edge of woods and gardens along the horizon, in the colours of the season, in place."""
+    width = sky.shape[1]
+    gaps, tops = _circle(rng.standard_normal(_GAPS), width), _circle(rng.standard_normal(_CROWNS), width)
+    ridge = style.light.treeline * (1 + 0.6 * gaps + 0.3 * tops)
+    season = style.season
+    leaf = np.mean(style.plants.colours, axis=0) * season.leaves
+    leaf = (leaf * (1 - 0.7 * season.bare) + np.array((118, 106, 95)) * 0.7 * season.bare) * style.light.gain
+    clear = math.exp(-_FAR / style.light.sight)  # share of their colour that the haze leaves
+    speckle = 1 + 0.12 * rng.standard_normal(sky.shape[:2])
+    tone = (0.8 * clear * speckle[..., None] * leaf + (1 - clear) * np.array(style.light.haze)).astype(np.float32)
+    hidden = np.degrees(elevation)[:, None] < ridge
+    sky[hidden] = tone[hidden]

@@ -7,7 +7,7 @@ import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -15,7 +15,8 @@ import numpy as np
 
 from ..utils.errors import UserError
 from ..utils.roles import SPLITS
-from .builder import CELL, TRANSIENT, make_scene
+from .builder import TRANSIENT, make_scene
+from .cameras import NoRoomError
 from .scene import Scene
 from .styles import Style, get_style
 
@@ -23,6 +24,9 @@ VERSION = 1  # raise it whenever pixels change: what people have in their caches
 SCENE_PITCH = 1000.0  # metres between the western edges of neighbouring scenes on the map of a split
 SPLIT_PITCH = 100_000.0  # metres between the southern edges of the maps of the two splits
 _SCENES = 1_000_000  # scenes kept apart for each seed and split
+_ELSEWHERE = 8  # other scenes tried where one has no room
+_ASIDE = 1 << 62  # from a scene's seed to that of the one in its place: further than any two numbers lie apart
+LATER = {"later": True}  # metadata of a field younger than people's caches: at its default the manifest is as before
 
 ArrayShape = tuple[tuple[int, ...], type]  # shape and dtype
 
@@ -75,28 +79,44 @@ class Spec(ABC):
         return self.style
 
     @property
-    def cell(self) -> float:
-        """Metres along a cell of the scenes."""
-        return CELL
+    def cameras(self) -> int:
+        """Queries that are taken in one scene."""
+        return get_style(self.style).cameras
 
     @property
     def scenes(self) -> int:
         """How many scenes are drawn."""
-        return math.ceil(self.count / get_style(self.style).cameras)
+        return math.ceil(self.count / self.cameras)
 
     def scene_seed(self, number: int) -> int:
         """Return the seed of one scene; no two of all seeds, splits and numbers share one."""
         return (self.seed * len(SPLITS) + SPLITS.index(self.split)) * _SCENES + number
 
+    def look(self, number: int) -> Style:
+        """Return the look of scene `number`."""
+        return get_style(self.style)
+
+    def extent(self, number: int) -> dict[str, float]:
+        """Return size, cell and margin of scene `number` in metres, those that differ from `make_scene`'s own."""
+        return {}
+
     def draw_scene(self, number: int, style: Style | None = None) -> Scene:
-        """Draw scene `number`, with another look than that of the world if a style is passed."""
-        transient = TRANSIENT * min(1.0, self.realism)
-        return make_scene(style or self.style, self.scene_seed(number), cell=self.cell, transient=transient)
+        """Draw scene `number`, with another look than its own if a style is passed.
+
+        Where the roads have no room for all cameras, it is a scene of another seed.
+        """
+        transient, look, extent = TRANSIENT * min(1.0, self.realism), style or self.look(number), self.extent(number)
+        seed = self.scene_seed(number)
+        for _ in range(_ELSEWHERE):
+            try:
+                return make_scene(look, seed, **extent, cameras=self.cameras, transient=transient)
+            except NoRoomError:
+                seed += _ASIDE
+        return make_scene(look, seed, **extent, cameras=self.cameras, transient=transient)
 
     def queries_of(self, number: int) -> range:
         """Return the rows of the queries that are taken in one scene, one at each of its first cameras."""
-        cameras = get_style(self.style).cameras
-        return range(number * cameras, min((number + 1) * cameras, self.count))
+        return range(number * self.cameras, min((number + 1) * self.cameras, self.count))
 
     def origin(self, number: int) -> np.ndarray:
         """Return the south-west corner of a scene on the map of all scenes, float64 `[2]`, metres (east, north)."""
@@ -114,7 +134,11 @@ class Spec(ABC):
 
     def manifest(self) -> str:
         """Return all that the pictures depend on, as JSON."""
-        return json.dumps({"kind": type(self).__name__, **asdict(self), "version": VERSION}, indent=2)
+        asked = asdict(self)
+        for one in fields(self):
+            if one.metadata == LATER and asked[one.name] == one.default:
+                del asked[one.name]
+        return json.dumps({"kind": type(self).__name__, **asked, "version": VERSION}, indent=2)
 
     def key(self) -> str:
         """Return the name of the folder in the cache."""

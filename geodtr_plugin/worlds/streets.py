@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .canvas import Canvas
+from .canvas import Canvas, strips
 from .noise import smooth_noise
 from .styles import StreetStyle
 
 _FAR = 1000.0  # distance to a road where its segment is missing, metres
-_BEND = 150.0  # wavelength of the plan's bends, metres
 _TABLE_STEP = 0.25  # metres; only tells which half of which block a cell is in
 
 
@@ -100,6 +99,10 @@ class Streets:
         column = values[nearest]
         return np.broadcast_to(column[:, None] if family == 0 else column[None, :], self.shape).ravel()
 
+    def on_first(self, cell: np.ndarray) -> np.ndarray:
+        """Return which cells, flat indices of any shape, are nearer to a road of the first family, bool."""
+        return self.families[0].edge.ravel().take(cell) < self.families[1].edge.ravel().take(cell)
+
     def normal(self, family: int | np.ndarray, row: np.ndarray, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return unit vectors, east and south `[n]`, across the roads of a family at cells `[n]`: its gradient."""
         n = len(self.edge)
@@ -116,15 +119,9 @@ def plan_streets(canvas: Canvas, style: StreetStyle, rng: np.random.Generator) -
     frame = _draw_frame(canvas, style, rng)
     reach = canvas.size * 0.73 + 2 * style.warp + 60
     lines = [_draw_lines(style, spacing, reach, rng) for spacing in style.spacing]
-    coordinates = frame.coordinates(canvas)
-    halves = [_half_blocks(coordinate, centres) for coordinate, (centres, _) in zip(coordinates, lines)]
-    rows, columns = (2 * (len(centres) - 1) for centres, _ in lines)
-    shape = rows, columns
-    quadrant = halves[0] * shape[1] + halves[1]
-    along, across = (
-        _measure(family, lines, coordinates[family], halves[family], quadrant, shape, style, rng) for family in (0, 1)
-    )
-    return Streets(frame, (along, across), quadrant, shape, np.minimum(along.edge, across.edge))
+    blocks = len(lines[0].centres) - 1, len(lines[1].centres) - 1
+    present = [_draw_segments(one, crossed, style, rng) for one, crossed in zip(lines, blocks[::-1])]
+    return _measure(canvas, frame, lines, present)
 
 
 def _draw_frame(canvas: Canvas, style: StreetStyle, rng: np.random.Generator) -> Frame:
@@ -132,38 +129,71 @@ def _draw_frame(canvas: Canvas, style: StreetStyle, rng: np.random.Generator) ->
     heading = mean + spread * rng.standard_normal() + math.pi / 2 * rng.integers(4)
     bend = None
     if style.warp:
-        fields = (smooth_noise(rng, canvas.size, canvas.n, _BEND) for _ in range(2))
+        fields = (smooth_noise(rng, canvas.size, canvas.n, style.bend) for _ in range(2))
         bend = tuple(field * np.float32(style.warp) for field in fields)
     return Frame(math.cos(heading), math.sin(heading), bend)
 
 
-def _draw_lines(style: StreetStyle, spacing: float, reach: float, rng: np.random.Generator) -> tuple:
-    """Draw the middle lines of a family from -reach to beyond +reach, and which of them are main roads."""
+@dataclass(frozen=True)
+class _Lines:
+    """The roads of a family, before anything is measured; see `Roads`."""
+
+    centres: np.ndarray
+    half_widths: np.ndarray
+    main: np.ndarray
+
+
+def _draw_lines(style: StreetStyle, spacing: float, reach: float, rng: np.random.Generator) -> _Lines:
+    """Draw the roads of a family, from -reach to beyond +reach."""
     narrowest = 3.2 * style.half_width[1] + 14  # leaves room for lots between the roads
     count = int(2 * reach / min(spacing, 2 * narrowest)) + 8
     gaps = np.maximum(spacing + style.spacing_sd * rng.standard_normal(count), narrowest)
     centres = np.cumsum(gaps) - reach - spacing * (1 + rng.random())
     kept = np.searchsorted(centres, reach) + 1
-    return centres[:kept].astype(np.float32), rng.random(count)[:kept] < style.main
+    main = rng.random(count)[:kept] < style.main
+    half_widths = np.where(main, style.half_width[1], style.half_width[0]).astype(np.float32)
+    return _Lines(centres[:kept].astype(np.float32), half_widths, main)
 
 
-def _half_blocks(coordinate: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Return 2 * block, plus 1 in the half that is nearer to the block's upper road, intp `[n, n]`."""
+def _draw_segments(lines: _Lines, blocks: int, style: StreetStyle, rng: np.random.Generator) -> np.ndarray:
+    """Draw which segments of a family's roads exist, bool `[K, blocks]`."""
+    present = rng.random((len(lines.centres), blocks)) >= style.dropped
+    present[lines.main] = True
+    return present
+
+
+def _half_blocks(centres: np.ndarray) -> np.ndarray:
+    """Return 2 * block, plus 1 in the half that is nearer to the block's upper road, at every _TABLE_STEP, intp."""
     bounds = np.sort(np.concatenate([centres[1:-1], (centres[1:] + centres[:-1]) / 2]))
     grid = np.arange(centres[0], centres[-1], _TABLE_STEP)
-    table = np.searchsorted(bounds, grid + _TABLE_STEP / 2)
-    steps = (coordinate - centres[0]) * np.float32(1 / _TABLE_STEP)
-    return table.take(steps.astype(np.intp), mode="clip")
+    return np.searchsorted(bounds, grid + _TABLE_STEP / 2)
 
 
-def _measure(family, lines, coordinate, half, quadrant, shape, style, rng) -> Roads:
-    """Measure the rasters of one family; a missing segment counts as a road of negative width far away."""
-    centres, main = lines[family]
-    half_widths = np.where(main, style.half_width[1], style.half_width[0]).astype(np.float32)
-    present = rng.random((len(centres), shape[1 - family] // 2)) >= style.dropped
-    present[main] = True
-    nearest = (np.arange(shape[family]) + 1) // 2
-    widths = np.where(present, half_widths[:, None], np.float32(-_FAR))[nearest].repeat(2, axis=1)
-    offset = coordinate - centres[nearest].take(half)
-    edge = np.abs(offset) - (widths if family == 0 else widths.T).ravel().take(quadrant)
-    return Roads(centres, half_widths, main, present, coordinate, offset, edge)
+def _measure(canvas: Canvas, frame: Frame, lines: list[_Lines], present: list[np.ndarray]) -> Streets:
+    """Measure all rasters; a missing segment counts as a road of negative width far away."""
+    n, coordinates = canvas.n, frame.coordinates(canvas)
+    shape = 2 * (len(lines[0].centres) - 1), 2 * (len(lines[1].centres) - 1)
+    tables = [_half_blocks(one.centres) for one in lines]
+    nearest = [(np.arange(side) + 1) // 2 for side in shape]  # the road that is nearest to a half block
+    centres = [one.centres[roads] for one, roads in zip(lines, nearest)]
+    first, second = (
+        np.where(there, one.half_widths[:, None], np.float32(-_FAR))[roads].repeat(2, axis=1)
+        for there, one, roads in zip(present, lines, nearest)
+    )
+    widths = first.ravel(), second.T.ravel()  # by quadrant
+    quadrant = np.empty((n, n), np.intp)
+    offset, edge = np.empty((2, 2, n, n), np.float32)
+    for rows in strips(n):
+        halves = []
+        for family in (0, 1):
+            steps = (coordinates[family][rows] - lines[family].centres[0]) * np.float32(1 / _TABLE_STEP)
+            halves.append(tables[family].take(steps.astype(np.intp), mode="clip"))
+            np.subtract(coordinates[family][rows], centres[family].take(halves[family]), out=offset[family, rows])
+        quadrant[rows] = at = halves[0] * shape[1] + halves[1]
+        for family in (0, 1):
+            np.subtract(np.abs(offset[family, rows]), widths[family].take(at), out=edge[family, rows])
+    along, across = (
+        Roads(one.centres, one.half_widths, one.main, *measured)
+        for one, *measured in zip(lines, present, coordinates, offset, edge)
+    )
+    return Streets(frame, (along, across), quadrant, shape, np.minimum(edge[0], edge[1]))

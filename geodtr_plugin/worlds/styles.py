@@ -24,6 +24,24 @@ class StreetStyle:
     sidewalk: float = 2.0  # its width
     crosswalks: float = 0.5  # share of the crossings' arms that have one
     cars: float = 0.35  # share of the possible places at the kerb that are taken
+    parked: float = 0.0  # share of the stalls of parking lots that are taken
+    traffic: float = 0.0  # share of the possible places in the lanes with a car, which one camera sees
+    poles: float = 0.0  # share of roads with poles along one side
+    works: int = 0  # road works in a scene, which only the ground camera sees
+    bend: float = 150.0  # wavelength of the bends
+    strip: float = 0.0  # width of the grass between kerb and sidewalk
+    shoulder: float = 0.0  # width of the ragged gravel beside the carriageway
+    unpaved: float = 0.0  # share of minor roads of gravel or earth
+    unmarked: float = 0.0  # share of roads without lines
+    white: float = 0.0  # share of main roads whose middle line is white
+    faded: float = 0.0  # share of the lines' paint that is worn off
+    wear: float = 0.0  # contrast of wheel tracks, cracks and repaired patches
+    median: Span = (0.0, 0.0)  # width of the grass along the middle of main roads
+
+    @property
+    def margin(self) -> float:
+        """Metres from a carriageway's edge to where lots begin."""
+        return self.strip + self.sidewalk
 
 
 @dataclass(frozen=True)
@@ -38,6 +56,9 @@ class LandStyle:
     walk: Colour = (175, 170, 160)
     paving: Colour = (140, 135, 128)
     roughness: float = 0.10  # contrast of the ground's texture
+    parcels: float = 0.0  # contrast of neighbouring gardens
+    rows: float = 0.16  # contrast of the rows of crops in fields
+    gravel: Colour = (165, 150, 125)  # unpaved roads and shoulders
 
 
 @dataclass(frozen=True)
@@ -53,6 +74,8 @@ class HouseStyle:
     towers: float = 0.0  # share of buildings that are towers
     tower_storeys: tuple[int, int] = (7, 15)
     gabled: float = 0.9  # share of pitched roofs, towers aside
+    halls: float = 1.0  # factor on the size of buildings in paved blocks; larger ones have flat roofs and stand back
+    sheds: float = 0.0  # share of houses with a shed or a garage
     roofs: tuple[Colour, ...] = ((150, 75, 60), (110, 90, 80), (95, 95, 100), (170, 110, 85))
     facades: tuple[Colour, ...] = ((225, 215, 195), (200, 175, 150), (180, 90, 70), (235, 235, 230))
 
@@ -68,6 +91,15 @@ class PlantStyle:
     colours: tuple[Colour, ...] = ((55, 90, 40), (70, 105, 45), (45, 75, 40))
     conifers: float = 0.2  # share of cone-shaped trees
     hedges: float = 0.3  # how much of the lots' fronts is hedged
+    woods: float = 1.1  # threshold of the smooth noise above which a wood stands: 0 covers half of the land
+    avenues: float = 0.0  # share of roads with rows of trees along both edges
+    clearance: float = 0.0  # metres above a carriageway that crowns leave free
+    thin: float = 0.0  # share of holes in every crown
+    stems: float = 0.0  # share of the crowns' height that trunks rise into
+    lumpy: float = 0.0  # bumps of the crowns, as a share of their height
+    fences: float = 0.0  # share of blocks whose hedges are fences
+    stretch: float = 1.0  # factor on the trees' height
+    bushes: float = 0.0  # bushes for each square metre off the roads
 
 
 @dataclass(frozen=True)
@@ -81,9 +113,35 @@ class LightStyle:
     haze: Colour = (205, 215, 228)
     sight: float = 220.0  # metres at which haze hides all but 1/e of a colour
     clouds: float = 0.5  # 0 clear, 1 overcast
+    cloud: Colour = (238, 239, 241)
     hills: float = 1.2  # mean height of the skyline, degrees
+    treeline: float = 0.0  # mean height of the trees on the horizon, degrees
     aerial_gain: Colour = (1.0, 1.0, 1.0)
     aerial_gamma: float = 1.0
+    shadow: float = 0.45  # share of the light that a shadow takes under a clear sky
+    gain: Colour = (1.0, 1.0, 1.0)  # colour of the light, sky and haze aside
+
+
+@dataclass(frozen=True)
+class SeasonStyle:
+    """What the time of the year makes of land, roads and trees."""
+
+    land: Colour = (1.0, 1.0, 1.0)  # what the colours of grass and fields are multiplied by
+    straw: float = 0.0  # share of straw in the grass
+    leaves: Colour = (1.0, 1.0, 1.0)  # what the colours of leaves are multiplied by
+    autumn: float = 0.0  # share of the broad-leaved trees that have turned red, brown or yellow
+    bare: float = 0.0  # share of the broad-leaved trees without leaves
+    snow: float = 0.0  # share of the land under snow
+    cleared: float = 0.0  # share of that snow which is gone from roads and walks
+    wet: float = 0.0  # how dark rain has made roads and walks: 0 dry, 1 soaked
+
+
+@dataclass(frozen=True)
+class Look:
+    """Season and light of one picture."""
+
+    season: SeasonStyle = SeasonStyle()
+    light: LightStyle = LightStyle()
 
 
 @dataclass(frozen=True)
@@ -97,6 +155,14 @@ class Style:
     houses: HouseStyle = field(default_factory=HouseStyle)
     plants: PlantStyle = field(default_factory=PlantStyle)
     light: LightStyle = field(default_factory=LightStyle)
+    season: SeasonStyle = field(default_factory=SeasonStyle)
+    above: Look | None = None  # season and light of the aerial picture, if taken at another time
+    changes: float = 0.0  # share of houses and trees that only the ground camera sees, and again the aerial camera
+
+    @property
+    def look(self) -> Look:
+        """Season and light of the ground camera."""
+        return Look(self.season, self.light)
 
 
 SUBURB = Style("suburb")  # leafy, curved roads: the defaults above

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import math
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
 from ..utils.errors import UserError
-from .aerial import render_aerial
 from .builder import SCENE_SIZE
-from .capture import Capture, apply_tones, draw_capture, draw_tones
-from .panorama import panorama_camera
 from .rendered import Rendered
 from .scene import Camera, Scene
-from .spec import ArrayShape, Spec
-from .tiles import TILE_SIDE, TILES, covering_tiles, tile_centres
+from .shoot import Shoot, WideShoot
+from .spec import LATER, ArrayShape, Spec
+from .styles import Style
+from .tiles import TILES, covering_tiles, tile_centres
+from .wide_style import widen
 
-_COARSEST = 0.4  # metres: the scene's cells are at most this wide
-_SMALL = 256  # columns up to which a panorama is small
-_PANORAMAS, _TILES = 1, 2  # streams of random numbers
+_CAMERAS = 28  # panoramas from one scene of a wide world: fewer than in a plain one, for more scenes
+_LOOK = 4  # stream of random numbers; for the others see `shoot`
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,17 @@ class WorldSpec(Spec):
 
     Args:
         panorama_size: (height, width) in pixels; the full circle by 65.5 degrees, whatever the size.
-        aerial_size: pixels along a tile of 72 m.
+        aerial_size: pixels along a tile; it shows 72 m.
         offset: tiles on a grid whose step is half a tile and panoramas anywhere in them, instead of one tile centred
             on each panorama.
+        wide: scenes, cameras and captures vary widely around the style, in metres along a tile and field of view too
+            (see `Spans`); not together with `offset`.
     """
 
     panorama_size: tuple[int, int] = (64, 176)
     aerial_size: int = 96
     offset: bool = False
+    wide: bool = field(default=False, kw_only=True, metadata=LATER)
 
     image_words: ClassVar[Mapping[str, str]] = {"query": "ground", "reference": "aerial"}
 
@@ -46,27 +49,36 @@ class WorldSpec(Spec):
         object.__setattr__(self, "panorama_size", tuple(int(side) for side in self.panorama_size))
         if len(self.panorama_size) != 2 or min(*self.panorama_size, self.aerial_size) < 4 or self.aerial_size > 512:
             raise UserError(f"Cannot render panoramas of {self.panorama_size} and tiles of {self.aerial_size} pixels.")
+        if self.offset and self.wide:
+            raise UserError("A world is wide or has an offset, not both.", "Leave one of the two out.")
 
     @property
     def title(self) -> str:
         """Style and kind of the world."""
-        return f"{self.style}-offset" if self.offset else self.style
+        return self.style + "-offset" * self.offset + "-wide" * self.wide
 
     @property
-    def supersample(self) -> int:
-        """Cells along a pixel of a tile: the fewest that are fine enough and make the tile an even number of cells."""
-        factor = math.ceil(TILE_SIDE / _COARSEST / self.aerial_size)
-        return factor if factor * self.aerial_size % 2 == 0 else factor + 1
+    def cameras(self) -> int:
+        """Queries that are taken in one scene."""
+        return _CAMERAS if self.wide else super().cameras
 
-    @property
-    def rays(self) -> int:
-        """Rays along each side of a panorama's pixel: small panoramas would show jagged road marks with one."""
-        return 2 if self.panorama_size[1] <= _SMALL else 1
+    def look(self, number: int) -> Style:
+        """Return the look of scene `number`: that of the world, or in a wide world one of its own."""
+        style = super().look(number)
+        return widen(style, self.rng(number, zlib.crc32(self.style.encode()), _LOOK)) if self.wide else style
 
-    @property
-    def cell(self) -> float:
-        """Metres along a cell of the scenes."""
-        return TILE_SIDE / (self.aerial_size * self.supersample)
+    def shoot(self, number: int) -> Shoot:
+        """Return how the pictures of scene `number` are taken."""
+        request = self.panorama_size, self.aerial_size, self.realism
+        if self.wide:
+            style = zlib.crc32(self.style.encode())  # another style is seen by other cameras
+            return WideShoot(*request, partial(self.rng, number, style), self.look(number))
+        return Shoot(*request, partial(self.rng, number))
+
+    def extent(self, number: int) -> dict[str, float]:
+        """Return size, cell and margin of scene `number` in metres; see `make_scene`."""
+        shoot = self.shoot(number)
+        return {"size": shoot.size, "cell": shoot.cell, "margin": shoot.margin}
 
     def arrays(self) -> dict[str, ArrayShape]:
         """Return shapes and dtypes of the rendered arrays; for their meaning see `World`."""
@@ -81,36 +93,32 @@ class WorldSpec(Spec):
 
     def render_scene(self, number: int, arrays: dict[str, np.ndarray]) -> int:
         """Draw scene `number`, fill its rows of the arrays, and return how many panoramas these are."""
-        scene, queries = self.draw_scene(number), self.queries_of(number)
-        captures = [draw_capture(self.rng(number, _PANORAMAS, item), self.realism) for item in range(len(queries))]
-        panoramas = panorama_camera(*self.panorama_size, self.rays)
-        for query, camera, capture in zip(queries, scene.cameras, captures):
-            arrays["query_images"][query] = capture.apply(panoramas.render(scene, camera))
+        scene, queries, shoot = self.draw_scene(number), self.queries_of(number), self.shoot(number)
+        shifts: list[tuple[float, float]] = []
+        for item, (query, camera) in enumerate(zip(queries, scene.cameras)):
+            arrays["query_images"][query], shift = shoot.panorama(scene, camera, item)
+            shifts.append(shift)
         if self.offset:
             first_tile, centres = number * TILES, tile_centres(scene.cell)
-            places = [np.add(scene.position(camera), capture.shift) for camera, capture in zip(scene.cameras, captures)]
+            places = [np.add(scene.position(camera), shift) for camera, shift in zip(scene.cameras, shifts)]
             truth = [first_tile + covering_tiles(east, SCENE_SIZE - north) for east, north in places]
         else:
             first_tile = queries.start
-            centres = [_recorded(scene, camera, capture) for camera, capture in zip(scene.cameras, captures)]
-            places = [scene.position(centre) for centre in centres]
+            centres = [_recorded(scene, camera, shift) for camera, shift in zip(scene.cameras, shifts)]
+            places = [np.array(scene.position(centre)) for centre in centres]
             truth = [[query] for query in queries]
         rows = slice(queries.start, queries.stop)
         arrays["truth"][rows], arrays["query_positions"][rows] = truth, self.origin(number) + places
-        self._render_tiles(number, arrays, scene, first_tile, centres)
+        from_above = shoot.from_above(scene)
+        for item, centre in enumerate(centres):
+            arrays["reference_images"][first_tile + item] = shoot.tile(from_above, centre, item)
+            arrays["reference_positions"][first_tile + item] = self.origin(number) + scene.position(centre)
         return len(queries)
 
-    def _render_tiles(self, number: int, arrays: dict, scene: Scene, first: int, centres: list[Camera]) -> None:
-        for item, centre in enumerate(centres):
-            tile = render_aerial(scene, centre, self.aerial_size, self.supersample)
-            tones = draw_tones(self.rng(number, _TILES, item), self.realism)
-            arrays["reference_images"][first + item] = apply_tones(tile, tones)
-            arrays["reference_positions"][first + item] = self.origin(number) + scene.position(centre)
 
-
-def _recorded(scene: Scene, camera: Camera, capture: Capture) -> Camera:
+def _recorded(scene: Scene, camera: Camera, shift: tuple[float, float]) -> Camera:
     """Return the recorded place of a panorama: that of its camera with the capture's error, up to half a cell."""
-    east, north = capture.shift
+    east, north = shift
     return Camera(camera.row - round(north / scene.cell), camera.column + round(east / scene.cell))
 
 

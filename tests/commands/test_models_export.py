@@ -16,8 +16,9 @@ from geodtr_plugin.commands.export import export_command
 from geodtr_plugin.commands.models import models_command
 from geodtr_plugin.harness import run as run_harness
 from geodtr_plugin.harness import settings
-from geodtr_plugin.methods import transforms_of
+from geodtr_plugin.methods import packaged, transforms_of
 from geodtr_plugin.search.embedder import Embedder, RunRecord
+from geodtr_plugin.utils.digest import sha256_of
 
 WORLD = "--train synth-suburb --test synth-suburb --data.count 8 --limit 8 --workers 0 --threads 1 --device cpu"
 ROLES = ("query", "reference")
@@ -99,9 +100,10 @@ def test_config_says_what_was_trained_and_nothing_about_the_machine(run, exporte
 
 def test_the_card_has_the_facts_and_its_lines_run(exported, photos, monkeypatch):
     card = (exported / "README.md").read_text()
-    for said in ("Trained on synth-suburb (8 pairs) for 1 epoch from scratch", "of the best epoch", "12.34", " 8 |",
-                 "32 x 88", "of it the middle 32 x 44", "polar-transformed to 32 x 88", "arxiv.org/abs/2308.09624",
-                 "chosen by R@1 on synth-suburb", "none is given", "rendered by"):  # fmt: skip
+    for said in ("Trained on rendered worlds (synth-suburb) (8 pairs) for 1 epoch from scratch", "of the best epoch",
+                 "12.34", " 8 |", "32 x 88", "of it the middle 32 x 44", "polar-transformed to 32 x 88",
+                 "arxiv.org/abs/2308.09624", "chosen by R@1 on synth-suburb", "none is given",
+                 "rendered by"):  # fmt: skip
         assert said in card, said
     assert run_block(card, exported, monkeypatch, images=photos["query"]).shape == (4, 768)
 
@@ -138,6 +140,28 @@ def test_programs_of_torch_export_give_the_same_embeddings(run, photos, tmp_path
         for count in (1, 3):
             part = tower(transforms[role](photos[role][:count]))
             assert (part - expected[role][:count]).abs().max() < 1e-5
+
+
+def test_matrices_can_be_halved_and_the_digest_is_that_of_the_file(run, exported, photos, tmp_path):
+    assert export_command([str(run), "-o", str(tmp_path / "half"), "--dtype", "float16"]) == 0
+    files = [folder / "model.safetensors" for folder in (tmp_path / "half", exported)]
+    assert files[0].stat().st_size < 0.6 * files[1].stat().st_size
+    for file in files:
+        assert json.loads((file.parent / "config.json").read_text())["sha256"] == sha256_of(file)
+    for role, embeddings in embed(tmp_path / "half", photos).items():
+        assert (embeddings * embed(exported, photos)[role]).sum(1).min() > 0.9999
+
+
+def test_an_exported_model_becomes_programs_too(exported, photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(packaged, "FOLDER", exported.parent)
+    words = ["export", "--format", "torch-export", "--tower", "query"]
+    assert export_command(words) == 1
+    assert "Name a folder with --out" in capsys.readouterr().err
+    assert export_command([*words, "-o", str(tmp_path / "program")]) == 0
+    tower = torch.export.load(tmp_path / "program/query.pt2").module()
+    images = transforms_of(exported)["query"](photos["query"])
+    with torch.no_grad():
+        assert (tower(images) - embed(exported, photos)["query"]).abs().max() < 1e-5
 
 
 def test_one_tower_can_be_asked_for(run, photos, tmp_path, monkeypatch):

@@ -213,6 +213,8 @@ def test_folders_and_tables_that_are_not_there_or_too_many(city):
         load(city)
     for table in city.glob("*.csv"):
         table.unlink()
+    assert positives(load(city)) == [[8], [9]]  # without any, names that match are pairs
+    (city / "references/9.jpg").unlink()
     with pytest.raises(DatasetNotFoundError, match="has no table"):
         load(city)
     (city / "queries").rename(city / "photos")
@@ -239,7 +241,7 @@ def test_a_wrong_statement_is_answered(city, content):
         load(city, centred="yes")
 
 
-@pytest.mark.parametrize("options", [{"radius": 0.0}, {"radius": float("nan")}, {"test_share": 1.0}])
+@pytest.mark.parametrize("options", [{"radius": 0.0}, {"radius": float("nan")}, {"test_share": 1.1}, {"test_share": 0}])
 def test_options_that_mean_nothing(city, options):
     with pytest.raises(UserError, match="radius must be above 0"):
         load(city, **options)

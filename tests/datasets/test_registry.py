@@ -28,7 +28,7 @@ def test_an_unknown_name_is_answered_with_the_nearest():
 def test_own_folders_have_facts_and_a_loader():
     facts = datasets.facts_of("folder:/data/my_city")
     assert (facts.title, facts.pairs, facts.centred) == ("folder:/data/my_city", None, False)
-    assert options_of("folder:x") == {"radius", "test_share", "centred"}
+    assert options_of("folder:x") == {"radius", "test_share", "centred", "panorama_rows"}
     assert datasets.facts_of("cvact-test").pairs == (35_532, 92_802)
 
 

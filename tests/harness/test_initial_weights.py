@@ -55,7 +55,7 @@ def test_a_run_gives_its_last_weights_and_its_training_set(home, capsys):
     assert [entry["kind"] for entry in results["tests"].values()] == ["same area", "cross area"]
     assert results["tests"]["synth-suburb"]["last"] == trained["tests"]["synth-suburb"]["last"]
     out = capsys.readouterr().out
-    assert "last.safetensors, epoch 3 (after the last epoch), trained on synth-suburb" in out
+    assert "last.safetensors, epoch 3 (after the last epoch), trained on rendered worlds (synth-suburb)" in out
     assert "In percent, after the last epoch" not in out
 
 

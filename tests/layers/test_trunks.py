@@ -91,3 +91,20 @@ def test_weights_that_cannot_be_downloaded_give_a_sentence(monkeypatch):
     monkeypatch.setattr("torch.hub.get_dir", lambda: "/nonexistent")
     with pytest.raises(UserError, match="--model.pretrained false"):
         build_trunk("resnet34", pretrained=True)
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "mobilenetv3_small_050"])
+def test_stages_behind_the_map_are_gone_and_not_missed(name):
+    import timm
+
+    torch.manual_seed(1)
+    whole = timm.create_model(name, features_only=True, out_indices=(3,)).eval()
+    torch.manual_seed(1)
+    trunk = build_trunk(name, False).eval()
+    images = torch.randn(2, 3, 64, 96)
+    assert torch.equal(trunk(images), whole(images)[0])
+    trunk(images).sum().backward()
+    assert all(parameter.grad is not None for parameter in trunk.parameters())
+    gone = {f"net.{key}" for key in whole.state_dict()} - set(trunk.state_dict())
+    assert gone and all(key.startswith(trunk.dropped) for key in gone)
+    assert not any(key.startswith(trunk.dropped) for key in trunk.state_dict())

@@ -177,3 +177,35 @@ def test_a_shared_transformer_sees_images_of_both_sizes():
     model = create_model("simple", query_size=(48, 90), reference_size=(64, 64), **options)
     found = model(torch.rand(2, 3, 48, 90), torch.rand(2, 3, 64, 64))
     assert found.query.shape == found.reference.shape == (2, 512)
+
+
+@pytest.mark.parametrize("sizes", [dict(), dict(polar=False)])
+def test_a_shared_trunk_is_one_of_both_views_and_the_layouts_stay_apart(sizes, tmp_path):
+    from geodtr_plugin.methods.weights import load_weights
+    from geodtr_plugin.utils.files import write_safetensors
+
+    apart, shared = (create_model("geodtr_plus", **TINY, **sizes, share=share).eval() for share in (False, True))
+    assert shared.query_tower.trunk is shared.reference_tower.trunk
+    assert shared.query_tower.layout is not shared.reference_tower.layout
+    assert count_parameters(apart) - count_parameters(shared) == count_parameters(shared.query_tower.trunk)
+    write_safetensors(tmp_path / "model.safetensors", shared.state_dict())
+    again = load_weights(create_model(**shared.config), tmp_path / "model.safetensors").eval()
+    images = torch.rand(2, 3, *shared.reference_size)
+    with torch.no_grad():
+        assert torch.equal(again.encode_reference(images), shared.encode_reference(images))
+
+
+def test_a_shared_trunk_must_take_images_of_both_sizes():
+    sizes = dict(query_size=(50, 90), reference_size=(64, 64), polar=False)
+    with pytest.raises(UserError, match="cannot be built for images of 50x90 and 64x64 pixels"):
+        create_model("geodtr_plus", pretrained=False, backbone="levit_128s", share=True, **sizes)
+
+
+def test_the_recipe_of_the_weights_in_the_package_builds_and_the_papers_are_left_alone():
+    recipes = METHODS["geodtr_plus"].recipes
+    with torch.device("meta"):
+        model = create_model("geodtr_plus", **{**recipes["ours"].model, "pretrained": False})
+    assert model.polar and model.mean == model.std == (0.5, 0.5, 0.5)
+    assert all(p.numel() for p in model.parameters()) and count_parameters(model) < 4e6
+    for name in ("paper", "paper_offset", "laptop", "laptop_offset"):
+        assert recipes[name].optim.ema is None and recipes[name].loss.name == "soft_margin"

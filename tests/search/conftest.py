@@ -30,7 +30,7 @@ def write_run(folder, seed: int = 0, polar: bool = False):
     run = RunFolder(RunFolder.place(config))
     run.begin(config)
     views = {role: view.to_config() for role, view in build_image_transforms(config, model).items()}
-    run.write_config(config, model.config, views)
+    run.write_config(config, model, views)
     write_safetensors(run.best_weights, model.state_dict())
     return run.path
 

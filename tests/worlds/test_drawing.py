@@ -49,7 +49,7 @@ def test_plan_coordinates_lead_back_to_their_place():
 def test_houses_stand_beside_roads_and_face_them(style):
     style, canvas, rng = get_style(style), Canvas(300.0, 0.5), np.random.default_rng(3)
     streets = plan_streets(canvas, style.streets, rng)
-    ground = draw_ground(canvas, streets, style, rng)
+    ground = draw_ground(canvas, streets, style, rng, rng)
     lots = place_lots(canvas, streets, ground.blocks, style, rng)
     facades = draw_buildings(canvas, lots, style.houses, (0.0, -1.0), style.land.walk, rng)
     built = canvas.kind == Kind.BUILDING

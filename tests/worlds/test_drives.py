@@ -7,6 +7,7 @@ import pytest
 
 from geodtr_plugin.utils.errors import UserError
 from geodtr_plugin.worlds import Drives, DriveSpec, PanoramaCamera, make_scene
+from geodtr_plugin.worlds.builder import CELL
 from geodtr_plugin.worlds.drives import PHOTOS, cut, heading, spot_near
 from geodtr_plugin.worlds.hours import DUSK, at_hour
 from geodtr_plugin.worlds.styles import SUBURB
@@ -19,8 +20,7 @@ def drives():
 
 def test_the_second_drive_passes_within_8_m(drives):
     difference = np.linalg.norm(drives.query_positions - drives.reference_positions[::PHOTOS], axis=1)
-    cell = DriveSpec("suburb", "test", 8).cell
-    assert (difference > 1 - cell).all() and (difference < 8 + cell).all() and difference.std() > 0.5
+    assert (difference > 1 - CELL).all() and (difference < 8 + CELL).all() and difference.std() > 0.5
     headings = np.sort(np.asarray(drives.reference_headings[:PHOTOS]))
     np.testing.assert_allclose(np.diff(headings), 60, atol=4.1)
 

@@ -94,7 +94,7 @@ def test_wrong_operations_are_detected():
 def empty_scene(cell: float = 0.25, n: int = 800) -> Scene:
     layers = {
         name: np.zeros((n, n), np.uint8)
-        for name in ("height", "kind", "building", "facade_place", "canopy_top", "canopy_base")
+        for name in ("height", "kind", "building", "facade_place", "canopy_top", "canopy_base", "surface")
     }
     layers |= {name: np.full((n, n, 3), 128, np.uint8) for name in ("aerial", "ground", "canopy")}
     facades = np.zeros((2, 12), np.float32)

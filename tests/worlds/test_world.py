@@ -65,8 +65,8 @@ def test_no_two_scenes_share_a_seed(requests):
 
 def test_realism_zero_is_the_scene_itself(cache):
     world = load_world(cache, "suburb", "train", 3, realism=0.0)
-    scene = make_scene("suburb", world.spec.scene_seed(0), cell=world.spec.cell, transient=0.0)
-    camera = PanoramaCamera(64, 176, world.spec.rays)
+    scene = make_scene("suburb", world.spec.scene_seed(0), cell=world.spec.shoot(0).cell, transient=0.0)
+    camera = PanoramaCamera(64, 176, world.spec.shoot(0).rays)
     for query, place in enumerate(scene.cameras[:3]):
         assert np.array_equal(world.query_images[query], camera.render(scene, place))
         assert np.array_equal(world.reference_images[query], render_aerial(scene, place, 96))
@@ -144,5 +144,6 @@ def test_unknown_world():
 @given(st.integers(4, 512))
 def test_every_tile_size_gives_fine_cells_and_tiles_of_an_even_number_of_them(size):
     spec = WorldSpec("suburb", "train", 1, aerial_size=size)
-    assert spec.aerial_size * spec.supersample % 2 == 0
-    assert spec.cell * spec.aerial_size * spec.supersample == pytest.approx(TILE_SIDE) and spec.cell <= 0.4
+    shoot = spec.shoot(0)
+    assert size * shoot.supersample % 2 == 0
+    assert shoot.cell * size * shoot.supersample == pytest.approx(TILE_SIDE) and shoot.cell <= 0.4

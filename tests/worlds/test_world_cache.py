@@ -170,3 +170,9 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="GEODTR_CACHE"):
         cached(SPEC, tmp_path / "file", Renderer())
+
+
+def test_a_plain_world_keeps_the_key_it_had_before_there_were_wide_ones():
+    plain, wide = (WorldSpec("suburb", "test", 5, wide=wide) for wide in (False, True))
+    assert plain.key() == "suburb-test-5-v1-c8214a41dc84" and "wide" not in plain.manifest()
+    assert wide.key().startswith("suburb-wide-test-5-") and '"wide": true' in wide.manifest()
