@@ -31,7 +31,8 @@ DESCRIPTION = """Write the model of a run into a folder that loads without the r
 
 geodtr_plugin.create_model(FOLDER) loads it; uploaded to the Hugging Face Hub, create_model("hf-hub:user/name") does.
 """
-PUBLISHED = ("method", "recipe", "recipe_name", "seed", "limit")  # settings of a run that name nothing of the machine
+# settings of a run that name nothing of the machine
+PUBLISHED = ("method", "recipe", "recipe_name", "shares", "seed", "limit")
 
 
 def export_command(argv: Sequence[str]) -> int:

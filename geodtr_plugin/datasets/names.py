@@ -39,8 +39,15 @@ def _matching(word: str) -> Sequence[str]:
 
 
 def names_in(value: Any) -> tuple[str, ...]:
-    """Return the names of training sets that a file of ours holds: a list, or of earlier versions one or null."""
-    return () if value is None else (value,) if isinstance(value, str) else tuple(value)
+    """Return the names of training sets that a file of ours holds: a list, or of earlier versions one or null.
+
+    Raises:
+        TypeError: it holds something else.
+    """
+    names = () if value is None else (value,) if isinstance(value, str) else tuple(value)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"the training sets are {value!r}, not names")
+    return names
 
 
 def in_words(names: Sequence[str]) -> str:

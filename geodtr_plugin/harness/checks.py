@@ -83,22 +83,23 @@ def check_training_sets(config: RunConfig, splits: Sequence[Split]) -> None:
     Raises:
         UserError: two sets share files of queries.
     """
-    areas = [facts_of(split.name).areas[0] or split.name for split in splits]
-    for (one, area), (other, other_area) in combinations(zip(splits, areas), 2):
-        shared = len(_files(one) & _files(other))
-        if shared:
+    names = [split.name for split in splits]
+    areas = [facts_of(name).areas[0] or name for name in names]
+    files = [_query_files(split) if len(splits) > 1 else set() for split in splits]
+    for one, other in combinations(range(len(splits)), 2):
+        both = f"{names[one]} and {names[other]}"
+        if shared := len(files[one] & files[other]):
             raise UserError(
-                f"{one.name} and {other.name} share {shared:,} training images, which would be their own negatives.",
-                "Name one of the two.",
+                f"{both} share {shared:,} training images, which would be their own negatives.", "Name one of the two."
             )
-        if area == other_area and config.recipe.sampling.sets == "mixed":
+        if areas[one] == areas[other] and config.recipe.sampling.sets == "mixed":
             log.warning(
-                f"{one.name} and {other.name} are of one area: what shows the same place in both counts as a negative. "
+                f"{both} are of one area: what shows the same place in both counts as a negative. "
                 "--sampling.sets apart keeps them out of each other's batches."
             )
 
 
-def _files(split: Split) -> set[Path]:
+def _query_files(split: Split) -> set[Path]:
     return {path for i in range(len(split.queries)) if (path := split.queries.path(i)) is not None}
 
 

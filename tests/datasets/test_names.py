@@ -19,9 +19,9 @@ def test_a_star_stays_between_hyphens():
 
 
 def test_a_registered_set_is_found_by_a_pattern(monkeypatch):
-    monkeypatch.setitem(DATASETS._parts, "synth-suburb-wide", DATASETS["synth-suburb"])
-    assert expand_names(["synth-*-wide"]) == ("synth-suburb-wide",)
-    assert "synth-suburb-wide" not in expand_names(["synth-*"])
+    monkeypatch.setitem(DATASETS._parts, "synth-suburb-own", DATASETS["synth-suburb"])
+    assert expand_names(["synth-*-own"]) == ("synth-suburb-own",)
+    assert "synth-suburb-own" not in expand_names(["synth-*"])
 
 
 def test_order_and_single_names_are_kept_and_nothing_comes_twice():
@@ -37,6 +37,8 @@ def test_a_pattern_without_a_match_is_answered():
 
 
 def test_names_in_files_of_all_versions():
+    with pytest.raises(TypeError, match="not names"):
+        names_in([5])
     assert names_in(None) == () and names_in("cvusa") == ("cvusa",) and names_in(["a", "b"]) == ("a", "b")
     words = [in_words(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])]
     assert words == ["", "a", "a and b", "a, b and c"]
