@@ -80,12 +80,12 @@ class GeoDTRPlus(TwoTower):
         # best from rendered worlds to photographs, and the recipe of the weights that come with the package.
         "ours": Recipe(
             model=dict(
-                query_size=(64, 176), backbone="tf_efficientnet_lite0", feedforward=192, dropout=0.0, mask="hardtanh"
+                query_size=(64, 176), backbone="tf_efficientnet_lite2", feedforward=192, dropout=0.0, mask="hardtanh"
             ),
             augment=Augment(chsg="l+s", layout="strong", semantic="strong"),
             loss=Loss("info_nce", counterfactual=1.0, beta=5.0),
             optim=Optim(
-                "adamw", lr=5e-4, weight_decay=0.03, eps=1e-6, epochs=5, batch_size=64, schedule="cosine",
+                "adamw", lr=1e-3, weight_decay=0.03, eps=1e-6, epochs=14, batch_size=128, schedule="cosine",
                 schedule_step="step", warmup_epochs=0.5, max_grad_norm=1.0, precision="fp32",
             ),
             evaluation=Evaluation(every=5),
