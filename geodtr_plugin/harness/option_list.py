@@ -63,7 +63,7 @@ def _add_data_options(parser: ArgumentParser) -> None:
     add("--cvact-rule", type=Literal["5m", "identity"] | None, help="what counts as right on cvact-test")
     add("--cache", action="store_true", help="keep resized images on disk, for later epochs and runs")
     add("--limit", type=int | None, help="keep the first N pairs of each data set")
-    add("--train-limit", type=int | None, help="keep the first N pairs of the training data; tests stay whole")
+    add("--train-limit", type=int | None, help="keep the first N pairs of each training set; tests stay whole")
 
 
 def _add_aliases(parser: ArgumentParser) -> None:

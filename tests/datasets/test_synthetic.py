@@ -115,3 +115,8 @@ def test_drives_of_train_and_test_share_no_ground():
 def test_the_check_finds_the_drives_sound():
     report = check_dataset("synth-suburb-ground", **SMALL_GROUND).report
     assert report.sound, report.lines()
+
+
+def test_the_check_takes_a_seed_of_the_world():
+    checked = check_dataset("synth-suburb", count=8, panorama_size=(32, 88), aerial_size=48, seed=3)
+    assert "suburb-test-3" in checked.splits[-1].queries.ids[0]

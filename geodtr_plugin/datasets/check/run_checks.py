@@ -37,16 +37,17 @@ class CheckedDataset:
 
 
 def check_dataset(
-    name: str, root: str | os.PathLike[str] | None = None, decode: int | None = DECODED, seed: int = 0, **options: Any
-) -> CheckedDataset:
+    name: str, root: str | os.PathLike[str] | None = None, decode: int | None = DECODED,
+    sample_seed: int = 0, **options: Any,
+) -> CheckedDataset:  # fmt: skip
     """Look at everything that is known to go wrong with a data set; faults are findings, not raised.
 
     Args:
         name: one of `list_datasets()`, or `folder:PATH`.
         root: the folder to look in; without it, the environment variable GEODTR_DATA.
         decode: images of each role and split that are opened; None opens all.
-        seed: chooses the images and pairs that are looked at.
-        options: of the data set's loader.
+        sample_seed: chooses the images and pairs that are looked at.
+        options: of the data set's loader, which may have a seed of its own.
 
     Raises:
         UnknownNameError: there is no such data set.
@@ -65,7 +66,7 @@ def check_dataset(
         incomplete += [part] if lost else []
         splits += [] if split is None else [split]
     if splits:
-        findings += _look_inside(facts, splits, decode, PAIRS, seed, incomplete)
+        findings += _look_inside(facts, splits, decode, PAIRS, sample_seed, incomplete)
     return CheckedDataset(Report(facts.title, tuple(findings)), tuple(splits), tuple(missing))
 
 
