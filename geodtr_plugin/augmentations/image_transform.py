@@ -23,23 +23,26 @@ class ImageTransform:
         polar: unroll square aerial tiles around their centre instead of resizing them.
         panorama_width: where the network sees a part of the panorama only, the columns that the whole one is resized
             to; `width` of these are cut out last, after any augmentation.
+        tile: with polar, pixels along a tile that larger ones are reduced to, antialiased, before they are unrolled,
+            which takes single pixels of them; None unrolls tiles as they are stored.
     """
 
     height: int
     width: int
     polar: bool = False
     panorama_width: int | None = None
+    tile: int | None = None
 
     def on_load(self, image: Tensor) -> Tensor:
         """Resize an image in the loader's worker, antialiased, in uint8 so that little has to travel to the device.
 
-        A tile for the polar transform is kept as it is, since that samples the full resolution.
+        A tile for the polar transform keeps its size, or gets that of `tile`.
 
         Args:
             image: uint8 `[3, H, W]` as stored.
 
         Returns:
-            uint8 `[3, height, width]` or `[3, height, panorama_width]`, or the stored `[3, S, S]` with polar.
+            uint8 `[3, height, width]` or `[3, height, panorama_width]`; with polar the tile, `[3, S, S]`.
 
         Raises:
             NotSquareError: a tile for the polar transform is not square.
@@ -48,7 +51,7 @@ class ImageTransform:
             return self._resized(image)
         if image.shape[-1] != image.shape[-2]:
             raise NotSquareError(*image.shape[-2:])
-        return image
+        return self._reduced(image)
 
     def on_device(self, images: Tensor) -> Tensor:
         """Apply the polar transform, if any, and the scale of the network, on the batch's device.
@@ -59,7 +62,7 @@ class ImageTransform:
         Returns:
             float32 `[B, 3, height, width]` in [0, 1], or of `panorama_width`, which `crop` makes narrow.
         """
-        sized = PolarTransform(self.height, self.width)(images) if self.polar else self._resized(images)
+        sized = self._unrolled(images) if self.polar else self._resized(images)
         scaled = sized.float() if images.is_floating_point() else sized / 255
         # the weights of a bilinear mean add up to 1 but for the last bit
         return scaled.clamp_(max=1) if self.polar else scaled
@@ -76,12 +79,14 @@ class ImageTransform:
         return random_columns(images, self.width) if random_heading else crop_columns(images, self.width)
 
     def _resized(self, images: Tensor) -> Tensor:
-        size = [self.height, self.panorama_width or self.width]
-        if list(images.shape[-2:]) == size:
-            return images
-        from torchvision.transforms.v2 import functional
+        return _resize(images, [self.height, self.panorama_width or self.width])
 
-        return functional.resize(images, size, antialias=True)
+    def _reduced(self, tiles: Tensor) -> Tensor:
+        return tiles if self.tile is None or tiles.shape[-1] <= self.tile else _resize(tiles, [self.tile, self.tile])
+
+    def _unrolled(self, tiles: Tensor) -> Tensor:
+        square = tiles.shape[-1] == tiles.shape[-2]  # the polar transform says what is wrong with others
+        return PolarTransform(self.height, self.width)(self._reduced(tiles) if square else tiles)
 
     def to_config(self) -> dict[str, Any]:
         """Return a plain dictionary for config.json."""
@@ -95,6 +100,14 @@ class ImageTransform:
             ValueError: it describes none.
         """
         transform = typed(cls, config, "the image transform")
-        if min(transform.height, transform.width, transform.panorama_width or 1) < 1:
+        if min(transform.height, transform.width, transform.panorama_width or 1, transform.tile or 1) < 1:
             raise ValueError(f"no image is {transform.height} x {transform.width}")
         return transform
+
+
+def _resize(images: Tensor, size: list[int]) -> Tensor:
+    if list(images.shape[-2:]) == size:
+        return images
+    from torchvision.transforms.v2 import functional
+
+    return functional.resize(images, size, antialias=True)

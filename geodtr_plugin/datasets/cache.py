@@ -121,8 +121,8 @@ class _RoleCache:
             "version": VERSION,
             "images": self.title,
             "shape": list(self.shape),
-            # an earlier name of the class stands in the caches that people have
-            "view": repr(transform).replace("ImageTransform(", "ViewTransform("),
+            # an earlier name of the class, and no `tile`, stand in the caches that people have
+            "view": repr(transform).replace("ImageTransform(", "ViewTransform(").replace(", tile=None", ""),
             "ids": _digest("\n".join(self.stored.ids).encode(errors="surrogateescape")),
             "pixels": _digest(*(image.contiguous().numpy() for image in pixels)),
         }

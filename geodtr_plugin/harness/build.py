@@ -74,7 +74,9 @@ def build_image_transforms(config: RunConfig, model: TwoTower) -> dict[str, Imag
     panorama_width = panorama_model(config).query_size[1] if limited else None
     return {
         "query": ImageTransform(model.query_size[0], model.query_size[1], panorama_width=panorama_width),
-        "reference": ImageTransform(model.reference_size[0], model.reference_size[1], model.polar),
+        "reference": ImageTransform(
+            model.reference_size[0], model.reference_size[1], model.polar, tile=model.tile_size if model.polar else None
+        ),
     }
 
 

@@ -78,6 +78,7 @@ class TwoTower(nn.Module):
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     normalised_as_trunk: bool = False  # whether `mean` and `std` are the trunk's; set by create_model
+    tile_size: int | None = None  # pixels that square tiles are reduced to before they are unrolled; None: as stored
     embedding_size: int
     config: dict[str, Any]  # what create_model was called with; set by it
 

@@ -18,6 +18,8 @@ class GeoDTRPlus(TwoTower):
         query_size: (height, width) of ground panoramas.
         reference_size: (height, width) of aerial images; None is `query_size` with polar, else a square of like area.
         polar: aerial images arrive polar-transformed.
+        tile_size: pixels along a tile that larger ones are reduced to, antialiased, before they are unrolled; None
+            unrolls them as they are stored, as the authors do.
         backbone: trunk of each view, see `layers.build_trunk`.
         share: one trunk for both views, of half the parameters; the layout extractors stay apart.
         pretrained: start the trunks from ImageNet weights.
@@ -35,7 +37,10 @@ class GeoDTRPlus(TwoTower):
         polar: bool = True, backbone: str = "convnext_tiny", pretrained: bool = True, descriptors: int = 8,
         extractor: str = "v2", heads: int = 4, layers: int = 2, feedforward: int | None = None, dropout: float = 0.3,
         bottleneck: bool = True, mask: str | None = None, share: bool = False,
+        tile_size: int | None = None,
     ):  # fmt: skip
+        if tile_size is not None and (tile_size < 1 or tile_size % 1):
+            raise ValueError(f"tile_size counts pixels, so that it cannot be {tile_size}")
         super().__init__(query_size, reference_size or (query_size if polar else square_for(query_size)), polar)
         layout: dict[str, Any] = dict(
             extractor=extractor, descriptors=descriptors, heads=heads, layers=layers, dropout=dropout
@@ -50,7 +55,7 @@ class GeoDTRPlus(TwoTower):
             return LayoutTower(common or build_trunk(backbone, pretrained, image_size), image_size, **layout)
 
         self.query_tower, self.reference_tower = map(tower, sizes)
-        self.backbone = backbone
+        self.backbone, self.tile_size = backbone, tile_size
         self.embedding_size = self.query_tower.embedding_size
 
     has_counterfactual = True
@@ -80,7 +85,8 @@ class GeoDTRPlus(TwoTower):
         # best from rendered worlds to photographs, and the recipe of the weights that come with the package.
         "ours": Recipe(
             model=dict(
-                query_size=(64, 176), backbone="tf_efficientnet_lite2", feedforward=192, dropout=0.0, mask="hardtanh"
+                query_size=(64, 176), tile_size=96, backbone="tf_efficientnet_lite2", feedforward=192, dropout=0.0,
+                mask="hardtanh",
             ),
             augment=Augment(chsg="l+s", layout="strong", semantic="strong"),
             loss=Loss("info_nce", counterfactual=1.0, beta=5.0),

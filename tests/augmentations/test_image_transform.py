@@ -37,6 +37,18 @@ def test_on_load_keeps_a_polar_tile_in_full_resolution():
         ImageTransform(12, 64, polar=True).on_load(stored(80, 160))
 
 
+def test_large_polar_tiles_are_reduced_before_they_are_unrolled():
+    view, tile = ImageTransform(12, 64, polar=True, tile=40), stored(160, 160)
+    theirs = Image.fromarray(tile.permute(1, 2, 0).numpy()).resize((40, 40), Image.Resampling.BILINEAR)
+    loaded = view.on_load(tile)
+    assert loaded.shape == (3, 40, 40) and (loaded.int() - pil_to_tensor(theirs).int()).abs().max() <= 1
+    assert torch.equal(view.on_device(tile[None]), view.on_device(loaded[None]))
+    assert view.on_load(loaded) is loaded and view.on_load(loaded[:, :8, :8]).shape == (3, 8, 8)  # never enlarged
+    with pytest.raises(ValueError, match="square tile, not 80x160"):
+        view.on_load(stored(80, 160))
+    assert ImageTransform.from_config(view.to_config()) == view
+
+
 def test_a_data_set_names_the_tile_that_is_not_square(tmp_path):
     Image.new("RGB", (12, 8)).save(tmp_path / "wide.png")
     tiles = ImageFiles(tmp_path, ["wide.png"])

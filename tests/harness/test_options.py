@@ -7,6 +7,7 @@ import pytest
 from geodtr_plugin.commands.main import main
 from geodtr_plugin.commands.run import run_command
 from geodtr_plugin.harness import settings
+from geodtr_plugin.harness.build import build_image_transforms, build_model
 from geodtr_plugin.harness.config import RunConfig
 from geodtr_plugin.harness.options import parse_run, recipe_for
 from geodtr_plugin.methods import METHODS
@@ -153,3 +154,10 @@ def test_the_console_script_knows_its_verbs(capsys):
     assert "run" in capsys.readouterr().out
     assert main(["rum"]) == 1
     assert "Did you mean 'run'?" in capsys.readouterr().err
+
+
+def test_the_recipe_of_ours_reduces_tiles_before_it_unrolls_them():
+    words = "--recipe ours --test synth-suburb --model.pretrained false --epochs 0 --allow-untrained"
+    config, _ = parse_run(words.split())
+    transforms = build_image_transforms(config, build_model(config))
+    assert (transforms["reference"].tile, transforms["query"].tile) == (96, None)
