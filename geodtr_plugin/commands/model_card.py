@@ -69,7 +69,9 @@ def _resizing(image: dict[str, Any]) -> str:
     """Return in words what an image transform of config.json does."""
     size = f"{image['height']} x {image['width']}"
     if image["polar"]:
-        return f"the square aerial image, polar-transformed to {size} (geodtr_plugin.PolarTransform)"
+        tile = image.get("tile")
+        reduced = f"reduced to {tile} x {tile} with antialiasing where it is larger, " if tile else ""
+        return f"the square aerial image, {reduced}polar-transformed to {size} (geodtr_plugin.PolarTransform)"
     if image["panorama_width"]:
         return f"the panorama, resized to {image['height']} x {image['panorama_width']}; of it the middle {size}"
     return f"resized to {size}, bilinear with antialiasing"
