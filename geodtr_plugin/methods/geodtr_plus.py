@@ -91,7 +91,7 @@ class GeoDTRPlus(TwoTower):
             augment=Augment(chsg="l+s", layout="strong", semantic="strong"),
             loss=Loss("info_nce", counterfactual=1.0, beta=5.0),
             optim=Optim(
-                "adamw", lr=1e-3, weight_decay=0.03, eps=1e-6, epochs=14, batch_size=128, schedule="cosine",
+                "adamw", lr=1e-3, weight_decay=0.03, eps=1e-6, epochs=12, batch_size=128, schedule="cosine",
                 schedule_step="step", warmup_epochs=0.5, max_grad_norm=1.0, precision="fp32",
             ),
             evaluation=Evaluation(every=5),
