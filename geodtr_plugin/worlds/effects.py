@@ -97,7 +97,7 @@ def compress(picture: np.ndarray, quality: int) -> np.ndarray:
         return picture
     file = BytesIO()
     Image.fromarray(picture).save(file, "JPEG", quality=quality)
-    return np.asarray(Image.open(file))
+    return np.asarray(Image.open(file, formats=["JPEG"]))
 
 
 def quantized(picture: np.ndarray) -> np.ndarray:

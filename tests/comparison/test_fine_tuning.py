@@ -71,7 +71,7 @@ def test_what_starts_from_the_weights_does_and_scratch_does_not(study, weights):
     assert torch.equal(ends["trunk-frozen"], start[name])
     assert not torch.allclose(ends["scratch"], start[name], atol=0.05)
     initial = {entry: results_of(study, 8, entry).get("initial_weights") for entry in study.entries}
-    assert initial["scratch"] is None and initial["trunk-frozen"]["train"] == "synth-suburb"
+    assert initial["scratch"] is None and initial["trunk-frozen"]["train"] == ["synth-suburb"]
 
 
 @pytest.mark.slow
