@@ -53,7 +53,8 @@ def real_pairs_parser() -> ArgumentParser:
     parser = make_parser("real_pairs.py", DESCRIPTION)
     add = parser.add_argument
     add("folder", type=str, help="folder of pairs")
-    add("--model", type=str, nargs="+", required=True, help="run folders, exported ones, or files of weights in them")
+    add("--model", type=str, nargs="+", default=["worlds"],
+        help="run folders, exported ones, files of weights in them, or worlds, which comes with the package")  # fmt: skip
     add("--test-scales", type=float, nargs="+", default=[1.0],
         help="parts of the tiles' side that models see, a row of the table each: 0.5 is half the metres")  # fmt: skip
     add("--panorama-rows", type=float, nargs=2, default=[0.0, 1.0],
