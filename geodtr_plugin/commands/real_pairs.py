@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """Measure trained models on pairs of one's own, panoramas and tiles around them, without more training.
 
-  python benchmarks/real_pairs.py my_city --model runs/my_run
+  python benchmarks/real_pairs.py my_city                                    # the weights that come with the package
   python benchmarks/real_pairs.py my_city --model runs/a runs/b/last.safetensors --test-scales 1.0 0.8 0.65 0.5
   python benchmarks/real_pairs.py my_city --model runs/my_run --panorama-rows 0.25 0.75
 
