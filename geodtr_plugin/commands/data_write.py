@@ -62,7 +62,7 @@ def _write(argv: Sequence[str]) -> int:
 
     split = load_synthetic(options.name, options.split, count=options.count, seed=options.seed)
     write_city(split, folder)
-    model = "--model worlds" if split.centred else "--run RUN"  # those weights are of tiles with the camera in the middle
+    model = "--model worlds" if split.centred else "--run RUN"  # it knows centred cameras
     say(
         f"{folder} holds {len(split.queries):,} panoramas, {len(split.references):,} tiles and places.csv. "
         f"Next: geodtr index build {model} --references {folder} -o city.index"

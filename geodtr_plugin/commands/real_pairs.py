@@ -54,7 +54,7 @@ def real_pairs_parser() -> ArgumentParser:
     add = parser.add_argument
     add("folder", type=str, help="folder of pairs")
     add("--model", type=str, nargs="+", default=["worlds"],
-        help="run folders, exported ones, files of weights in them, or worlds, which comes with the package")  # fmt: skip
+        help="run folders, exported ones, files of weights in them, or worlds, the package's own")  # fmt: skip
     add("--test-scales", type=float, nargs="+", default=[1.0],
         help="parts of the tiles' side that models see, a row of the table each: 0.5 is half the metres")  # fmt: skip
     add("--panorama-rows", type=float, nargs=2, default=[0.0, 1.0],
