@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
 from torch.utils.data import BatchSampler
 
 from ..augmentations import SEMANTIC, BatchTransform, ImageTransform, LayoutSimulation, RoleTransform
@@ -18,7 +19,7 @@ from ..datasets.joined import parts_of
 from ..losses import CounterfactualLoss, NearbyPlaces, NearbyPlacesOfSets, build_loss
 from ..losses.pairs import Exclusion
 from ..methods import Recipe, TwoTower, create_model
-from ..methods.recipe import Augment
+from ..methods.recipe import Augment, Optim
 from ..methods.weights import load_weights
 from ..miners import CHSG, build_miner
 from ..samplers import EmbeddingBank, JointBatchSampler, build_joint_sampler, build_sampler, shows_places_once
@@ -161,12 +162,7 @@ def build_trainer(
     weights = {"metric_loss": 1.0, "counterfactual_loss": recipe.loss.counterfactual}
     steps = len(sampler) if sampler is not None else len(train.pairs) // optim.batch_size
     frozen = freeze(model, optim.freeze)
-    learned = [*model.parameters(), *losses["metric_loss"].parameters()]  # a loss may learn its temperature
-    optimizer = build_optimizer(
-        optim.name, learned, lr=optim.lr, weight_decay=optim.weight_decay, eps=optim.eps, momentum=optim.momentum,
-        sharpness=optim.sharpness, fused=device.type == "cuda",
-        scaled=parameters_of(model, TRUNK) if optim.trunk_lr_scale != 1 else (), scale=optim.trunk_lr_scale,
-    )  # fmt: skip
+    optimizer = build_run_optimizer(optim, model, losses["metric_loss"], device)
     rows = transform.multiplier * optim.batch_size
     log.info(f"batch {optim.batch_size} pairs, {rows} rows in the network (CHSG variant {recipe.augment.chsg})")
     trainer = CrossViewTrainer(
@@ -200,6 +196,15 @@ def build_trainer(
     if optim.compile:
         compile_network(trainer, optim.micro_batch or share_of(optim.batch_size))
     return trainer
+
+
+def build_run_optimizer(optim: Optim, model: TwoTower, loss: nn.Module, device: torch.device) -> Optimizer:
+    """Return the recipe's optimizer of the model, and of what the loss learns, such as its temperature."""
+    return build_optimizer(
+        optim.name, [*model.parameters(), *loss.parameters()], lr=optim.lr, weight_decay=optim.weight_decay,
+        eps=optim.eps, momentum=optim.momentum, sharpness=optim.sharpness, fused=device.type == "cuda",
+        scaled=parameters_of(model, TRUNK) if optim.trunk_lr_scale != 1 else (), scale=optim.trunk_lr_scale,
+    )  # fmt: skip
 
 
 def build_run_sampler(config: RunConfig, train: Split) -> BatchSampler | None:
