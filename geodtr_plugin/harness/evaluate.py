@@ -26,7 +26,7 @@ from ..utils.errors import UserError
 from ..utils.files import write_text
 from ..utils.npy_rows import new_rows, open_rows, take_rows
 from ..utils.ragged import Ragged
-from ..utils.roles import ROLES
+from ..utils.roles import ROLES, Role
 from ..utils.seed import isolated_rng
 from ..utils.visible import csv_cell
 from .build import build_role_transforms, choose_workers
@@ -141,7 +141,10 @@ class Evaluator:
         own = rows[part.start : part.stop]
         ties, ranks = self.config.recipe.evaluation.ties, None
         if part:  # not if there are more processes than queries
-            ranks = rank_queries(self._take(query, own), reference, truth.take(own), ties=ties, device=self.device)
+            ranks = rank_queries(
+                self._take(query, own), reference, truth.take(own), ties=ties, device=self.device,
+                distance=self.model.distance,
+            )  # fmt: skip
         return Ranks.joined([ranks for ranks in gather_objects(ranks) if ranks is not None])
 
     def rank_subset(self, query: Tensor, reference: Tensor, truth: Truth, subset: Subset, ranks: Ranks) -> Ranks:
@@ -157,19 +160,19 @@ class Evaluator:
         scores = summarise(ranks, ks=split.ks, percent_rounding=split.percent_rounding)
         return {name: value if name in NOT_PERCENT else round(100 * value, 4) for name, value in scores.items()}
 
-    def _embed(self, images: ImageDataset, role: str, split: Split) -> Tensor:
+    def _embed(self, images: ImageDataset, role: Role, split: Split) -> Tensor:
         """Embed one role; each process embeds its part, and gets all embeddings: in memory, or over one file."""
         count, part = len(images), shard(len(images))
         if self.folder is None:
             return gather_shards(self._embed_part(images, part, role), count)
         path = self.folder.embeddings(split.name, role, split.split)
-        with shared_file(path, (count, self.model.embedding_size)) as partial:
+        with shared_file(path, (count, self.model.embedding_size_of(role))) as partial:
             self._embed_part(images, part, role, open_rows(partial)[part.start : part.stop])
         return open_rows(path)
 
-    def _embed_part(self, images: ImageDataset, part: range, role: str, out: Tensor | None = None) -> Tensor:
+    def _embed_part(self, images: ImageDataset, part: range, role: Role, out: Tensor | None = None) -> Tensor:
         if not part:  # there are more processes than images
-            return torch.empty(0, self.model.embedding_size, device=self.device)
+            return torch.empty(0, self.model.embedding_size_of(role), device=self.device)
         own = TorchSubset(images, part) if world_size() > 1 else images
         return self.tester.embed(own, role, self.model, out=out)
 
@@ -195,8 +198,10 @@ class Evaluator:
     def _most_similar(
         self, query: Tensor, rows: np.ndarray, reference: Tensor, count: int, left_out: Ragged | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        count = min(count, len(reference))
-        return most_similar(self._take(query, rows), reference, count, left_out=left_out, device=self.device)
+        return most_similar(
+            self._take(query, rows), reference, min(count, len(reference)), left_out=left_out, device=self.device,
+            distance=self.model.distance,
+        )  # fmt: skip
 
     def _take(self, embeddings: Tensor, rows: np.ndarray) -> Tensor:
         return take_rows(embeddings, rows, self.folder.path if self.folder else None)

@@ -184,7 +184,8 @@ class Locator:
         if not images:
             return {}
         vectors = self.embedder.embed([image.pixels for image in images], "query")
-        similarities, rows = self.index.search(vectors, k, exact=exact, nprobe=nprobe)
+        own = self.embedder.model.distance
+        similarities, rows = self.index.search(vectors, k, exact=exact, nprobe=nprobe, distance=own)
         return {
             image.number: tuple(self._match(*pair) for pair in zip(near.tolist(), similarity.tolist()))
             for image, near, similarity in zip(images, rows, similarities)
