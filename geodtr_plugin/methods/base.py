@@ -39,7 +39,8 @@ class Paper:
         url: the paper's page.
         code: the authors' repository.
         licence: licence of the authors' code ("none" forbids copying it).
-        published: percent by (train, test, polar), named as our calculator names them.
+        published: percent by (train, test, polar), named as our calculator names them; `test` is what
+            `FieldOfView.test_name` makes of a data set's name.
         weights: where the authors keep trained weights; empty where none are known.
     """
 

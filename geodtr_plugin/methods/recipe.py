@@ -74,6 +74,17 @@ class FieldOfView:
         if not 0 < self.fov <= 360:
             raise UserError(f"--fov is {self.fov:g}; a field of view is above 0 and at most 360 degrees.")
 
+    @property
+    def known(self) -> bool:
+        """Whether it is known where queries look: at the middle of their references."""
+        return self.fov == 360 or self.heading == "fixed"
+
+    def test_name(self, name: str) -> str:
+        """Return what numbers of a test set are published under: "cvusa", "cvusa@180" where headings are unknown."""
+        if not self.known:
+            return f"{name}@{self.fov:g}"
+        return name if self.fov == 360 else f"{name}@{self.fov:g}, known heading"
+
 
 @dataclass(frozen=True)
 class Sampling:
