@@ -103,6 +103,7 @@ def build_batch_transform(recipe: Recipe, model: TwoTower, transforms: dict[str,
         transforms["query"], transforms["reference"],
         build_augmentation(recipe.augment, model.polar, model.reference_size),
         model.mean, model.std, random_heading=recipe.view.heading == "random",
+        turned=recipe.view.turned == "always",
     )  # fmt: skip
 
 

@@ -1,0 +1,110 @@
+"""How well the headings of queries are told: where their centres look, in degrees clockwise from north."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..utils.npy_rows import take_rows
+from .ranking import Ranks
+from .truth import Truth
+
+WITHIN = (5, 10)  # degrees, whose shares of queries are told
+ROWS = 256  # pairs that are looked at at once: of 64 headings with 4,096 entries each, 256 MiB
+
+
+class TellsHeadings(Protocol):
+    """A distance that knows at which heading of the query two images are most similar, as those of `distances` do."""
+
+    def similarities(self, query: Tensor, reference: Tensor) -> Tensor:
+        """Return the similarities `[n, m]` of embeddings at the best heading of each pair."""
+
+    def headings(self, query: Tensor, reference: Tensor) -> Tensor:
+        """Return the best heading of the query of each row-aligned pair, in degrees of any range, `[n]`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Headings:
+    """Headings of queries in degrees from 0 to 360, float64 `[N]` each.
+
+    Args:
+        found: relative to the best positive; NaN for a query whose gallery holds none.
+        true: as they are.
+    """
+
+    found: np.ndarray
+    true: np.ndarray
+
+    @property
+    def errors(self) -> np.ndarray:
+        """By how many degrees each was missed, on the shorter way round: 0 to 180, `[N]`, or NaN."""
+        return np.abs((self.found - self.true + 180) % 360 - 180)
+
+    def take(self, rows: np.ndarray) -> Headings:
+        """Return those of some queries (indices `[n]`)."""
+        return Headings(self.found[rows], self.true[rows])
+
+    def summarise(self, ranks: Ranks) -> dict[str, float]:
+        """Return `heading_median_error` in degrees, and `heading_within_5` and `_10`, in percent of the queries.
+
+        `heading_within_5_of_hits` and `_10_of_hits` are the shares among those whose first reference is right. Queries
+        without a right reference in the gallery do not count; a number of no query is left out.
+
+        Args:
+            ranks: of the same queries.
+        """
+        errors, hit = self.errors[ranks.found], (ranks.plain < 1)[ranks.found]
+        if not len(errors):
+            return {}
+        shares = {"": errors, **({"_of_hits": errors[hit]} if hit.any() else {})}
+        return {"heading_median_error": round(float(np.median(errors)), 4)} | {
+            f"heading_within_{degrees}{suffix}": round(100 * float(np.mean(some <= degrees + 1e-6)), 4)
+            for suffix, some in shares.items()
+            for degrees in WITHIN
+        }
+
+
+@torch.no_grad()
+def find_headings(
+    query: Tensor, reference: Tensor, truth: Truth, distance: TellsHeadings, device: torch.device | str | None = None
+) -> np.ndarray:
+    """Return the heading of each query relative to its best positive, in degrees, float64 `[N]`; NaN without one.
+
+    Args:
+        query: `[N, Dq]`.
+        reference: `[M, Dr]`.
+        truth: the right answers.
+        distance: how the two are compared.
+        device: where to compute; by default where `query` is.
+    """
+    device = query.device if device is None else torch.device(device)
+    best = _best_positives(query, reference, truth, distance, device)
+    rows = np.flatnonzero(best >= 0)
+    found = np.full(len(query), np.nan)
+    for top in range(0, len(rows), ROWS):
+        some = rows[top : top + ROWS]
+        found[some] = distance.headings(_on(device, query, some), _on(device, reference, best[some])).double().cpu()
+    return found % 360
+
+
+def _best_positives(
+    query: Tensor, reference: Tensor, truth: Truth, distance: TellsHeadings, device: torch.device
+) -> np.ndarray:
+    """Return the most similar right reference of each query, int64 `[N]`; -1 where there is none."""
+    counts = truth.positives.counts()
+    best = np.full(len(query), -1, np.int64)
+    for row in np.flatnonzero(counts):
+        right = truth.positives[row]
+        if len(right) > 1:
+            one = _on(device, query, np.array([row]))
+            right = right[[int(distance.similarities(one, _on(device, reference, right)).argmax())]]
+        best[row] = right[0]
+    return best
+
+
+def _on(device: torch.device, embeddings: Tensor, rows: np.ndarray) -> Tensor:
+    return take_rows(embeddings, rows, None).to(device)
