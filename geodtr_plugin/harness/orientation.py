@@ -79,7 +79,7 @@ class Orientation:
                 f"{self.model.method_name} compares all headings by itself.", "Leave out --headings: it tells them."
             )
         if tried > self.columns:
-            raise UserError(f"--headings {tried} are more than the {self.columns} columns of a panorama.")
+            raise UserError(f"--headings {tried} are more than the {self.columns} columns of a panorama.", "Try fewer.")
         height, width = self.model.reference_size
         if self.tiles and (tried not in QUARTERS or height != width):
             raise UserError(
