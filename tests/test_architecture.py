@@ -20,10 +20,10 @@ FLOORS = (  # a folder imports those below it, and of its own floor what BESIDE 
     {"trainers", "testers"},
     {"samplers", "datasets", "methods"},
     {"worlds", "layers", "losses", "miners"},
-    {"augmentations", "evaluation"},
+    {"augmentations", "distances", "evaluation"},
     {"utils"},
 )
-BESIDE = {("samplers", "datasets"), ("trainers", "testers")}
+BESIDE = {("samplers", "datasets"), ("trainers", "testers"), ("distances", "evaluation")}
 APART = {  # besides: what a folder must not know although it lies below
     "methods": {"worlds"},
     "datasets": {"layers", "losses", "miners"},

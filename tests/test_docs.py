@@ -29,7 +29,7 @@ from geodtr_plugin.utils.console import parse
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 PACKAGES = (
-    "augmentations", "datasets", "evaluation", "harness", "layers", "losses", "methods", "miners", "samplers", "search",
+    "augmentations", "datasets", "distances", "evaluation", "harness", "layers", "losses", "methods", "miners", "samplers", "search",
     "testers", "trainers", "utils", "worlds",
 )  # fmt: skip
 EXAMPLES = [block for block in blocks(*PAGES) if block.mark == "run"]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
 from ..augmentations import IMAGENET_MEAN, IMAGENET_STD
 from ..utils.errors import UserError
 from .recipe import Recipe
+
+if TYPE_CHECKING:
+    from ..distances import HeadingDistance
 
 # (function of normalised images [B, 3, H, W], number of images) -> its outputs on training images, joined, on the CPU
 TrainingImages = Callable[[Callable[[Tensor], Tensor], int], Tensor]
@@ -65,6 +68,10 @@ class TwoTower(nn.Module):
     `paper` and `recipes`. A tower maps images `[B, 3, H, W]` to unit vectors `[B, D]`, and keeps its backbone as
     `trunk`; one that has a counterfactual branch takes `counterfactual=True` and returns two such tensors.
 
+    Embeddings are compared by their cosine, unless the model has a `distance` of its own, one of `distances`: what
+    ranks, mines or trains goes through it. Embeddings of queries may then be of another size than the references',
+    which `embedding_size` is.
+
     Args:
         query_size, reference_size: height and width of the images that the towers get.
         polar: whether reference images reach the network polar-transformed.
@@ -86,6 +93,7 @@ class TwoTower(nn.Module):
         super().__init__()
         self.query_size, self.reference_size = [(height, width) for height, width in (query_size, reference_size)]
         self.polar = polar
+        self.distance: HeadingDistance | None = None  # no class attribute: that would hide a module of this name
         self.query_tower: nn.Module
         self.reference_tower: nn.Module
 
