@@ -53,7 +53,7 @@ def locate_parser() -> ArgumentParser:
     add("--cropped", action="store_true",
         help="for a run with a limited field of view: photos show just that, and are no panoramas")  # fmt: skip
     add("--headings", type=int, default=0,
-        help="for panoramas that begin anywhere: how many headings are tried; the best counts, and is told")  # fmt: skip
+        help="for panoramas that begin anywhere: how many headings are tried; the best counts and is told")  # fmt: skip
     add("--batch-size", type=int, default=32, help="photos that the network takes at once")
     add_common_options(parser, "import", "device", "workers", "threads", "debug")
     return parser

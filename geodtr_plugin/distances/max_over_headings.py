@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ..evaluation.similarity import Vectors
 from .base import HeadingDistance, wrapped
+from .heading_scores import HeadingScores
 
 
 class MaxOverHeadings(HeadingDistance):
@@ -61,6 +63,10 @@ class MaxOverHeadings(HeadingDistance):
         Of headings that are equally good, the first clockwise from north. Shapes and errors are as for `similarities`.
         """
         return wrapped(self._of_pairs(query, reference).argmax(dim=1) * (360 / self.count))
+
+    def scores(self, query: Vectors, reference: Vectors) -> HeadingScores:
+        """Return the exact similarities of queries `[N, Dq]` and references `[M, Dr]`, for ranking."""
+        return HeadingScores(self.count, query, reference)
 
     def _of_pairs(self, query: Tensor, reference: Tensor) -> Tensor:
         """Return the cosines of pairs at every heading, `[n, H]`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,8 +21,8 @@ ROWS = 256  # pairs that are looked at at once: of 64 headings with 4,096 entrie
 class TellsHeadings(Protocol):
     """A distance that knows at which heading of the query two images are most similar, as those of `distances` do."""
 
-    def similarities(self, query: Tensor, reference: Tensor) -> Tensor:
-        """Return the similarities `[n, m]` of embeddings at the best heading of each pair."""
+    def pair_similarities(self, query: Tensor, reference: Tensor) -> Tensor:
+        """Return the similarity of each row-aligned pair at its best heading, `[n]`."""
 
     def headings(self, query: Tensor, reference: Tensor) -> Tensor:
         """Return the best heading of the query of each row-aligned pair, in degrees of any range, `[n]`."""
@@ -82,29 +83,23 @@ def find_headings(
         device: where to compute; by default where `query` is.
     """
     device = query.device if device is None else torch.device(device)
-    best = _best_positives(query, reference, truth, distance, device)
-    rows = np.flatnonzero(best >= 0)
+    rows, columns = truth.positives.rows(), truth.positives.values
     found = np.full(len(query), np.nan)
-    for top in range(0, len(rows), ROWS):
-        some = rows[top : top + ROWS]
-        found[some] = distance.headings(_on(device, query, some), _on(device, reference, best[some])).double().cpu()
-    return found % 360
+    best = _of_pairs(distance.pair_similarities, query, rows, reference, columns, device)
+    order = np.lexsort((columns, -best, rows))
+    order = order[np.unique(rows[order], return_index=True)[1]]
+    found[rows[order]] = _of_pairs(distance.headings, query, rows[order], reference, columns[order], device) % 360
+    return found
 
 
-def _best_positives(
-    query: Tensor, reference: Tensor, truth: Truth, distance: TellsHeadings, device: torch.device
-) -> np.ndarray:
-    """Return the most similar right reference of each query, int64 `[N]`; -1 where there is none."""
-    counts = truth.positives.counts()
-    best = np.full(len(query), -1, np.int64)
-    for row in np.flatnonzero(counts):
-        right = truth.positives[row]
-        if len(right) > 1:
-            one = _on(device, query, np.array([row]))
-            right = right[[int(distance.similarities(one, _on(device, reference, right)).argmax())]]
-        best[row] = right[0]
-    return best
-
-
-def _on(device: torch.device, embeddings: Tensor, rows: np.ndarray) -> Tensor:
-    return take_rows(embeddings, rows, None).to(device)
+def _of_pairs(
+    function: Callable[[Tensor, Tensor], Tensor], query: Tensor, rows: np.ndarray, reference: Tensor,
+    columns: np.ndarray, device: torch.device,
+) -> np.ndarray:  # fmt: skip
+    """Return what a function says of embeddings by row, of queries `rows` and references `columns`, float64 `[T]`."""
+    parts = [np.empty(0)]
+    for start in range(0, len(rows), ROWS):
+        part = slice(start, start + ROWS)
+        both = (take_rows(x, some[part]).to(device) for x, some in ((query, rows), (reference, columns)))
+        parts.append(function(*both).double().cpu().numpy())
+    return np.concatenate(parts)

@@ -6,11 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from ..augmentations import ImageTransform
 from ..distances import MaxOverHeadings
-from ..evaluation.headings import Headings, TellsHeadings
+from ..evaluation.headings import TellsHeadings
 from ..methods import TwoTower
 from ..methods.recipe import FieldOfView
 from ..testers.turned import TurnedCopies
@@ -42,7 +41,7 @@ class Orientation:
         self.columns = query.panorama_width or query.width
         self.turned_role: Role = "query" if view.fov == 360 else "reference"
         self.tiles = self.turned_role == "reference" and not model.polar
-        own = getattr(model, "distance", None)
+        own = model.distance
         if view.headings:
             self._check(own)
         self.distance: TellsHeadings | None = MaxOverHeadings(view.headings) if view.headings else own

@@ -22,8 +22,8 @@ def as_text(answers: Sequence[Answer], format: str = "table", errors: LocationEr
 
 def as_table(answers: Sequence[Answer], errors: LocationErrors | None = None) -> str:
     """Return a table of matches below the name of each query that could be used."""
-    told = any(match.heading is not None for answer in answers for match in answer.matches)
-    head = ["rank", "similarity", "lat", "lon", *["heading"] * told, *([] if errors is None else ["error in m"]), "file"]
+    told = ["heading"] if any(match.heading is not None for answer in answers for match in answer.matches) else []
+    head = ["rank", "similarity", "lat", "lon", *told, *([] if errors is None else ["error in m"]), "file"]
     blocks = []
     for answer in answers:
         if answer.fault is None:
