@@ -66,10 +66,12 @@ class Orientation:
     def true_headings(self, count: int) -> np.ndarray:
         """Return where the centres of test queries look, degrees clockwise from north, float64 `[count]`.
 
-        A turn is one of whole columns, so that these are exact.
+        Images turn by whole columns, so that these are exact.
         """
-        turns = self.turns(count)
-        return np.zeros(count) if turns is None else np.floor(turns * self.columns) * (360 / self.columns)
+        turns, shown = self.turns(count), self.model.query_size[1]
+        turned = np.zeros(count) if turns is None else np.floor(turns * self.columns)
+        beside = (self.columns - shown) // 2 + shown / 2 - self.columns / 2  # of the middle, by which windows are cut
+        return (turned + beside) * (360 / self.columns) % 360
 
     def _check(self, own: Any) -> None:
         tried = self.view.headings

@@ -58,8 +58,8 @@ def test_ranks_are_those_of_a_loop(turned, ties, buffer_bytes):
     """With ignored references, queries without a right one, and exact ties: reference 6 is a copy of reference 5."""
     references = REFERENCE.clone()
     references[6] = 3 * references[5]
-    cosines = torch.einsum("nhd,md->nmh", normalize(QUERY.view(9, H, D).double(), dim=2), normalize(references.double()))
-    similarity = cosines.amax(2)
+    copies = normalize(QUERY.view(9, H, D).double(), dim=2)
+    similarity = torch.einsum("nhd,md->nmh", copies, normalize(references.double())).amax(2)
     query, gallery, truth = QUERY, references, TRUTH
     if turned == "reference":  # the roles are exchanged: 9 places of the gallery with copies, 11 queries
         query, gallery, similarity = references, QUERY, similarity.T

@@ -98,7 +98,11 @@ def test_a_loss_is_named_in_every_spelling(words):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "words", ["--sampler hard --optim.sharpness 0.5 --loss info_nce", "--sampler similar --sampling.every 1 --view.turned always --headings 2"]
+    "words",
+    [
+        "--sampler hard --optim.sharpness 0.5 --loss info_nce",
+        "--sampler similar --sampling.every 1 --view.turned always --headings 2",
+    ],
 )
 def test_samplers_and_two_pass_optimizers_resume_exactly(words, tmp_path, monkeypatch):
     words = [*SMALL, "--epochs", "3", *words.split()]
