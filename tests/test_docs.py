@@ -29,8 +29,8 @@ from geodtr_plugin.utils.console import parse
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 PACKAGES = (
-    "augmentations", "datasets", "distances", "evaluation", "harness", "layers", "losses", "methods", "miners", "samplers", "search",
-    "testers", "trainers", "utils", "worlds",
+    "augmentations", "datasets", "distances", "evaluation", "harness", "layers", "losses", "methods", "miners",
+    "samplers", "search", "testers", "trainers", "utils", "worlds",
 )  # fmt: skip
 EXAMPLES = [block for block in blocks(*PAGES) if block.mark == "run"]
 PLACEHOLDERS = r"--(init-weights|config) \S+"  # files that a reader has and a test has not

@@ -8,6 +8,9 @@ import torch
 from pytorch_metric_learning.distances import BaseDistance
 from torch import Tensor
 
+from ..evaluation.scores import Scores
+from ..evaluation.similarity import Vectors
+
 
 class HeadingDistance(BaseDistance):
     """The distance d = 2 - 2 s of the similarity s at the heading at which query and reference fit best.
@@ -16,7 +19,7 @@ class HeadingDistance(BaseDistance):
     `[n, Dq]` and references `[m, Dr]` may have any norms, and different sizes. Computed in float32 at least, also under
     autocast. Gradients flow through the similarity at the best heading, not through the choice of it.
 
-    A subclass gives `similarities`, `pair_similarities` and `headings`.
+    A subclass gives `similarities`, `pair_similarities`, `headings` and `scores`.
     """
 
     def __init__(self, **kwargs):
@@ -40,6 +43,14 @@ class HeadingDistance(BaseDistance):
 
         Returns:
             Degrees `[n]` in [-180, 180): 0 as the reference, positive clockwise, so that 90 looks east in a polar map.
+        """
+
+    @abstractmethod
+    def scores(self, query: Vectors, reference: Vectors) -> Scores:
+        """Return the exact similarities of queries `[N, Dq]` and references `[M, Dr]`, for `evaluation.rank_queries`.
+
+        Raises:
+            ValueError: embeddings are not of the size that this distance compares.
         """
 
     def compute_mat(self, query_emb: Tensor, ref_emb: Tensor) -> Tensor:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from math import prod
-
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ..evaluation.similarity import Vectors
 from .base import HeadingDistance, wrapped
+from .correlation_scores import SMALLEST_ENERGY, CorrelationScores
+from .fourier import correlations, crop_energies, pair_correlations, query_spectrum, reference_spectrum
 
 TILE_BYTES = 2**26  # of the correlations that are held at once where no gradient is needed
-SMALLEST_ENERGY = 1e-12  # of a crop of a map of norm 1; less is no crop to compare with
 
 
 class CircularCorrelation(HeadingDistance):
@@ -69,10 +68,7 @@ class CircularCorrelation(HeadingDistance):
     def pair_similarities(self, query: Tensor, reference: Tensor) -> Tensor:
         """Return the cosines `[n]` at the best headings of pairs: query `[n, Dq]` and reference `[n, Dr]` by row."""
         query, reference = self._maps(query, self.query_width), self._maps(reference, self.width)
-        correlations = self._pair_correlations(query, reference)
-        shifts = correlations.argmax(1, keepdim=True)
-        energies = self._energies(reference).clamp(min=SMALLEST_ENERGY)
-        return (correlations.gather(1, shifts) * energies.gather(1, shifts).rsqrt())[:, 0]
+        return self._at_best(pair_correlations(query, reference).T, reference)
 
     @torch.no_grad()
     def headings(self, query: Tensor, reference: Tensor) -> Tensor:
@@ -87,70 +83,37 @@ class CircularCorrelation(HeadingDistance):
             of the reference has the heading 360 k / width - 180 + fov / 2: k steps, if it shows the full turn.
         """
         query, reference = self._maps(query, self.query_width), self._maps(reference, self.width)
-        shifts = self._pair_correlations(query, reference).argmax(1)
+        shifts = pair_correlations(query, reference).argmax(1)
         return wrapped(shifts * (360 / self.width) + (self.fov - 360) / 2)
 
-    def _maps(self, embeddings: Tensor, width: int) -> Tensor:
-        """Return embeddings `[n, D]` as unit maps `[n, width, height * channels]`, float32 at least."""
-        size = prod((self.height, width, self.channels))
-        if embeddings.ndim != 2 or embeddings.shape[1] != size:
-            raise ValueError(f"maps of {width} columns are [n, {size}], not {list(embeddings.shape)}")
+    def scores(self, query: Vectors, reference: Vectors) -> CorrelationScores:
+        """Return the exact similarities of queries `[N, Dq]` and references `[M, Dr]`, for ranking."""
+        return CorrelationScores(self, query, reference)
+
+    def as_columns(self, maps: Tensor) -> Tensor:
+        """Return flat maps `[n, D]` as columns, `[n, columns, height * channels]`."""
+        columns = maps.shape[1] // (self.height * self.channels)
+        return maps.view(-1, self.height, columns, self.channels).transpose(1, 2).flatten(2)
+
+    def check_size(self, size: int, columns: int) -> None:
+        """Raise ValueError for maps of `size` numbers that should have some columns."""
+        if size != (wanted := self.height * columns * self.channels):
+            raise ValueError(f"maps of {columns} columns have {wanted} numbers, not {size}")
+
+    def _maps(self, embeddings: Tensor, columns: int) -> Tensor:
+        """Return embeddings `[n, D]` as unit maps `[n, columns, height * channels]`, float32 at least."""
+        self.check_size(embeddings.shape[1], columns)
         embeddings = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
-        maps = normalize(embeddings, dim=1).view(-1, self.height, width, self.channels)
-        return maps.transpose(1, 2).flatten(2)
+        return self.as_columns(normalize(embeddings, dim=1))
 
     def _similarities(self, query: Tensor, reference: Tensor) -> Tensor:
         """Return the cosines `[n, m]` of unit maps at their best shifts."""
-        correlations = self._correlations(query, reference)
+        spectra = query_spectrum(query, self.width), reference_spectrum(reference)
+        return self._at_best(correlations(*spectra), reference)
+
+    def _at_best(self, correlations: Tensor, reference: Tensor) -> Tensor:
+        """Return the cosines `[..., m]` at the highest of the correlations `[width, ..., m]` with m reference maps."""
         shifts = correlations.argmax(0, keepdim=True)
-        energies = self._energies(reference).T.clamp(min=SMALLEST_ENERGY)  # [width, m]
-        return correlations.gather(0, shifts)[0] * energies.gather(0, shifts[0]).rsqrt()
-
-    def _correlations(self, query: Tensor, reference: Tensor) -> Tensor:
-        """Return the correlations `[width, n, m]` of maps at all shifts."""
-        into, back = fourier(self.width, query.device, query.dtype)
-        query, reference = _spectrum(query, into), _spectrum(reference, into)
-        real, imaginary = reference.chunk(2, dim=2)
-        turned = torch.cat([imaginary, -real], dim=2)
-        inner = slice(1, (self.width + 1) // 2)  # frequencies whose coefficient is complex
-        products = torch.cat([query @ reference.mT, query[inner] @ turned[inner].mT])  # [width, n, m]
-        return (back @ products.flatten(1)).view_as(products)
-
-    def _pair_correlations(self, query: Tensor, reference: Tensor) -> Tensor:
-        """Return the correlations `[n, width]` of maps by row: the sums over diagonals of the columns' products."""
-        products = query @ reference.mT  # [n, query_width, width]
-        columns = torch.arange(self.width, device=query.device)
-        shifted = (columns[: self.query_width, None] + columns) % self.width
-        return products.gather(2, shifted.expand_as(products)).sum(1)
-
-    def _energies(self, reference: Tensor) -> Tensor:
-        """Return the squared norms `[m, width]` of the crops of maps that begin at each column."""
-        columns = torch.arange(self.width, device=reference.device)
-        inside = (columns[:, None] - columns) % self.width < self.query_width
-        return reference.square().sum(2) @ inside.to(reference.dtype)
-
-
-def _spectrum(maps: Tensor, into: Tensor) -> Tensor:
-    """Return Fourier coefficients `[F, n, 2 d]`, real parts before imaginary ones, of maps `[n, at most w, d]`."""
-    count, width, numbers = maps.shape
-    coefficients = into[:, :width] @ maps.transpose(0, 1).flatten(1)
-    return coefficients.view(2, -1, count, numbers).permute(1, 2, 0, 3).flatten(2)
-
-
-@lru_cache(maxsize=16)
-@torch.inference_mode(False)  # else what evaluation made could not be used in training
-def fourier(width: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return the discrete Fourier transform of `width` real numbers, and its inverse, as matrices.
-
-    Returns:
-        `[2 F, width]`, the real and then the imaginary parts of the frequencies 0 ... F - 1 = width // 2; and
-        `[width, width]`, from all real parts and those imaginary parts that are not always 0.
-    """
-    columns = torch.arange(width, dtype=torch.float64)
-    frequencies = columns[: width // 2 + 1]
-    angles = 2 * torch.pi / width * (frequencies[:, None] * columns % width)
-    into = torch.cat([angles.cos(), -angles.sin()])
-    weights = (2 - ((frequencies == 0) | (2 * frequencies == width)).double()[:, None]) / width
-    inner = slice(1, (width + 1) // 2)
-    back = torch.cat([weights * angles.cos(), -(weights * angles.sin())[inner]]).T
-    return into.to(device, dtype), back.to(device, dtype).contiguous()
+        energies = crop_energies(reference, self.query_width).T.clamp(min=SMALLEST_ENERGY)  # [width, m]
+        energies = energies.view(self.width, *[1] * (correlations.ndim - 2), -1).expand_as(correlations)
+        return (correlations.gather(0, shifts) * energies.gather(0, shifts).rsqrt())[0]

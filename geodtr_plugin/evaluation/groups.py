@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .similarity import Vectors, pair_similarities
+from .scores import Scores
 
 Pairs = tuple[Tensor, Tensor]  # query and reference of each, int64 [T] both
 
@@ -31,13 +31,12 @@ class Groups:
         self.numbers = torch.from_numpy(numbers.reshape(-1)).to(device)
 
     def shown(
-        self, query: Vectors, reference: Vectors, positives: Pairs, left_out: Pairs, similarities: Tensor,
-        margin: float,
-    ) -> Tensor:  # fmt: skip
+        self, scores: Scores, positives: Pairs, left_out: Pairs, similarities: Tensor, margin: float
+    ) -> Tensor:
         """Tell which positives `[T]` the ranking shows: those that no wrong reference of their own group beats.
 
         Args:
-            query, reference: all vectors.
+            scores: of all queries and references.
             positives: the right references of the queries.
             left_out: pairs that do not compete, positives among them.
             similarities: of the positives, float64 `[T]`.
@@ -48,11 +47,12 @@ class Groups:
         """
         asked, place = self._keys(positives).unique(return_inverse=True)
         rows, columns = self._members(asked)
-        wrong = ~torch.isin(rows * len(reference) + columns, left_out[0] * len(reference) + left_out[1])
+        references = len(self.numbers)
+        wrong = ~torch.isin(rows * references + columns, left_out[0] * references + left_out[1])
         rows, columns = rows[wrong], columns[wrong]
         best = torch.full((len(asked),), -torch.inf, dtype=torch.float64, device=similarities.device)
         at = torch.searchsorted(asked, self._keys((rows, columns)))
-        best.scatter_reduce_(0, at, pair_similarities(query, rows, reference, columns), reduce="amax")
+        best.scatter_reduce_(0, at, scores.pairs(rows, columns), reduce="amax")
         return best[place] < similarities + margin
 
     def counted(self, queries: int, tiles: Iterable[tuple[slice, Tensor]]) -> Tensor:

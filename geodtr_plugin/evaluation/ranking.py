@@ -8,6 +8,7 @@ References are ordered by cosine similarity to the query. The *best positive* is
 * Ties, similarities within 1e-12 of each other, count against the query ("pessimistic"), or for it ("optimistic").
 * Ignored references (VIGOR's semi-positives) compete in `plain`, and are taken out of the gallery in `without_ignored`.
 * Where the truth has groups, groups compete in place of references; see `groups`.
+* A model's own distance stands in for the cosine, with the similarity at the best heading; see `distances`.
 
 The ranks are those of float64 arithmetic, counted tile by tile; see `tiles` for how that is fast. Memory is bounded by
 the tiles, whose size changes nothing.
@@ -18,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isqrt
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -27,9 +28,12 @@ from tqdm import tqdm
 
 from ..utils.ragged import Ragged
 from .groups import Groups
-from .similarity import Vectors, pair_similarities, plain_float32
-from .tiles import QueryBlock
+from .scores import CosineScores, Scores
+from .similarity import Vectors, plain_float32
 from .truth import Truth
+
+if TYPE_CHECKING:
+    from ..distances import HeadingDistance
 
 TIES = ("pessimistic", "optimistic")
 TIE = 1e-12  # similarities closer than this are equal: above float64's rounding, far below any real difference
@@ -83,6 +87,7 @@ def rank_queries(
     buffer_bytes: int | None = None,
     ref_includes_query: bool = False,
     progress: bool = False,
+    distance: HeadingDistance | None = None,
 ) -> Ranks:
     """Return the rank of each query's best positive by cosine similarity, exactly, as the module defines it.
 
@@ -95,6 +100,8 @@ def rank_queries(
         buffer_bytes: memory for a tile; by default TILE_BYTES.
         ref_includes_query: reference i is query i itself and is left out for it.
         progress: show a progress bar.
+        distance: of the model, where it has one of its own: its similarity counts in place of the cosine, and
+            references are `[M, Dr]`.
 
     Raises:
         NonFiniteEmbeddingsError: an embedding is NaN or infinite.
@@ -110,11 +117,12 @@ def rank_queries(
         truth = truth or Truth.diagonal(len(queries))
         pairs = _LeftOut(truth, ref_includes_query, device)
         groups = None if truth.groups is None else Groups(truth.groups, device)
-        similarity = _best_positives(queries, references, pairs, groups, margin)
+        scores = (CosineScores if distance is None else distance.scores)(queries, references)
+        similarity = _best_positives(scores, len(queries), pairs, groups, margin)
         threshold = similarity + margin
-        competing = _count(queries, references, threshold, pairs, groups, buffer_bytes, progress)
+        competing = _count(scores, len(references), threshold, pairs, groups, buffer_bytes, progress)
         rows, columns = pairs.ignored
-        reached = pair_similarities(queries, rows, references, columns) >= threshold[rows]
+        reached = scores.pairs(rows, columns) >= threshold[rows]
         ignored = torch.bincount(rows[reached], minlength=len(queries))
     found = similarity.isfinite()
     size = len(references) if groups is None else groups.count
@@ -149,31 +157,30 @@ class _LeftOut:
         return self.all[0][ends[0] : ends[1]] - rows.start, self.all[1][ends[0] : ends[1]]
 
 
-def _best_positives(
-    query: Vectors, reference: Vectors, pairs: _LeftOut, groups: Groups | None, margin: float
-) -> Tensor:
+def _best_positives(scores: Scores, queries: int, pairs: _LeftOut, groups: Groups | None, margin: float) -> Tensor:
     """Return the similarity of each query's best positive, float64 `[N]`; infinite for a query without one."""
     rows, columns = pairs.positives
-    similarities = pair_similarities(query, rows, reference, columns)
+    similarities = scores.pairs(rows, columns)
     if groups is not None:
-        shown = groups.shown(query, reference, pairs.positives, pairs.all, similarities, margin)
+        shown = groups.shown(scores, pairs.positives, pairs.all, similarities, margin)
         rows, similarities = rows[shown], similarities[shown]
-    best = torch.full((len(query),), -torch.inf, dtype=torch.float64, device=query.device)
+    best = torch.full((queries,), -torch.inf, dtype=torch.float64, device=rows.device)
     best.scatter_reduce_(0, rows, similarities, reduce="amax")
     return torch.where(best.isinf(), torch.inf, best)
 
 
 def _count(
-    query: Vectors, reference: Vectors, threshold: Tensor, pairs: _LeftOut, groups: Groups | None,
+    scores: Scores, references: int, threshold: Tensor, pairs: _LeftOut, groups: Groups | None,
     buffer_bytes: int | None, progress: bool,
 ) -> Tensor:  # fmt: skip
     """Return how many competing references, or groups, reach each query's threshold, int64 `[N]`."""
-    height, width = tile_shape(buffer_bytes or TILE_BYTES.get(query.device.type, TILE_BYTES["cuda"]))
-    tiles = [slice(left, min(left + width, len(reference))) for left in range(0, len(reference), width)]
-    counts = torch.empty(len(query), dtype=torch.int64, device=query.device)
-    for top in tqdm(range(0, len(query), height), desc="ranking", unit="block", leave=False, disable=not progress):
-        rows = slice(top, min(top + height, len(query)))
-        block = QueryBlock(query, rows, reference, threshold, pairs.within(rows))
+    queries, device = len(threshold), threshold.device
+    height, width = tile_shape(buffer_bytes or TILE_BYTES.get(device.type, TILE_BYTES["cuda"]))
+    tiles = [slice(left, min(left + width, references)) for left in range(0, references, width)]
+    counts = torch.empty(queries, dtype=torch.int64, device=device)
+    for top in tqdm(range(0, queries, height), desc="ranking", unit="block", leave=False, disable=not progress):
+        rows = slice(top, min(top + height, queries))
+        block = scores.block(rows, threshold, pairs.within(rows))
         reached = map(block.reached, tiles)
         if groups is None:
             counts[rows] = sum(tile.sum(dim=1).long() for tile in reached)
@@ -196,8 +203,6 @@ def _working_device(query: Tensor | np.ndarray, device: torch.device | str | Non
 
 
 def _check_sizes(query: Vectors, reference: Vectors, truth: Truth | None, ref_includes_query: bool) -> None:
-    if query.size != reference.size:
-        raise ValueError(f"queries have {query.size} entries and references {reference.size}: not one space")
     if truth is None and len(query) != len(reference):
         raise ValueError(f"{len(query)} queries and {len(reference)} references: without a truth they must pair up")
     if truth is not None:
