@@ -221,8 +221,10 @@ class Evaluator:
     def _most_similar(
         self, query: Tensor, rows: np.ndarray, reference: Tensor, count: int, left_out: Ragged | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        count = min(count, len(reference))
-        return most_similar(self._take(query, rows), reference, count, left_out=left_out, device=self.device)
+        return most_similar(
+            self._take(query, rows), reference, min(count, len(reference)), left_out=left_out, device=self.device,
+            distance=self.orientation.distance,
+        )  # fmt: skip
 
     def _take(self, embeddings: Tensor, rows: np.ndarray) -> Tensor:
         return take_rows(embeddings, rows, self.folder.path if self.folder else None)

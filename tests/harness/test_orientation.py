@@ -99,8 +99,10 @@ def test_headings_are_exact_and_their_schedule_is_that_of_all_runs(split):
 def test_coarse_headings_err_by_half_a_step_at_most(split):
     images = ImageArray(np.mean([np.roll(panoramas(), k, axis=2) for k in range(-2, 3)], axis=0).astype(np.uint8))
     measure = evaluator(split, "--view.turned tests --headings 16")
-    scores, details = measure.measure(replace(split, queries=images, references=images), details=True)
-    assert scores["recall_at_1"] > 80 and set(details.headings.errors) == {0, 360 / 32}
+    headings = measure.measure(replace(split, queries=images, references=images), details=True)[1].headings
+    between = headings.true % (360 / 16) > 0
+    assert 5 < between.sum() < 27 and not headings.errors[~between].any()
+    assert np.median(headings.errors[between]) == 360 / 32
 
 
 @pytest.mark.parametrize("words", ["", "--view.turned tests"])
