@@ -79,7 +79,13 @@ def _real_pairs(argv: Sequence[str]) -> int:
     records = {name: read_record(name) for name in options.model}  # a wrong name is told before any work
     found = []
     for name, record in records.items():
-        outcomes = find_pairs(Embedder.load(record, options.device), split, options.test_scales, options.batch_size)
+        embedder = Embedder.load(record, options.device)
+        if embedder.model.distance is not None:
+            raise UserError(
+                f"{name} compares images at all headings by itself, and cannot tell a tile from a turned one.",
+                "Measure it with run.py --epochs 0.",
+            )
+        outcomes = find_pairs(embedder, split, options.test_scales, options.batch_size)
         found += [Found(name, record, outcome, outcome_scores(outcome, options.seed)) for outcome in outcomes]
     chance = chance_of(split.truth.positives.counts(), len(split.references))
     say(tables([(row.model, row.outcome.scale, row.scores) for row in found], chance, len(split.references)))

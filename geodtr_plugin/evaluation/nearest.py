@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,6 +12,9 @@ from torch.nn.functional import normalize
 
 from ..utils.ragged import Ragged, as_int64
 from .similarity import plain_float32
+
+if TYPE_CHECKING:
+    from ..distances import HeadingDistance
 
 ROWS, COLUMNS = 1024, 16_384  # of a tile, at most: 64 MiB of similarities; narrower tiles cost more sorting
 BLOCK_BYTES = 32 * 2**20  # of references that are normalised at once
@@ -27,6 +31,7 @@ def most_similar(
     left_out: Ragged | None = None,
     normalised: bool = False,
     device: torch.device | str | None = None,
+    distance: HeadingDistance | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the references of highest cosine similarity to each query, in float32.
 
@@ -38,6 +43,8 @@ def most_similar(
         left_out: per query, references that it must not find.
         normalised: a promise that all rows are finite and of unit norm, which saves a pass over them.
         device: where to compute; by default where `query` is.
+        distance: of the model, where it has one of its own: its similarity counts in place of the cosine, and
+            references are `[M, Dr]`.
 
     Returns:
         Similarities float32 `[N, count]`, most similar first and equals by their row, and rows of `reference`
@@ -47,7 +54,7 @@ def most_similar(
         ValueError: the embeddings are not of one space.
     """
     query, reference = _tensor(query), _tensor(reference)
-    if query.ndim != 2 or reference.ndim != 2 or query.shape[1] != reference.shape[1]:
+    if query.ndim != 2 or reference.ndim != 2 or (distance is None and query.shape[1] != reference.shape[1]):
         shapes = f"{list(query.shape)} and {list(reference.shape)}"
         raise ValueError(f"embeddings of one space are [N, D] and [M, D], not {shapes}")
     asking, known = (np.arange(len(x)) if normalised else finite_rows(x) for x in (query, reference))
@@ -56,15 +63,17 @@ def most_similar(
     if left_out is not None:
         left_out = left_out.take(asking).renumbered(_positions(known, len(reference)))
     device = query.device if device is None else torch.device(device)
+    compare = _products if distance is None else distance.similarities
     best = _Best(len(asking), count, device)
     with plain_float32(device):
-        width = COLUMNS if normalised else max(1, min(COLUMNS, BLOCK_BYTES // (4 * reference.shape[1])))
+        whole = normalised and distance is None
+        width = COLUMNS if whole else max(1, min(COLUMNS, BLOCK_BYTES // (4 * reference.shape[1])))
         for left in range(0, len(known), width):
             columns = slice(left, min(left + width, len(known)))
             units = _units(reference, known[columns], device, normalised)
             for top in range(0, len(asking), ROWS):
                 rows = slice(top, min(top + ROWS, len(asking)))
-                tile = _products(_units(query, asking[rows], device, normalised), units)
+                tile = compare(_units(query, asking[rows], device, normalised), units)
                 if left_out is not None:
                     _leave_out(tile, left_out.take(rows), columns)
                 best.add(rows, tile, columns.start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +19,7 @@ from ..datasets import PairDataset, Split
 from ..datasets.joined import parts_of
 from ..losses import CounterfactualLoss, NearbyPlaces, NearbyPlacesOfSets, build_loss
 from ..losses.pairs import Exclusion
-from ..methods import Recipe, TwoTower, create_model
+from ..methods import METHODS, Recipe, TwoTower, create_model
 from ..methods.recipe import Augment, Optim
 from ..methods.weights import load_weights
 from ..miners import CHSG, build_miner
@@ -54,12 +55,17 @@ def build_model(config: RunConfig, weights: str | None = None) -> TwoTower:
 
 
 def model_settings(config: RunConfig) -> dict[str, Any]:
-    """Return the arguments of `create_model`; with a limited field of view, the query is a part of a panorama."""
-    settings = dict(config.recipe.model)
-    if config.recipe.view.fov == 360:
+    """Return the arguments of `create_model`; with a limited field of view, the query is a part of a panorama.
+
+    A method with an option `aligned` is told whether it is known where queries look, if the recipe does not say it.
+    """
+    settings, view = dict(config.recipe.model), config.recipe.view
+    if "aligned" in inspect.signature(METHODS[config.method]).parameters:  # it need not look for what is known
+        settings.setdefault("aligned", not view.turned_in_tests)
+    if view.fov == 360:
         return settings
     height, width = (whole := panorama_model(config)).query_size
-    narrow = (height, narrow_width(width, config.recipe.view.fov))
+    narrow = (height, narrow_width(width, view.fov))
     return {**settings, "query_size": narrow, "reference_size": whole.reference_size}
 
 
@@ -133,7 +139,8 @@ def build_losses(
     Raises:
         UserError: the loss cannot be built, or the model has no counterfactual branch.
     """
-    losses = {"metric_loss": build_loss(recipe.loss.name, recipe.loss.args, exclusion, paired_rows)}
+    name, args = recipe.loss.name, recipe.loss.args
+    losses = {"metric_loss": build_loss(name, args, exclusion, paired_rows, model.distance)}
     if recipe.loss.counterfactual > 0:
         checks.check_counterfactual(model)
         losses["counterfactual_loss"] = CounterfactualLoss(recipe.loss.beta)
@@ -155,6 +162,7 @@ def build_trainer(
     checks.check_batches(config, model, train)
     transform = build_batch_transform(recipe, model, transforms).to(device)
     sampler = build_run_sampler(config, train)
+    checks.check_sampler(model, sampler)
     exclusion = build_exclusion(train, transform.multiplier)
     losses = {
         name: loss.to(device)
@@ -172,7 +180,11 @@ def build_trainer(
         optim.batch_size,
         losses,
         PairDataset(train, transforms["query"], transforms["reference"]),
-        mining_funcs={"tuple_miner": build_miner(recipe.loss.miner, recipe.loss.miner_args, transform.multiplier > 1)},
+        mining_funcs={
+            "tuple_miner": build_miner(
+                recipe.loss.miner, recipe.loss.miner_args, transform.multiplier > 1, model.distance
+            )
+        },
         sampler=sampler,
         lr_schedulers=build_schedule(
             optim.schedule, optimizer, epochs=optim.epochs, steps_per_epoch=steps, by=optim.schedule_step,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
+from torch.utils.data import BatchSampler
 
 from ..datasets import Split, facts_of
 from ..datasets.registry import FOLDER
@@ -19,6 +20,7 @@ from ..miners import CHSG, build_miner
 from ..miners.chsg import variant_name
 from ..samplers import SAMPLERS
 from ..utils.errors import UnknownNameError, UserError
+from ..utils.registry import takes
 from .config import RunConfig
 from .log import log
 
@@ -120,6 +122,17 @@ def check_counterfactual(model: TwoTower) -> None:
         raise UserError(
             f"{model.method_name} has no counterfactual branch.", "Leave that loss out: --loss.counterfactual 0."
         )
+
+
+def check_sampler(model: TwoTower, sampler: BatchSampler | None) -> None:
+    """Raise UserError for a sampler that would compare the embeddings of a model with a distance of its own."""
+    for own in getattr(sampler, "samplers", [sampler]):
+        if model.distance is not None and hasattr(own, "update") and not takes(own.update, "distance"):
+            raise UserError(
+                f"{model.method_name} compares embeddings by a distance of its own, of which "
+                f"{type(own).__name__} knows nothing.",
+                "Give its update a parameter `distance`, or choose another --sampler.",
+            )
 
 
 def check_batches(config: RunConfig, model: TwoTower, train: Split) -> None:

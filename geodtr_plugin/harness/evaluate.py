@@ -26,7 +26,7 @@ from ..utils.errors import UserError
 from ..utils.files import write_text
 from ..utils.npy_rows import new_rows, open_rows, take_rows
 from ..utils.ragged import Ragged
-from ..utils.roles import ROLES
+from ..utils.roles import ROLES, Role
 from ..utils.seed import isolated_rng
 from ..utils.visible import csv_cell
 from .build import build_role_transforms, choose_workers
@@ -187,7 +187,7 @@ class Evaluator:
             for role, images in zip(ROLES, (queries, references))
         }
 
-    def _embed(self, images: ImageDataset, role: str, split: Split, network: nn.Module, size: int) -> Tensor:
+    def _embed(self, images: ImageDataset, role: Role, split: Split, network: nn.Module, size: int) -> Tensor:
         """Embed one role `[N, size]`; each process embeds its part, and gets all: in memory, or over one file."""
         count, part = len(images), shard(len(images))
 

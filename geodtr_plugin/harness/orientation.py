@@ -53,7 +53,7 @@ class Orientation:
 
     def embedding(self, role: Role) -> tuple[Any, int]:
         """Return what embeds a role in a test, and the length of its embeddings."""
-        size = self.model.embedding_size
+        size = self.model.embedding_size_of(role)
         if not self.view.headings:
             return self.model, size
         copies = self.view.headings if role == self.turned_role else 1

@@ -115,7 +115,8 @@ class Run:
         pairs = self._pairs_for_sampler(trainer)
         self.signals.hold = True  # a sampler that has been told the pairs twice would draw others
         if pairs is not None:
-            trainer.sampler.update(*pairs)
+            own = self.model.distance
+            trainer.sampler.update(*pairs, **({} if own is None else {"distance": own}))
         self._save(trainer.epoch)
         self.signals.hold = False
 

@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pytorch_metric_learning import losses as pml_losses
-from pytorch_metric_learning.distances import CosineSimilarity
+from pytorch_metric_learning.distances import BaseDistance, CosineSimilarity
 from torch import nn
 
+from ..utils.errors import UserError
 from ..utils.pml_names import pml_class, with_pml_parts
-from ..utils.registry import built
+from ..utils.registry import built, takes
 from . import LOSSES, register_loss
 from .pairs import Exclusion
 
@@ -20,8 +21,9 @@ log = logging.getLogger("geodtr_plugin")
 
 
 def build_loss(
-    name: str, args: Mapping[str, Any], exclusion: Exclusion | None = None, paired_rows: bool = False
-) -> nn.Module:
+    name: str, args: Mapping[str, Any], exclusion: Exclusion | None = None, paired_rows: bool = False,
+    distance: BaseDistance | None = None,
+) -> nn.Module:  # fmt: skip
     """Build a loss by its name in `LOSSES`, or by the class name of a loss of pytorch-metric-learning.
 
     Args:
@@ -29,16 +31,24 @@ def build_loss(
         args: its arguments. PML's parts may be given by class name: `{"distance": "LpDistance"}`.
         exclusion: pairs that are no negatives, for losses that can leave pairs out; others count them, with a warning.
         paired_rows: every batch shows each place once, for losses that can use it.
+        distance: by which the model compares embeddings, where it has one of its own; `args` may name another.
 
     Raises:
         UnknownNameError: there is no such loss.
-        UserError: the loss does not take these arguments.
+        UserError: the loss does not take these arguments, or no distance.
     """
     factory = LOSSES[name] if name in LOSSES else pml_class(pml_losses, name, "loss", LOSSES)
     taken = inspect.signature(factory).parameters
     given = with_pml_parts(args)
     if "paired_rows" in taken:
         given.setdefault("paired_rows", paired_rows)
+    if distance is not None and "distance" not in given:
+        if not takes(factory, "distance"):
+            raise UserError(
+                f"The loss {name} compares embeddings by a rule of its own, and this model does so too.",
+                "Choose one that takes a distance, such as --loss soft_margin.",
+            )
+        given["distance"] = distance
     if exclusion is not None:
         if "exclusion" in taken:
             given["exclusion"] = exclusion

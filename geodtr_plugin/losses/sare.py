@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from pytorch_metric_learning.distances import BaseDistance
 from torch import Tensor
 
 from . import register_loss
@@ -64,12 +65,16 @@ class SARELoss(TupleLoss):
 
 
 @register_loss("sare_ind")
-def sare_ind(kernel: str = "gaussian", exclusion: Exclusion | None = None) -> SARELoss:
+def sare_ind(
+    kernel: str = "gaussian", exclusion: Exclusion | None = None, distance: BaseDistance | None = None
+) -> SARELoss:
     """Return the SARE loss with a term for each negative."""
-    return SARELoss("ind", kernel, exclusion=exclusion)
+    return SARELoss("ind", kernel, exclusion=exclusion, distance=distance)
 
 
 @register_loss("sare_joint")
-def sare_joint(kernel: str = "gaussian", exclusion: Exclusion | None = None) -> SARELoss:
+def sare_joint(
+    kernel: str = "gaussian", exclusion: Exclusion | None = None, distance: BaseDistance | None = None
+) -> SARELoss:
     """Return the SARE loss in which all negatives of a tuple compete."""
-    return SARELoss("joint", kernel, exclusion=exclusion)
+    return SARELoss("joint", kernel, exclusion=exclusion, distance=distance)

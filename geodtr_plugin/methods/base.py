@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..augmentations import IMAGENET_MEAN, IMAGENET_STD
 from ..utils.errors import UserError
+from ..utils.roles import Role
 from .recipe import Recipe
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class TwoTower(nn.Module):
 
     Embeddings are compared by their cosine, unless the model has a `distance` of its own, one of `distances`: what
     ranks, mines or trains goes through it. Embeddings of queries may then be of another size than the references',
-    which `embedding_size` is.
+    which `embedding_size` is; see `embedding_size_of`.
 
     Args:
         query_size, reference_size: height and width of the images that the towers get.
@@ -118,6 +119,10 @@ class TwoTower(nn.Module):
     def encode_reference(self, images: Tensor) -> Tensor:
         """Map `[B, 3, *reference_size]` to `[B, D]` of unit norm."""
         return self.reference_tower(images)
+
+    def embedding_size_of(self, role: Role) -> int:
+        """Return the length of an embedding of a role."""
+        return self.embedding_size
 
     @staticmethod
     def _embed(tower: nn.Module, images: Tensor | None, counterfactual: bool):

@@ -6,21 +6,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytorch_metric_learning import miners as pml_miners
-from pytorch_metric_learning.distances import CosineSimilarity
+from pytorch_metric_learning.distances import BaseDistance, CosineSimilarity
 
 from ..utils.errors import UserError
 from ..utils.pml_names import pml_class, with_pml_parts
-from ..utils.registry import built
+from ..utils.registry import built, takes
 from . import MINERS, register_miner
 
 
-def build_miner(name: str, args: Mapping[str, Any], twins: bool) -> Any:
+def build_miner(name: str, args: Mapping[str, Any], twins: bool, distance: BaseDistance | None = None) -> Any:
     """Build a miner by its name in `MINERS`, or by the class name of a miner of pytorch-metric-learning.
 
     Args:
         name: such as "batch_hard" or "AngularMiner".
         args: its arguments; see `losses.build_loss`.
         twins: whether batches hold twins.
+        distance: by which the model compares embeddings, where it has one of its own; `args` may name another.
 
     Returns:
         The miner; None for all pairs of a batch.
@@ -30,7 +31,10 @@ def build_miner(name: str, args: Mapping[str, Any], twins: bool) -> Any:
         UserError: it does not take these arguments, or looks for twins where there are none.
     """
     factory = MINERS[name] if name in MINERS else pml_class(pml_miners, name, "miner", MINERS)
-    miner = built("miner", name, factory, with_pml_parts(args))
+    given = with_pml_parts(args)
+    if distance is not None and takes(factory, "distance"):  # others, such as "all", compare nothing
+        given.setdefault("distance", distance)
+    miner = built("miner", name, factory, given)
     if getattr(miner, "needs_twins", False) and not twins:
         raise UserError(
             f"The miner {name!r} looks for twins, which this batch does not have.",

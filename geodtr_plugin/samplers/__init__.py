@@ -39,7 +39,8 @@ def register_sampler(name: str) -> Callable[[Callable[..., Any]], Callable[..., 
     * `set_epoch(epoch)`: is called before each epoch;
     * `places_differ = True`: it promises that a batch shows each place once, which spares the loss a look;
     * `follows`: "training" or "measurement", and `update(query, reference)`: after an epoch it gets the embeddings
-      [P, D] of all training pairs, as training last saw them, or as measured anew every `sampling.every` epochs;
+      [P, D] of all training pairs, as training last saw them, or as measured anew every `sampling.every` epochs; of
+      models that compare by a distance of their own also `distance=`, without which it is refused for them;
     * `state_dict`, `load_state_dict`: are kept in training states.
     """
     return SAMPLERS.register(name)

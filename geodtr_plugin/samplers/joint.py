@@ -69,11 +69,11 @@ class JointBatchSampler(BatchSampler):
                 yield np.asarray(rows) + self.starts[number]
             passage, passed = passage + 1, 0
 
-    def update(self, query: Tensor, reference: Tensor) -> None:
-        """Give the samplers that follow the network the embeddings `[P, D]` of their own pairs."""
+    def update(self, query: Tensor, reference: Tensor, **options: Any) -> None:
+        """Give the samplers that follow the network the embeddings `[P, D]` of their own pairs, and their options."""
         for sampler, start, stop in zip(self.samplers, self.starts, self.starts[1:]):
             if hasattr(sampler, "update"):
-                sampler.update(query[start:stop], reference[start:stop])
+                sampler.update(query[start:stop], reference[start:stop], **options)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the states of the samplers that have one, by the number of the set."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from torch import Tensor
 from ..evaluation.nearest import finite_rows, most_similar
 from ..utils.ragged import group
 from .disjoint import Conflicts, PlaceBatchSampler
+
+if TYPE_CHECKING:
+    from ..distances import HeadingDistance
 
 
 class BatchBuilder:
@@ -130,7 +133,9 @@ class EmbeddingNeighbours(MinedBatchSampler):
     first_table: np.ndarray | None = None
     updates = 0  # tables that were made
 
-    def update(self, query: Tensor | np.ndarray, reference: Tensor | np.ndarray) -> None:
+    def update(
+        self, query: Tensor | np.ndarray, reference: Tensor | np.ndarray, distance: HeadingDistance | None = None
+    ) -> None:
         """Make the table for the epochs to come.
 
         The reference of a place is that of one of its pairs, drawn at random among those that have one.
@@ -138,6 +143,7 @@ class EmbeddingNeighbours(MinedBatchSampler):
         Args:
             query: embeddings `[P, D]`, one row a pair; rows of NaN (not seen yet) have no neighbours.
             reference: the same of the references; rows of NaN are nobody's neighbours.
+            distance: by which they are compared in place of the cosine, where the model has one of its own.
 
         Raises:
             ValueError: there is not one row a pair.
@@ -149,7 +155,8 @@ class EmbeddingNeighbours(MinedBatchSampler):
             )
         self.updates += 1
         generator = np.random.default_rng([self.seed, self.updates, 0, 1])  # not the key of any epoch's order
-        self.table = similar_places(self.conflicts, query, reference, self.table_length, self.pool, generator)
+        parts = self.conflicts, query, reference, self.table_length, self.pool, generator
+        self.table = similar_places(*parts, distance)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs to draw the same batches; call it after `update`, not before."""
@@ -177,6 +184,7 @@ def similar_places(
     count: int,
     pool: int | None,
     generator: np.random.Generator,
+    distance: HeadingDistance | None = None,
 ) -> np.ndarray:
     """Return the places most similar to each pair's query, among `pool` random ones, int32 `[P, count]`, then -1.
 
@@ -192,5 +200,5 @@ def similar_places(
     row_of_place = np.full(len(conflicts.pairs), -1, np.int64)
     row_of_place[places] = rows
     left_out = conflicts.no_partners().renumbered(row_of_place)
-    _, neighbours = most_similar(query, reference, count, candidates=rows, left_out=left_out)
+    _, neighbours = most_similar(query, reference, count, candidates=rows, left_out=left_out, distance=distance)
     return np.append(conflicts.places, -1).astype(np.int32)[neighbours]  # row -1 is the last

@@ -88,11 +88,14 @@ def build_index(
         }  # fmt: skip
         if not images.files:
             raise _nothing_indexed(references, images.left_out, notes)
+        embedder = Embedder.load(record, device)
+        if embedder.model.distance is not None:
+            settings["kind"] = _exact_kind(embedder.model.method_name, kind, cells)
         index = UnfinishedIndex(out, record, images, settings)
         index.open(overwrite)
         resumed_at = len(index.done)
         try:
-            index.embed(Embedder.load(record, device), workers, progress, after_batch)
+            index.embed(embedder, workers, progress, after_batch)
         finally:
             if not index.done:
                 index.discard()
@@ -102,6 +105,16 @@ def build_index(
         chosen, without_position = index.finish()
         index.publish()
     return Summary(out, chosen, index.rows, without_position, index.left_out(), notes, index.unplaced(), resumed_at)
+
+
+def _exact_kind(method: str, kind: Kind, cells: str | os.PathLike | None) -> Kind:
+    """Return the kind of an index for a model whose distance is no inner product, which cells would need."""
+    if cells is not None or kind not in ("auto", "flat"):
+        raise UserError(
+            f"{method} compares images at all headings, for which there are no cells: its index is searched whole.",
+            "Leave out --kind and --cells.",
+        )
+    return "flat"
 
 
 def _refuse_taken(out: Path, overwrite: bool) -> None:

@@ -95,6 +95,8 @@ class Embedder:
         headings: int = 0,
     ):  # fmt: skip
         _check_headings(headings, images["query"])
+        if headings and model.distance is not None:
+            raise UserError(f"{model.method_name} compares all headings by itself.", "Leave out --headings.")
         self.model = model.to(device, memory_format=torch.channels_last).eval()
         self.device, self.precision = device, precision
         self.transforms = {role: RoleTransform(images[role], model.mean, model.std).to(device) for role in ROLES}

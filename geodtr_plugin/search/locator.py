@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..utils.errors import DamagedFileError, UserError
@@ -31,7 +32,7 @@ class Match:
         lat: latitude in degrees, or None where it is not known.
         lon: longitude in degrees, or None.
         heading: where the middle of the query looks if it was taken here, in degrees clockwise from north, 0 to 360;
-            None where the search tries no headings.
+            None where neither the search nor the model tries headings.
     """
 
     path: str
@@ -191,16 +192,23 @@ class Locator:
         if not images:
             return {}
         vectors = self.embedder.embed([image.pixels for image in images], "query")
-        copies = max(1, self.embedder.headings)
-        found = self.index.search(vectors.reshape(len(images) * copies, -1), k, exact=exact, nprobe=nprobe)
-        of_images = zip(images, *(column.reshape(len(images), copies, -1) for column in found))
-        return {image.number: tuple(self._matches(*near)) for image, *near in of_images}
+        own, copies = self.embedder.model.distance, max(1, self.embedder.headings)
+        queries = vectors.reshape(len(images) * copies, -1)
+        found = self.index.search(queries, k, exact=exact, nprobe=nprobe, distance=own)
+        of_images = zip(images, vectors, *(column.reshape(len(images), copies, -1) for column in found))
+        return {image.number: tuple(self._matches(vector, *near)) for image, vector, *near in of_images}
 
-    def _matches(self, similarities: np.ndarray, rows: np.ndarray) -> Iterator[Match]:
-        """Yield the matches of one query, of whose copies `[H, k]` were found."""
-        for similarity, row, heading in zip(*(column.tolist() for column in best_over_headings(similarities, rows))):
+    def _matches(self, vector: np.ndarray, similarities: np.ndarray, rows: np.ndarray) -> Iterator[Match]:
+        """Yield the matches of a query, from its vector and from what was found for each of its copies, `[H, k]`."""
+        best, near, headings = best_over_headings(similarities, rows)
+        own = self.embedder.model.distance
+        if own is not None:
+            queries, references = np.broadcast_to(vector, (len(near), len(vector))), self.index.take(near)
+            headings = own.headings(torch.tensor(queries), torch.from_numpy(references)).numpy() % 360
+        told = own is not None or self.embedder.headings
+        for similarity, row, heading in zip(best.tolist(), near.tolist(), headings.tolist()):
             name, lat, lon = self.references[row]
-            yield Match(name, similarity, lat, lon, heading if self.embedder.headings else None)
+            yield Match(name, similarity, lat, lon, heading if told else None)
 
 
 def best_over_headings(similarities: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from ..evaluation import most_similar
 from ..utils.errors import UserError
 from ..utils.files import atomic_path
 from .cells import CELLS_FILE, fill_cells, is_compressed, learn_cells
+
+if TYPE_CHECKING:
+    from ..distances import HeadingDistance
 
 Kind = Literal["auto", "flat", "ivf", "ivfpq"]
 EXACT_UP_TO = 50_000  # vectors; scanning so few takes less time than embedding the query
@@ -87,9 +90,14 @@ class VectorIndex:
             return "flat"
         return "ivfpq" if is_compressed(self.approximate) else "ivf"
 
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Return the vectors of some rows, int64 `[n]`: float32 `[n, D]`."""
+        return self.vectors[rows].astype(np.float32)
+
     def search(
-        self, queries: np.ndarray, k: int = 5, *, exact: bool = False, nprobe: int | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, queries: np.ndarray, k: int = 5, *, exact: bool = False, nprobe: int | None = None,
+        distance: HeadingDistance | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """Find the most similar vectors, best first; of equal ones, the one of the lower row comes first.
 
         Args:
@@ -97,6 +105,8 @@ class VectorIndex:
             k: vectors to find for each; never more than there are.
             exact: compare with every vector.
             nprobe: cells to look at; by default as built.
+            distance: of the model, where it has one of its own, by whose similarity every vector is compared; queries
+                are then `[Q, Dq]`.
 
         Returns:
             Similarities float32 `[Q, k]` and rows int64 `[Q, k]`.
@@ -106,15 +116,15 @@ class VectorIndex:
             UserError: k or nprobe is below 1, or a query is not finite.
         """
         queries = np.ascontiguousarray(queries, np.float32)
-        if queries.ndim != 2 or queries.shape[1] != self.vectors.shape[1]:
+        if queries.ndim != 2 or (distance is None and queries.shape[1] != self.vectors.shape[1]):
             raise ValueError(f"queries must be [Q, {self.vectors.shape[1]}], not {list(queries.shape)}")
         if k < 1 or (nprobe is not None and nprobe < 1):
             raise UserError("k and nprobe must be 1 at least.")
         if not np.isfinite(queries).all():
             raise UserError("The queries' embeddings are not finite: the model diverged.", "Use earlier weights.")
         k = min(k, len(self))
-        if self.approximate is None or exact:
-            return most_similar(queries, self.vectors, k, normalised=True)
+        if self.approximate is None or exact or distance is not None:
+            return most_similar(queries, self.vectors, k, normalised=True, distance=distance)
         return self._search_cells(queries, k, self.nprobe if nprobe is None else nprobe)
 
     def save(self, folder: str | os.PathLike) -> None:

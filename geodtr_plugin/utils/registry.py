@@ -127,6 +127,12 @@ def _import_file(path: Path) -> None:
         raise
 
 
+def takes(factory: Callable[..., Any], argument: str) -> bool:
+    """Tell whether a function or class takes an argument of this name."""
+    parameters = inspect.signature(factory).parameters
+    return argument in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
 def built(kind: str, name: str, factory: Callable[..., Part], args: Mapping[str, Any]) -> Part:
     """Return `factory(**args)`, and say what is wrong with the arguments where it cannot be built.
 
@@ -137,7 +143,7 @@ def built(kind: str, name: str, factory: Callable[..., Part], args: Mapping[str,
         return factory(**args)
     except UserError:
         raise
-    except (TypeError, ValueError) as error:
+    except (AssertionError, TypeError, ValueError) as error:  # PML asserts that a distance is of the right type
         parameters = ", ".join(inspect.signature(factory).parameters)
         raise UserError(
             f"The {kind} {name} cannot be built: {str(error).rstrip('.')}.", f"It takes: {parameters}."

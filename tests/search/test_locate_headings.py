@@ -13,7 +13,8 @@ from PIL import Image
 from trees import smooth_noise
 
 from geodtr_plugin.commands.locate import locate_command
-from geodtr_plugin.search import Answer, Locator, Match, VectorIndex, build_index
+from geodtr_plugin.distances import CircularCorrelation
+from geodtr_plugin.search import Answer, JoinedIndex, Locator, Match, VectorIndex, build_index
 from geodtr_plugin.search.answers import as_table, as_text
 from geodtr_plugin.search.locator import best_over_headings
 from geodtr_plugin.search.map_page import write_map
@@ -69,6 +70,26 @@ def test_one_heading_is_the_plain_search(index):
     assert all(match.heading is None for answer in plain for match in answer.matches)
     for answer, same in zip(plain, one):
         assert [replace(match, heading=0.0) for match in answer.matches] == list(same.matches)
+
+
+def test_a_distance_of_the_model_tells_headings_by_itself(index):
+    """Vectors as those of a model that compares all headings: the middle of its map looks where it fits."""
+    locator = Locator.load(index, device="cpu")
+    size = locator.index.vectors.shape[1]
+    locator.embedder.model.distance = CircularCorrelation((1, 8, size // 8))
+    maps = locator.index.vectors[:6].reshape(6, 8, -1)
+    turned = np.stack([np.roll(one, -k, axis=0) for k, one in enumerate(maps)])  # map k begins at column k of its own
+    locator.embedder.embed = lambda images, role: turned.reshape(6, size)
+    joined = JoinedIndex([VectorIndex(locator.index.vectors[:4]), VectorIndex(locator.index.vectors[4:])])
+    for vectors in (locator.index, joined):
+        locator.index = vectors
+        answers = locator.locate([panorama(seed) for seed in range(6)], k=3)
+        assert [answer.matches[0].path for answer in answers] == [f"{i}.png" for i in range(6)]
+        assert [answer.matches[0].heading for answer in answers] == [45.0 * k for k in range(6)]
+        assert all(match.heading is not None for answer in answers for match in answer.matches)
+    with pytest.raises(UserError, match="compares all headings by itself"):
+        images = {role: transform.image for role, transform in locator.embedder.transforms.items()}
+        type(locator.embedder)(locator.embedder.model, images, torch.device("cpu"), headings=4)
 
 
 def test_copies_that_find_the_same_reference_count_once():
