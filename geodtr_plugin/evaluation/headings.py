@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,18 +14,11 @@ from ..utils.npy_rows import take_rows
 from .ranking import Ranks
 from .truth import Truth
 
+if TYPE_CHECKING:
+    from ..distances import HeadingDistance
+
 WITHIN = (5, 10)  # degrees, whose shares of queries are told
 ROWS = 256  # pairs that are looked at at once: of 64 headings with 4,096 entries each, 256 MiB
-
-
-class TellsHeadings(Protocol):
-    """A distance that knows at which heading of the query two images are most similar, as those of `distances` do."""
-
-    def pair_similarities(self, query: Tensor, reference: Tensor) -> Tensor:
-        """Return the similarity of each row-aligned pair at its best heading, `[n]`."""
-
-    def headings(self, query: Tensor, reference: Tensor) -> Tensor:
-        """Return the best heading of the query of each row-aligned pair, in degrees of any range, `[n]`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +64,7 @@ class Headings:
 
 @torch.no_grad()
 def find_headings(
-    query: Tensor, reference: Tensor, truth: Truth, distance: TellsHeadings, device: torch.device | str | None = None
+    query: Tensor, reference: Tensor, truth: Truth, distance: HeadingDistance, device: torch.device | str | None = None
 ) -> np.ndarray:
     """Return the heading of each query relative to its best positive, in degrees, float64 `[N]`; NaN without one.
 

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..augmentations import ImageTransform
-from ..distances import MaxOverHeadings
-from ..evaluation.headings import TellsHeadings
+from ..distances import HeadingDistance, MaxOverHeadings
 from ..methods import TwoTower
 from ..methods.recipe import FieldOfView
 from ..testers.turned import TurnedCopies
@@ -44,7 +43,7 @@ class Orientation:
         own = model.distance
         if view.headings:
             self._check(own)
-        self.distance: TellsHeadings | None = MaxOverHeadings(view.headings) if view.headings else own
+        self.distance: HeadingDistance | None = MaxOverHeadings(view.headings) if view.headings else own
 
     def of_training(self) -> Orientation:
         """Return how training images are measured: turned as the training turns them, without headings to try."""
