@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from .headings import random_turns
 from .image_transform import ImageTransform
 
 # channel statistics of ImageNet, in [0, 1]: what most pretrained trunks were trained with
@@ -65,6 +66,7 @@ class BatchTransform(nn.Module):
         std: channel standard deviations.
         random_heading: queries with a limited field of view look anywhere; False: at the panorama's centre. The cut
             comes after the augmentation, so that layouts turn the whole panorama.
+        turned: panoramas begin anywhere. They too are turned after the augmentation, and without their tiles.
 
     Raises:
         ValueError: the reference transform is polar and the augmentation is not, or the other way round.
@@ -78,9 +80,10 @@ class BatchTransform(nn.Module):
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
         random_heading: bool = True,
+        turned: bool = False,
     ):
         super().__init__()
-        self.random_heading = random_heading
+        self.random_heading, self.turned = random_heading, turned
         self.query, self.reference = RoleTransform(query, mean, std), RoleTransform(reference, mean, std)
         self.augment = augment
         polar = getattr(augment, "polar", reference.polar)
@@ -110,5 +113,7 @@ class BatchTransform(nn.Module):
         query, reference = self.query.resized(query), self.reference.resized(reference)
         if self.augment is not None:
             query, reference, labels = self.augment(query, reference, labels)
+        if self.turned:
+            query = random_turns(query)
         query = self.query.image.crop(query, self.random_heading)
         return self.query.normalise_(query), self.reference.normalise_(reference), labels

@@ -24,6 +24,7 @@ DESCRIPTION = """Find the references that show the places of photos.
   geodtr locate --index city.index photos/ --top 3 --map places.html --picture places.png
   geodtr locate --index city.index photos/ --truth places.csv --format json > answers.json
   geodtr locate --index north.index --index south.index photos/
+  geodtr locate --index city.index panoramas/ --headings 64                     # north is anywhere in them
 
 Results go to standard output, everything else to standard error. Exit code 0 if at least one photo could be used.
 """
@@ -51,6 +52,8 @@ def locate_parser() -> ArgumentParser:
     add("--nprobe", type=int | None, help="cells of an approximate index to look at; as built if not given")
     add("--cropped", action="store_true",
         help="for a run with a limited field of view: photos show just that, and are no panoramas")  # fmt: skip
+    add("--headings", type=int, default=0,
+        help="for panoramas that begin anywhere: how many headings are tried; the best counts and is told")  # fmt: skip
     add("--batch-size", type=int, default=32, help="photos that the network takes at once")
     add_common_options(parser, "import", "device", "workers", "threads", "debug")
     return parser
@@ -72,8 +75,9 @@ def _locate(argv: Sequence[str]) -> int:
     photos = list_photos(options.photos)
     errors = None if options.truth is None else read_truth(options.truth, photos.files)
     locator = Locator.load(
-        options.index, run=options.run, device=options.device, cropped_queries=options.cropped, warn=_warn
-    )
+        options.index, run=options.run, device=options.device, cropped_queries=options.cropped,
+        headings=options.headings, warn=_warn,
+    )  # fmt: skip
     answers = locator.locate(
         list(photos.files), options.top, exact=options.exact, nprobe=options.nprobe, batch_size=options.batch_size,
         workers=options.workers,

@@ -13,5 +13,6 @@ from ..utils.lazy import lazy_imports
 if TYPE_CHECKING:
     from .base import HeadingDistance
     from .circular_correlation import CircularCorrelation
+    from .max_over_headings import MaxOverHeadings
 
 __getattr__, __dir__, __all__ = lazy_imports(__name__)

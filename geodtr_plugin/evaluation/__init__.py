@@ -8,6 +8,7 @@ from ..utils.lazy import lazy_imports
 
 if TYPE_CHECKING:
     from .calculator import CrossViewAccuracyCalculator
+    from .headings import Headings, find_headings
     from .metrics import recall, summarise
     from .nearest import most_similar
     from .ranking import Ranks, rank_queries

@@ -61,7 +61,7 @@ def model_settings(config: RunConfig) -> dict[str, Any]:
     """
     settings, view = dict(config.recipe.model), config.recipe.view
     if "aligned" in inspect.signature(METHODS[config.method]).parameters:  # it need not look for what is known
-        settings.setdefault("aligned", view.known)
+        settings.setdefault("aligned", not view.turned_in_tests)
     if view.fov == 360:
         return settings
     height, width = (whole := panorama_model(config)).query_size
@@ -109,6 +109,7 @@ def build_batch_transform(recipe: Recipe, model: TwoTower, transforms: dict[str,
         transforms["query"], transforms["reference"],
         build_augmentation(recipe.augment, model.polar, model.reference_size),
         model.mean, model.std, random_heading=recipe.view.heading == "random",
+        turned=recipe.view.turned == "always",
     )  # fmt: skip
 
 

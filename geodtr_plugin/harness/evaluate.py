@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Subset as TorchSubset
 
 from ..augmentations import ImageTransform
 from ..datasets import ImageDataset, Split, Subset
-from ..evaluation import Ranks, Truth, most_similar, rank_queries, summarise
+from ..evaluation import Headings, Ranks, Truth, find_headings, most_similar, rank_queries, summarise
 from ..methods import TwoTower
 from ..testers import CrossViewTester
 from ..utils.distributed import gather_objects, gather_shards, is_main_process, shard, wait_for_all, world_size
@@ -32,10 +32,10 @@ from ..utils.visible import csv_cell
 from .build import build_role_transforms, choose_workers
 from .checks import check_polar
 from .config import RunConfig
+from .orientation import Orientation
 from .run_folder import RunFolder
 
 NOT_PERCENT = ("median_rank", "mean_reciprocal_rank", "num_queries", "num_references", "k_at_1_percent")
-HEADINGS_SEED = 0
 SHOWN = 5  # references that the picture of examples shows for each query
 
 
@@ -48,12 +48,14 @@ class Details:
         wrong: the most similar reference that is neither right nor ignored, int `[N]`; -1 where there is none.
         wrong_similarity: its cosine, float32 `[N]`.
         examples: some queries, rows `[E]`, and their most similar references, best first, `[E, K]`.
+        headings: where the queries look, and where the model finds that they do; None where it cannot tell.
     """
 
     ranks: Ranks
     wrong: np.ndarray
     wrong_similarity: np.ndarray
     examples: tuple[np.ndarray, np.ndarray]
+    headings: Headings | None = None
 
 
 class Evaluator:
@@ -71,7 +73,7 @@ class Evaluator:
 
     Raises:
         ValueError: embeddings are to be kept in files, and there is no folder.
-        UserError: the model's polar transform does not fit a test set.
+        UserError: the model's polar transform does not fit a test set, or its images cannot be turned as asked.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Evaluator:
         self.folder = folder if recipe.evaluation.embeddings == "file" else None
         for split in tests.values():
             check_polar(model, split)
+        self.orientation = Orientation(recipe.view, model, transforms)
         self.tester = CrossViewTester(
             batch_size=recipe.evaluation.batch_size,
             dataloader_num_workers=choose_workers(config.workers, device),
@@ -111,26 +114,27 @@ class Evaluator:
         embeddings = self.embed(split)
         query, reference = embeddings["query"], embeddings["reference"]
         ranks = self.rank(query, reference, split.truth)
-        scores = self.scores(ranks, split)
+        headings = self.find_headings(query, reference, split.truth)
+        scores = self.scores(ranks, split, headings)
         for subset in split.subsets:
             part = self.rank_subset(query, reference, split.truth, subset, ranks)
-            scores.setdefault("subsets", {})[subset.name] = self.scores(part, split)
-        return scores, self._details(query, reference, split.truth, ranks) if details else None
+            scores.setdefault("subsets", {})[subset.name] = self.scores(part, split, headings, subset.queries)
+        return scores, self._details(query, reference, split.truth, ranks, headings) if details else None
 
     def embed(self, split: Split) -> dict[str, Tensor]:
-        """Return embeddings by role, float32 [N, D] each, of queries and references in the order of the split."""
-        headings = self._headings(len(split.queries))
-        queries = ImageDataset(split.queries, self.transforms["query"], headings=headings)
-        references = ImageDataset(split.references, self.transforms["reference"])
-        return {role: self._embed(images, role, split) for role, images in zip(ROLES, (queries, references))}
+        """Return embeddings by role, float32 [N, D] each, of queries and references in the order of the split.
+
+        Where headings are tried, rows of the role that is turned are those of all its copies, side by side.
+        """
+        return self._embed_roles(split, self.orientation)
 
     def embed_pairs(self, split: Split) -> tuple[Tensor, Tensor]:
-        """Return embeddings of the two images of every training pair, float32 [P, D] each.
+        """Return embeddings of the two images of every training pair, float32 [P, D] each, turned as in training.
 
         Where pairs are not simply the images in order, as VIGOR's, a copy of P * D * 4 bytes is made, see `take_rows`.
         """
         with isolated_rng(self.config.seed):
-            embeddings = self.embed(split)
+            embeddings = self._embed_roles(split, self.orientation.of_training())
         query, reference = (self._take(embeddings.pop(role), rows) for role, rows in zip(ROLES, split.pairs.T))
         return query, reference
 
@@ -143,7 +147,7 @@ class Evaluator:
         if part:  # not if there are more processes than queries
             ranks = rank_queries(
                 self._take(query, own), reference, truth.take(own), ties=ties, device=self.device,
-                distance=self.model.distance,
+                distance=self.orientation.distance,
             )  # fmt: skip
         return Ranks.joined([ranks for ranks in gather_objects(ranks) if ranks is not None])
 
@@ -155,35 +159,54 @@ class Evaluator:
         gallery = self._take(reference, subset.references)
         return self.rank(query, gallery, truth.keep_references(subset.references, len(reference)), subset.queries)
 
-    def scores(self, ranks: Ranks, split: Split) -> dict[str, Any]:
-        """Return the metrics of ranks under a test set's rules."""
-        scores = summarise(ranks, ks=split.ks, percent_rounding=split.percent_rounding)
-        return {name: value if name in NOT_PERCENT else round(100 * value, 4) for name, value in scores.items()}
+    def find_headings(self, query: Tensor, reference: Tensor, truth: Truth) -> Headings | None:
+        """Tell where queries look by their right references, each process for its part; None: the model cannot."""
+        distance, part = self.orientation.distance, shard(len(query))
+        if distance is None:
+            return None
+        own = np.arange(part.start, part.stop)
+        found = find_headings(self._take(query, own), reference, truth.take(own), distance, self.device)
+        return Headings(np.concatenate(gather_objects(found)), self.orientation.true_headings(len(query)))
 
-    def _embed(self, images: ImageDataset, role: Role, split: Split) -> Tensor:
-        """Embed one role; each process embeds its part, and gets all embeddings: in memory, or over one file."""
+    def scores(
+        self, ranks: Ranks, split: Split, headings: Headings | None = None, rows: np.ndarray | None = None
+    ) -> dict[str, Any]:
+        """Return the metrics of ranks, and of the headings of all queries or of some rows, under a test set's rules."""
+        scores = summarise(ranks, ks=split.ks, percent_rounding=split.percent_rounding)
+        scores = {name: value if name in NOT_PERCENT else round(100 * value, 4) for name, value in scores.items()}
+        if headings is None:
+            return scores
+        return scores | (headings if rows is None else headings.take(rows)).summarise(ranks)
+
+    def _embed_roles(self, split: Split, orientation: Orientation) -> dict[str, Tensor]:
+        turns = orientation.turns(len(split.queries))
+        queries = ImageDataset(split.queries, self.transforms["query"], headings=turns)
+        references = ImageDataset(split.references, self.transforms["reference"])
+        return {
+            role: self._embed(images, role, split, *orientation.embedding(role))
+            for role, images in zip(ROLES, (queries, references))
+        }
+
+    def _embed(self, images: ImageDataset, role: Role, split: Split, network: nn.Module, size: int) -> Tensor:
+        """Embed one role `[N, size]`; each process embeds its part, and gets all: in memory, or over one file."""
         count, part = len(images), shard(len(images))
+
+        def embed_part(out: Tensor | None = None) -> Tensor:
+            if not part:  # there are more processes than images
+                return torch.empty(0, size, device=self.device)
+            own = TorchSubset(images, part) if world_size() > 1 else images
+            return self.tester.embed(own, role, network, out=out)
+
         if self.folder is None:
-            return gather_shards(self._embed_part(images, part, role), count)
+            return gather_shards(embed_part(), count)
         path = self.folder.embeddings(split.name, role, split.split)
-        with shared_file(path, (count, self.model.embedding_size_of(role))) as partial:
-            self._embed_part(images, part, role, open_rows(partial)[part.start : part.stop])
+        with shared_file(path, (count, size)) as partial:
+            embed_part(open_rows(partial)[part.start : part.stop])
         return open_rows(path)
 
-    def _embed_part(self, images: ImageDataset, part: range, role: Role, out: Tensor | None = None) -> Tensor:
-        if not part:  # there are more processes than images
-            return torch.empty(0, self.model.embedding_size_of(role), device=self.device)
-        own = TorchSubset(images, part) if world_size() > 1 else images
-        return self.tester.embed(own, role, self.model, out=out)
-
-    def _headings(self, count: int) -> np.ndarray | None:
-        """Return where queries of a limited field of view look, in turns: the same for all methods and runs."""
-        view = self.config.recipe.view
-        if view.fov == 360 or view.heading == "fixed":
-            return None
-        return np.random.default_rng(HEADINGS_SEED).random(count)
-
-    def _details(self, query: Tensor, reference: Tensor, truth: Truth, ranks: Ranks) -> Details:
+    def _details(
+        self, query: Tensor, reference: Tensor, truth: Truth, ranks: Ranks, headings: Headings | None
+    ) -> Details:
         """Find the best wrong reference of every query, each process for its part, and the examples."""
         count, part = len(query), shard(len(query))
         own = np.arange(part.start, part.stop)
@@ -193,14 +216,14 @@ class Evaluator:
         similarity, wrong = (np.concatenate(column)[:, 0] for column in zip(*parts))
         examples = np.linspace(0, count - 1, min(self.config.recipe.evaluation.examples, count)).astype(np.int64)
         top = self._most_similar(query, examples, reference, SHOWN)[1] if len(examples) else np.empty((0, 0), np.int64)
-        return Details(ranks, wrong, similarity, (examples, top))
+        return Details(ranks, wrong, similarity, (examples, top), headings)
 
     def _most_similar(
         self, query: Tensor, rows: np.ndarray, reference: Tensor, count: int, left_out: Ragged | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         return most_similar(
             self._take(query, rows), reference, min(count, len(reference)), left_out=left_out, device=self.device,
-            distance=self.model.distance,
+            distance=self.orientation.distance,
         )  # fmt: skip
 
     def _take(self, embeddings: Tensor, rows: np.ndarray) -> Tensor:
@@ -210,19 +233,26 @@ class Evaluator:
 def write_ranks(file: Path, split: Split, details: Details) -> None:
     """Write a line a query: its id, rank (1 is the top), the right reference's similarity, the best wrong reference.
 
+    Where the model tells headings: also where the query looks by its right reference, and where it does, in degrees.
     Empty cells: the gallery holds no right reference, or no wrong one. An id that a spreadsheet would compute gets a
     `'` before it, see `csv_cell`.
     """
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow(["query", "rank", "similarity", "wrong", "wrong_similarity"])
+    told = [] if details.headings is None else ["heading", "true_heading"]
+    writer.writerow(["query", "rank", "similarity", "wrong", "wrong_similarity", *told])
     ranks = details.ranks
     for row, query in enumerate(split.queries.ids):
         right = [int(ranks.plain[row]) + 1, f"{ranks.similarity[row]:.6f}"] if ranks.found[row] else ["", ""]
         wrong = int(details.wrong[row])
         other = [split.references.ids[wrong], f"{details.wrong_similarity[row]:.6f}"] if wrong >= 0 else ["", ""]
-        writer.writerow(map(csv_cell, [query, *right, *other]))
+        looks = [_degrees(getattr(details.headings, name)[row]) for name in ("found", "true") if told]
+        writer.writerow(map(csv_cell, [query, *right, *other, *looks]))
     write_text(file, lines.getvalue())
+
+
+def _degrees(heading: float) -> str:
+    return "" if np.isnan(heading) else f"{heading:.2f}"
 
 
 @contextmanager

@@ -22,8 +22,8 @@ NO_DEFAULTS = """Defaults of a recipe's options (--model, --augment ... --evalua
 ALIASES = {  # option -> the setting that it stands for
     "epochs": "optim.epochs", "batch_size": "optim.batch_size", "micro_batch": "optim.micro_batch", "lr": "optim.lr",
     "precision": "optim.precision", "compile": "optim.compile", "chsg": "augment.chsg", "layout": "augment.layout",
-    "semantic": "augment.semantic", "fov": "view.fov", "miner": "loss.miner", "sampler": "sampling.name",
-    "backbone": "model.backbone", "polar": "model.polar",
+    "semantic": "augment.semantic", "fov": "view.fov", "headings": "view.headings",
+    "miner": "loss.miner", "sampler": "sampling.name", "backbone": "model.backbone", "polar": "model.polar",
 }  # fmt: skip
 
 
@@ -79,6 +79,8 @@ def _add_aliases(parser: ArgumentParser) -> None:
     add("--miner", type=str | None, help="as --loss.miner; --loss NAME is --loss.name NAME")
     add("--sampler", type=str | None, help="as --sampling.name")
     add("--fov", type=float | None, help="as --view.fov: degrees that queries show")
+    add("--headings", type=int | None,
+        help="as --view.headings: how many headings tests try for every query; the best counts")  # fmt: skip
     add("--backbone", type=str | None,
         help="as --model.backbone: convnext_tiny, resnet34, a name of timm, or tiny, which is for images of about "
         "32x88: of large ones it leaves many positions (stride 8), and masks grow by their square")  # fmt: skip

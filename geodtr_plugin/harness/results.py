@@ -9,6 +9,7 @@ import numpy as np
 
 from ..datasets import Split, same_area
 from ..datasets.joined import parts_of
+from ..evaluation.headings import WITHIN
 from ..methods import METHODS, TwoTower
 from ..methods.base import count_parameters
 from ..utils.distributed import world_size
@@ -160,6 +161,20 @@ def training_lines(results: dict[str, Any]) -> list[str]:
     """Return a line for each of several training sets: its pairs, and its share of the training."""
     sets = results.get("train_data", {}).get("sets", {})
     return [f"Trained on {name}: {own['pairs']:,} pairs, {own['share']:.1%} of an epoch." for name, own in sets.items()]
+
+
+def heading_lines(results: dict[str, Any]) -> list[str]:
+    """Return a line for each test set on which headings were told: how far they are from the true ones."""
+    told = {name: entry["last"] for name, entry in results["tests"].items() if "heading_median_error" in entry["last"]}
+    return [
+        f"Headings on {name}: median error {scores['heading_median_error']:.2f} degrees, {_shares(scores)}"
+        + (f"; where the first reference is right, {_shares(scores, '_of_hits')}." if scores["recall_at_1"] else ".")
+        for name, scores in told.items()
+    ]
+
+
+def _shares(scores: dict[str, Any], of: str = "") -> str:
+    return ", ".join(f"{scores[f'heading_within_{degrees}{of}']:.2f} % within {degrees}" for degrees in WITHIN)
 
 
 def _numbers(scores: dict[str, Any], columns: dict[str, str]) -> list[str]:

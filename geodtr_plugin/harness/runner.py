@@ -29,7 +29,7 @@ from .evaluate import Details, Evaluator, write_ranks
 from .initial_weights import find_initial_weights
 from .log import Scalars, log, open_scalars, start_log
 from .pictures import learning_curve, retrieval_examples
-from .results import chance_of, collect_results, table, training_lines
+from .results import chance_of, collect_results, heading_lines, table, training_lines
 from .run_folder import RunFolder
 from .stopping import StopSignals
 from .training_images import TrainingImages
@@ -255,7 +255,7 @@ class Run:
             if len(queries):
                 with failing_with_a_warning(f"The examples of {name}"):
                     retrieval_examples(self.tests[name], queries, top, name, self.folder.picture(f"examples-{name}"))
-        log.info("\n".join(["", table(results), "", *training_lines(results), self._footer()]))
+        log.info("\n".join(["", table(results), "", *heading_lines(results), *training_lines(results), self._footer()]))
 
     def _footer(self) -> str:
         ties = self.config.recipe.evaluation.ties

@@ -65,23 +65,30 @@ class FieldOfView:
     Args:
         fov: horizontal field of view of the queries in degrees, in training and test
         heading: where a limited field of view looks: random (unknown orientation), or fixed to the panorama's centre
+        turned: when panoramas begin anywhere in place of south: never, in tests (whose headings are drawn once, the
+            same for all methods and runs), or always, in training too
+        headings: how many headings tests try for every query, 360 / headings degrees apart; the most similar one counts
+            and is told. 0 tries none: queries are what they seem
     """
 
     fov: float = 360.0
     heading: Literal["random", "fixed"] = "random"
+    turned: Literal["never", "tests", "always"] = "never"
+    headings: int = 0
+
+    @property
+    def turned_in_tests(self) -> bool:
+        """Tell whether queries of a test look anywhere."""
+        return self.turned != "never" or (self.fov < 360 and self.heading == "random")
 
     def __post_init__(self):
+        check_numbers(self, "--view.", headings=(0, MOST_COUNT))
         if not 0 < self.fov <= 360:
             raise UserError(f"--fov is {self.fov:g}; a field of view is above 0 and at most 360 degrees.")
 
-    @property
-    def known(self) -> bool:
-        """Whether it is known where queries look: at the middle of their references."""
-        return self.fov == 360 or self.heading == "fixed"
-
     def test_name(self, name: str) -> str:
         """Return what numbers of a test set are published under: "cvusa", "cvusa@180" where headings are unknown."""
-        if not self.known:
+        if self.turned_in_tests:
             return f"{name}@{self.fov:g}"
         return name if self.fov == 360 else f"{name}@{self.fov:g}, known heading"
 

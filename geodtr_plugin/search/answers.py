@@ -22,7 +22,8 @@ def as_text(answers: Sequence[Answer], format: str = "table", errors: LocationEr
 
 def as_table(answers: Sequence[Answer], errors: LocationErrors | None = None) -> str:
     """Return a table of matches below the name of each query that could be used."""
-    head = ["rank", "similarity", "lat", "lon", *([] if errors is None else ["error in m"]), "file"]
+    told = ["heading"] if any(match.heading is not None for answer in answers for match in answer.matches) else []
+    head = ["rank", "similarity", "lat", "lon", *told, *([] if errors is None else ["error in m"]), "file"]
     blocks = []
     for answer in answers:
         if answer.fault is None:
@@ -60,10 +61,15 @@ def coordinates(match: Match) -> str:
     return "no coordinates" if match.lat is None else f"{match.lat:.6f}, {match.lon:.6f}"
 
 
+def direction(match: Match) -> str:
+    """Return where the query looks if it was taken at a match, in whole degrees clockwise from north; "" if unknown."""
+    return "" if match.heading is None else f"{round(match.heading) % 360}\N{DEGREE SIGN}"
+
+
 def _properties(rank: int, answer: Answer, match: Match, errors: LocationErrors | None) -> dict[str, Any]:
     properties = {
         "rank": rank, "path": printable_name(match.path), "similarity": round(match.similarity, 6), "lat": match.lat,
-        "lon": match.lon,
+        "lon": match.lon, **({} if match.heading is None else {"heading": round(match.heading, 2)}),
     }  # fmt: skip
     if errors is not None:
         metres = errors.metres(answer, match)
@@ -79,7 +85,8 @@ def _row(rank: int, answer: Answer, match: Match, errors: LocationErrors | None)
     place = ["-", "-"] if match.lat is None else [f"{match.lat:.6f}", f"{match.lon:.6f}"]
     metres = None if errors is None else errors.metres(answer, match)
     error = [] if errors is None else ["-" if metres is None else f"{metres:,.1f}"]
-    return [str(rank), f"{match.similarity:.4f}", *place, *error, _shown(match.path)]
+    heading = [] if match.heading is None else [direction(match)]
+    return [str(rank), f"{match.similarity:.4f}", *place, *heading, *error, _shown(match.path)]
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..utils.figures import new_figure, save_figure, widest
-from .answers import coordinates
+from .answers import coordinates, direction
 from .errors_in_metres import LocationErrors
 from .locator import Answer, Locator, Match
 from .photos import BadImageError, printable_name, read_photo
@@ -75,7 +75,8 @@ def _show(ax, image: np.ndarray, text: str) -> None:
 def _caption(rank: int, answer: Answer, match: Match, errors: LocationErrors | None) -> str:
     metres = None if errors is None else errors.metres(answer, match)
     off = "" if metres is None else f"   {metres:,.0f} m off"
-    return f"{rank}   {match.similarity:.3f}{off}\n{_short(match.path, 20)}\n{coordinates(match)}"
+    looks = f"   {direction(match)}".rstrip()
+    return f"{rank}   {match.similarity:.3f}{looks}{off}\n{_short(match.path, 20)}\n{coordinates(match)}"
 
 
 def _short(path: str, most: float) -> str:

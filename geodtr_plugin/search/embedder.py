@@ -18,6 +18,7 @@ from ..methods.base import TwoTower
 from ..methods.packaged import packaged_folder
 from ..methods.weights import find_weights, load_model, read_config
 from ..testers.embedding import embed_images
+from ..testers.turned import TurnedCopies
 from ..utils.devices import choose_device
 from ..utils.digest import sha256_of
 from ..utils.errors import UserError
@@ -82,17 +83,30 @@ class Embedder:
         images: how the images of each role get the network's size.
         device: where the model runs.
         precision: of the network, fp32 or bf16.
+        headings: how many headings are tried for every query, whose vectors then are those of so many turned copies,
+            side by side; 0 takes it as it is.
+
+    Raises:
+        UserError: queries cannot be turned to so many headings.
     """
 
     def __init__(
-        self, model: TwoTower, images: Mapping[Role, ImageTransform], device: torch.device, precision: str = "fp32"
-    ):
+        self, model: TwoTower, images: Mapping[Role, ImageTransform], device: torch.device, precision: str = "fp32",
+        headings: int = 0,
+    ):  # fmt: skip
+        _check_headings(headings, images["query"])
+        if headings and model.distance is not None:
+            raise UserError(f"{model.method_name} compares all headings by itself.", "Leave out --headings.")
         self.model = model.to(device, memory_format=torch.channels_last).eval()
         self.device, self.precision = device, precision
         self.transforms = {role: RoleTransform(images[role], model.mean, model.std).to(device) for role in ROLES}
+        self.headings = headings
+        self._network: Any = TurnedCopies(self.model, "query", headings) if headings else self.model
 
     @classmethod
-    def load(cls, record: RunRecord, device: str = "auto", cropped_queries: bool = False) -> Embedder:
+    def load(
+        cls, record: RunRecord, device: str = "auto", cropped_queries: bool = False, headings: int = 0
+    ) -> Embedder:
         """Load the model of a run.
 
         Args:
@@ -100,14 +114,17 @@ class Embedder:
             device: auto, cpu, cuda or mps.
             cropped_queries: for a run with a limited field of view: queries show just that, and are no panoramas from
                 whose middle it must be cut.
+            headings: how many headings are tried for every query; 0: none.
 
         Raises:
-            UserError: the model cannot be loaded, or there is no such device.
+            UserError: the model cannot be loaded, there is no such device, or queries cannot be turned.
         """
         images = {role: ImageTransform.from_config(record.views[role]) for role in ROLES}
+        _check_headings(headings, images["query"])
         if cropped_queries:
             images["query"] = replace(images["query"], panorama_width=None)
-        return cls(load_model(record.folder, record.weights), images, choose_device(device), record.precision)
+        model = load_model(record.folder, record.weights)
+        return cls(model, images, choose_device(device), record.precision, headings)
 
     def on_load(self, image: Tensor, role: Role) -> Tensor:
         """Resize an image as it is done where images are decoded: uint8 `[3, H, W]` -> `[3, h, w]`.
@@ -120,10 +137,12 @@ class Embedder:
     def embed(self, images: Sequence[Tensor], role: Role) -> np.ndarray:
         """Embed images that went through `on_load`, uint8 `[3, h, w]` of any sizes -> float32 `[B, D]` of unit norm.
 
+        Queries whose headings are tried: `[B, headings * D]`, each of its copies of unit norm.
+
         Raises:
             NonFiniteEmbeddingsError: an embedding holds NaN or infinity.
         """
-        encode = getattr(self.model, f"encode_{role}")
+        encode = getattr(self._network, f"encode_{role}")
         vectors = (
             embed_images(images, encode, self.transforms[role], device=self.device, precision=self.precision)
             .cpu()
@@ -135,3 +154,16 @@ class Embedder:
                 "Use other weights.",
             )
         return vectors
+
+
+def _check_headings(count: int, query: ImageTransform) -> None:
+    """Raise UserError for a number of headings to which no query can be turned."""
+    if count < 0:
+        raise UserError(f"--headings is {count}.", "It must be 0 or more.")
+    if count and query.panorama_width is not None:
+        raise UserError(
+            "The model looks at a part of the panorama, which cannot be turned: nothing is known of the rest.",
+            "Leave out --headings, or take a model of whole panoramas.",
+        )
+    if count > query.width:
+        raise UserError(f"--headings {count} are more than the {query.width} columns of a panorama.", "Try fewer.")

@@ -35,6 +35,12 @@ class JoinedIndex:
     def __len__(self) -> int:
         return sum(map(len, self.parts))
 
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Return the vectors of some rows, int64 `[n]`: float32 `[n, D]`."""
+        starts = np.cumsum([0, *map(len, self.parts)])
+        of = np.searchsorted(starts, rows, side="right") - 1
+        return np.stack([self.parts[part].take(row[None])[0] for part, row in zip(of, rows - starts[of])])
+
     def search(
         self, queries: np.ndarray, k: int = 5, *, exact: bool = False, nprobe: int | None = None,
         distance: HeadingDistance | None = None,

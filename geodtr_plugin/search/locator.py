@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from ..utils.errors import DamagedFileError, UserError
@@ -29,12 +31,15 @@ class Match:
         similarity: cosine of the two embeddings, -1 to 1.
         lat: latitude in degrees, or None where it is not known.
         lon: longitude in degrees, or None.
+        heading: where the middle of the query looks if it was taken here, in degrees clockwise from north, 0 to 360;
+            None where neither the search nor the model tries headings.
     """
 
     path: str
     similarity: float
     lat: float | None
     lon: float | None
+    heading: float | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,8 @@ class Locator:
     @classmethod
     def load(
         cls, path: str | os.PathLike | Sequence[str | os.PathLike], *, run: str | os.PathLike | None = None,
-        device: str = "auto", cropped_queries: bool = False, warn: Callable[[str], Any] = warnings.warn,
+        device: str = "auto", cropped_queries: bool = False, headings: int = 0,
+        warn: Callable[[str], Any] = warnings.warn,
     ) -> Locator:  # fmt: skip
         """Load an index from disk, and the model of the run that it was built with.
 
@@ -95,10 +101,12 @@ class Locator:
             run: the run folder, if it has moved.
             device: auto, cpu, cuda or mps.
             cropped_queries: of a run with a limited field of view: photos show just that, and are no panoramas.
+            headings: for panoramas that begin anywhere: how many headings are tried for each; the best counts, and is
+                told. 0: they have north in the middle.
             warn: called with a sentence if the run's weights are no longer those of the index.
 
         Raises:
-            UserError: there is no index, or its run is gone, or several do not belong together.
+            UserError: there is no index, its run is gone, several do not belong together, or photos cannot be turned.
         """
         paths = [Path(each).expanduser() for each in ([path] if isinstance(path, (str, os.PathLike)) else path)]
         manifests = [read_manifest(each) for each in paths]
@@ -112,7 +120,7 @@ class Locator:
         notes = _differences(records[0], now)
         for note in notes:
             warn(note)
-        embedder = Embedder.load(now, device, cropped_queries)
+        embedder = Embedder.load(now, device, cropped_queries, headings)
         roots = [manifest["root"] for manifest in manifests] if len(paths) > 1 else [""]
         parts = [(load_vectors(each), read_references(each, root)) for each, root in zip(paths, roots)]
         for each, (vectors, references) in zip(paths, parts):
@@ -184,16 +192,41 @@ class Locator:
         if not images:
             return {}
         vectors = self.embedder.embed([image.pixels for image in images], "query")
-        own = self.embedder.model.distance
-        similarities, rows = self.index.search(vectors, k, exact=exact, nprobe=nprobe, distance=own)
-        return {
-            image.number: tuple(self._match(*pair) for pair in zip(near.tolist(), similarity.tolist()))
-            for image, near, similarity in zip(images, rows, similarities)
-        }
+        own, copies = self.embedder.model.distance, max(1, self.embedder.headings)
+        queries = vectors.reshape(len(images) * copies, -1)
+        found = self.index.search(queries, k, exact=exact, nprobe=nprobe, distance=own)
+        of_images = zip(images, vectors, *(column.reshape(len(images), copies, -1) for column in found))
+        return {image.number: tuple(self._matches(vector, *near)) for image, vector, *near in of_images}
 
-    def _match(self, row: int, similarity: float) -> Match:
-        name, lat, lon = self.references[row]
-        return Match(name, similarity, lat, lon)
+    def _matches(self, vector: np.ndarray, similarities: np.ndarray, rows: np.ndarray) -> Iterator[Match]:
+        """Yield the matches of a query, from its vector and from what was found for each of its copies, `[H, k]`."""
+        best, near, headings = best_over_headings(similarities, rows)
+        own = self.embedder.model.distance
+        if own is not None:
+            queries, references = np.broadcast_to(vector, (len(near), len(vector))), self.index.take(near)
+            headings = own.headings(torch.tensor(queries), torch.from_numpy(references)).numpy() % 360
+        told = own is not None or self.embedder.headings
+        for similarity, row, heading in zip(best.tolist(), near.tolist(), headings.tolist()):
+            name, lat, lon = self.references[row]
+            yield Match(name, similarity, lat, lon, heading if told else None)
+
+
+def best_over_headings(similarities: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Merge what was found for H copies of one query, turned to headings all around.
+
+    Args:
+        similarities: of the copies, `[H, k]`.
+        rows: of the references, `[H, k]`.
+
+    Returns:
+        Of the k most similar references: the similarity at the best heading, most similar first, the row, and that
+        heading in degrees, `[k]` each.
+    """
+    copies, count = rows.shape
+    order = np.lexsort((rows.ravel(), -similarities.ravel()))  # stable: of equals, the first heading
+    first = np.sort(np.unique(rows.ravel()[order], return_index=True)[1])[:count]
+    best = order[first]
+    return similarities.ravel()[best], rows.ravel()[best], best // count * (360 / copies)
 
 
 def _refuse_strangers(paths: list[Path], records: list[RunRecord]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..utils.errors import UserError
 from ..utils.files import write_text
-from .answers import coordinates
+from .answers import coordinates, direction
 from .contact_sheet import thumbnail
 from .errors_in_metres import LocationErrors
 from .locator import Answer, Locator, Match
@@ -87,18 +87,28 @@ def _marks(number: int, answer: Answer, projection: Projection, errors: Location
             continue
         text = f"{rank}: {_name(match.path)}\n{_numbers(answer, match, errors)}\n{coordinates(match)}"
         kind = "first" if rank == 1 else "match"
-        parts.append(_mark(projection, (match.lat, match.lon), kind, str(rank), text, rank))
+        parts.append(_mark(projection, (match.lat, match.lon), kind, str(rank), text, rank, match.heading))
     state = "shown" if number == 0 else "other"
     return f'<g class="query {state}" data-query="{number}">{"".join(parts)}</g>'
 
 
-def _mark(projection: Projection, place: tuple[float, float], kind: str, label: str, text: str, rank: int) -> str:
+def _mark(
+    projection: Projection, place: tuple[float, float], kind: str, label: str, text: str, rank: int,
+    heading: float | None = None,
+) -> str:  # fmt: skip
     x, y = projection.points(np.array([place]))[0]
     return (
         f'<g class="mark {kind}" data-x="{x:.2f}" data-y="{y:.2f}" data-rank="{rank}" '
-        f'transform="translate({x:.2f} {y:.2f})"><title>{escape(text)}</title><circle r="{_MARK}"/>'
+        f'transform="translate({x:.2f} {y:.2f})"><title>{escape(text)}</title>{_tip(heading)}<circle r="{_MARK}"/>'
         f'<text y="4" text-anchor="middle">{label}</text></g>'
     )
+
+
+def _tip(heading: float | None) -> str:
+    """Return a tip on the rim of a mark that points where the query looks."""
+    if heading is None:
+        return ""
+    return f'<path class="tip" d="M-7 -9L0 -22L7 -9Z" transform="rotate({heading:.1f})"/>'
 
 
 def _panel(number: int, answer: Answer, locator: Locator, errors: LocationErrors | None) -> str:
@@ -119,7 +129,8 @@ def _panel(number: int, answer: Answer, locator: Locator, errors: LocationErrors
 
 def _numbers(answer: Answer, match: Match, errors: LocationErrors | None) -> str:
     metres = None if errors is None else errors.metres(answer, match)
-    return f"similarity {match.similarity:.4f}" + ("" if metres is None else f", {metres:,.1f} m off")
+    looks = "" if match.heading is None else f", looks to {direction(match)}"
+    return f"similarity {match.similarity:.4f}{looks}" + ("" if metres is None else f", {metres:,.1f} m off")
 
 
 def _image(path: str | os.PathLike, name: str, side: int = _THUMBNAIL) -> str:

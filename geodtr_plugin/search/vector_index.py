@@ -90,6 +90,10 @@ class VectorIndex:
             return "flat"
         return "ivfpq" if is_compressed(self.approximate) else "ivf"
 
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Return the vectors of some rows, int64 `[n]`: float32 `[n, D]`."""
+        return self.vectors[rows].astype(np.float32)
+
     def search(
         self, queries: np.ndarray, k: int = 5, *, exact: bool = False, nprobe: int | None = None,
         distance: HeadingDistance | None = None,

@@ -28,12 +28,13 @@ pytestmark = pytest.mark.slow
 NAME, SIZE = "synth-suburb", 3
 BLOCK = 4 * 1000  # bytes that are copied at once: several blocks, the last of them not full
 AS_PROCESS = {"WORLD_SIZE": "2", "LOCAL_RANK": "0"}
+HEADINGS = "--view.turned tests --headings 3"
 WORDS = f"--method simple --train {NAME} --data.count 32 --workers 0 --device cpu"
 
 
-def measured(folder: Path, kind: str) -> SimpleNamespace:
+def measured(folder: Path, kind: str, words: str = "") -> SimpleNamespace:
     """Numbers and embeddings of 31 queries, in parts of them too, one of which has fewer queries than processes."""
-    config = settings(f"{WORDS} --evaluation.embeddings {kind}")
+    config = settings(f"{WORDS} --evaluation.embeddings {kind} {words}")
     torch.manual_seed(0)
     model = build_model(config)
     split = load_splits(config)[1][NAME].keep(np.arange(31), np.arange(32))
@@ -52,6 +53,7 @@ def work(number: int, folder: str) -> None:
     found = {kind: vars(measured(RunFolder(folder), kind)) for kind in ("memory", "file")}
     mine = distributed.shard(7)
     rows = torch.arange(7.0)[mine.start : mine.stop, None].expand(-1, SIZE).contiguous()
+    found["headings"] = measured(RunFolder(folder), "memory", HEADINGS).numbers
     found["seven"] = distributed.gather_shards(rows, 7)
     found["one"] = distributed.gather_shards(torch.ones(len(distributed.shard(1)), SIZE), 1)
     torch.save(found, f"{folder}/{number}.pt")
@@ -67,6 +69,7 @@ def as_process(number: int, folder: str) -> None:
 
 def test_two_processes_measure_what_one_does(tmp_path, monkeypatch):
     alone = measured(RunFolder(tmp_path / "alone"), "memory")
+    headings = measured(RunFolder(tmp_path / "alone"), "memory", HEADINGS).numbers[NAME]
     other = mp.get_context("spawn").Process(target=as_process, args=(1, str(tmp_path)), daemon=True)
     other.start()
     monkeypatch.setattr(row_files, "BLOCK_BYTES", BLOCK)
@@ -91,5 +94,9 @@ def test_two_processes_measure_what_one_does(tmp_path, monkeypatch):
             stored = torch.from_numpy(np.load(tmp_path / "embeddings" / f"{NAME}-{role}.npy"))
             assert torch.equal(found["memory"][role], stored) and torch.equal(found["file"][role], stored)
             torch.testing.assert_close(stored, getattr(alone, role), atol=1e-6, rtol=0)
+        told = found["headings"][NAME]
+        assert told.pop("subsets") == {name: pytest.approx(part) for name, part in headings["subsets"].items()}
+        assert told == pytest.approx({name: value for name, value in headings.items() if name != "subsets"})
+        assert "heading_median_error" in told
         assert found["seven"][:, 0].tolist() == list(range(7)) and found["one"].shape == (1, SIZE)
     assert sorted(p.name for p in (tmp_path / "embeddings").iterdir()) == [f"{NAME}-query.npy", f"{NAME}-reference.npy"]

@@ -53,7 +53,7 @@ def test_chsg_layouts_colours_loss_sampler_and_field_of_view_go_with_every_metho
         "--loss contrastive --miner semihard --semantic cutout --backbone resnet10t --model.feedforward 64",
         "--loss multi_similarity --sampler similar --sampling.every 1 --epochs 2 --chsg raw",
         "--loss circle --miner twin+all --no-polar",
-        "--miner twin --sampler hard --epochs 3 --optim.sharpness 0.5",
+        "--miner twin --sampler hard --view.turned always --headings 3 --epochs 3 --optim.sharpness 0.5",
         "--sampler geo+similar --sampling.every 1 --epochs 3 --chsg ls --optim.schedule_step step",
         "--optim.name adam --optim.schedule constant --optim.max_grad_value 0.1 --semantic none --layout none --chsg l",
     ],
@@ -71,6 +71,8 @@ def test_every_choice_trains(words, tmp_path):
         ("--miner hardest", "miner"),
         ("--sampler near", "sampler 'near'"),
         ("--fov 400", "at most 360"),
+        ("--headings -1", "--view.headings is -1"),
+        ("--headings 999", "more than the 88 columns"),
         ("--method simple --loss.counterfactual 1", "no counterfactual branch"),
         ("--method transgeo --polar", "polar"),
         ("--backbone resnet999", "resnet"),
@@ -96,7 +98,11 @@ def test_a_loss_is_named_in_every_spelling(words):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "words", ["--sampler hard --optim.sharpness 0.5 --loss info_nce", "--sampler similar --sampling.every 1"]
+    "words",
+    [
+        "--sampler hard --optim.sharpness 0.5 --loss info_nce",
+        "--sampler similar --sampling.every 1 --view.turned always --headings 2",
+    ],
 )
 def test_samplers_and_two_pass_optimizers_resume_exactly(words, tmp_path, monkeypatch):
     words = [*SMALL, "--epochs", "3", *words.split()]
