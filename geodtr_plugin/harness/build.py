@@ -16,7 +16,7 @@ from ..augmentations import SEMANTIC, BatchTransform, ImageTransform, LayoutSimu
 from ..augmentations.field_of_view import narrow_width
 from ..datasets import PairDataset, Split
 from ..datasets.joined import parts_of
-from ..losses import CounterfactualLoss, NearbyPlaces, NearbyPlacesOfSets, build_loss
+from ..losses import CounterfactualLoss, LossSchedule, NearbyPlaces, NearbyPlacesOfSets, build_loss
 from ..losses.pairs import Exclusion
 from ..methods import Recipe, TwoTower, create_model
 from ..methods.recipe import Augment, Optim
@@ -159,6 +159,7 @@ def build_trainer(
         name: loss.to(device)
         for name, loss in build_losses(recipe, model, exclusion, shows_places_once(sampler, train)).items()
     }
+    schedule = LossSchedule(losses["metric_loss"], recipe.loss.schedule)
     weights = {"metric_loss": 1.0, "counterfactual_loss": recipe.loss.counterfactual}
     steps = len(sampler) if sampler is not None else len(train.pairs) // optim.batch_size
     frozen = freeze(model, optim.freeze)
@@ -190,6 +191,7 @@ def build_trainer(
         frozen=frozen,
         seed=config.seed,
         progress=is_main_process(),
+        begin_epoch_hook=lambda trainer: schedule.begin(trainer.epoch - 1),
         **hooks,
     )  # fmt: skip
     model.configure_trainer(trainer)
