@@ -6,7 +6,7 @@ from functools import partial
 from .cutout import CutoutAugmentation
 from .image_transform import ImageTransform
 from .layout import LayoutSimulation, compose_layouts, inverse_layout, turn_panoramas, turn_tiles
-from .pipeline import IMAGENET_MEAN, IMAGENET_STD, BatchTransform, RoleTransform
+from .pipeline import COLOURS, IMAGENET_MEAN, IMAGENET_STD, BatchTransform, RoleTransform
 from .polar import PolarTransform
 from .semantic import SemanticAugmentation
 
@@ -17,7 +17,7 @@ SEMANTIC: dict[str, Callable[..., SemanticAugmentation]] = {
 }
 
 __all__ = [
-    "IMAGENET_MEAN", "IMAGENET_STD", "SEMANTIC", "BatchTransform", "CutoutAugmentation", "ImageTransform",
+    "COLOURS", "IMAGENET_MEAN", "IMAGENET_STD", "SEMANTIC", "BatchTransform", "CutoutAugmentation", "ImageTransform",
     "LayoutSimulation", "PolarTransform", "RoleTransform", "SemanticAugmentation", "compose_layouts",
     "inverse_layout", "turn_panoramas", "turn_tiles",
 ]  # fmt: skip

@@ -83,7 +83,7 @@ def build_image_transforms(config: RunConfig, model: TwoTower) -> dict[str, Imag
 
 def build_role_transforms(model: TwoTower, transforms: dict[str, ImageTransform]) -> dict[str, RoleTransform]:
     """Return image transforms with normalisation, for evaluation."""
-    return {role: RoleTransform(transforms[role], model.mean, model.std) for role in ROLES}
+    return {role: model.role_transform(role, transforms[role]) for role in ROLES}
 
 
 def build_augmentation(augment: Augment, polar: bool, reference_size: Sequence[int]) -> CHSG:
@@ -99,10 +99,11 @@ def build_augmentation(augment: Augment, polar: bool, reference_size: Sequence[i
 
 def build_batch_transform(recipe: Recipe, model: TwoTower, transforms: dict[str, ImageTransform]) -> BatchTransform:
     """Return image transforms, CHSG with LS and semantic augmentation, field of view, normalisation: for training."""
+    maps = {f"{role}_maps": model.input_maps(role, transforms[role].size) for role in ROLES}
     return BatchTransform(
         transforms["query"], transforms["reference"],
         build_augmentation(recipe.augment, model.polar, model.reference_size),
-        model.mean, model.std, random_heading=recipe.view.heading == "random",
+        model.mean, model.std, random_heading=recipe.view.heading == "random", **maps,
     )  # fmt: skip
 
 
