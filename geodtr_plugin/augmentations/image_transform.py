@@ -12,6 +12,8 @@ from ..utils.typed import typed
 from .field_of_view import crop_columns, random_columns
 from .polar import PolarTransform
 
+COLOURS = 3  # channels that show the scene; those behind them are maps, which follow their pixels
+
 
 @dataclass(frozen=True)
 class ImageTransform:

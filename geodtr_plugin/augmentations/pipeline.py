@@ -8,12 +8,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from .image_transform import ImageTransform
+from .image_transform import COLOURS, ImageTransform
+from .misalignment import Misalignment
 
 # channel statistics of ImageNet, in [0, 1]: what most pretrained trunks were trained with
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-COLOURS = 3  # channels that show the scene; those behind them are maps, which follow their pixels
 
 
 class RoleTransform(nn.Module):
@@ -91,6 +91,8 @@ class BatchTransform(nn.Module):
         query_maps: channels that ground images get behind their colours, as `RoleTransform` describes them; the
             augmentation gets and returns them with the images.
         reference_maps: channels that aerial images get.
+        misalign: what is done to each image by itself, after the augmentation, so that twins differ in it; None:
+            nothing.
 
     Raises:
         ValueError: the reference transform is polar and the augmentation is not, or the other way round.
@@ -106,12 +108,13 @@ class BatchTransform(nn.Module):
         random_heading: bool = True,
         query_maps: Tensor | None = None,
         reference_maps: Tensor | None = None,
+        misalign: Misalignment | None = None,
     ):
         super().__init__()
         self.random_heading = random_heading
         self.query = RoleTransform(query, mean, std, query_maps)
         self.reference = RoleTransform(reference, mean, std, reference_maps)
-        self.augment = augment
+        self.augment, self.misalign = augment, misalign
         polar = getattr(augment, "polar", reference.polar)
         if polar != reference.polar:
             raise ValueError(
@@ -139,5 +142,7 @@ class BatchTransform(nn.Module):
         query, reference = self.query.resized(query), self.reference.resized(reference)
         if self.augment is not None:
             query, reference, labels = self.augment(query, reference, labels)
+        if self.misalign is not None:
+            query, reference = self.misalign(query, reference)
         query = self.query.image.crop(query, self.random_heading)
         return self.query.normalise_(query), self.reference.normalise_(reference), labels

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.utils.data import BatchSampler
 
-from ..augmentations import SEMANTIC, BatchTransform, ImageTransform, LayoutSimulation, RoleTransform
+from ..augmentations import SEMANTIC, BatchTransform, ImageTransform, LayoutSimulation, Misalignment, RoleTransform
 from ..augmentations.field_of_view import narrow_width
 from ..datasets import PairDataset, Split
 from ..datasets.joined import parts_of
@@ -100,10 +100,12 @@ def build_augmentation(augment: Augment, polar: bool, reference_size: Sequence[i
 def build_batch_transform(recipe: Recipe, model: TwoTower, transforms: dict[str, ImageTransform]) -> BatchTransform:
     """Return image transforms, CHSG with LS and semantic augmentation, field of view, normalisation: for training."""
     maps = {f"{role}_maps": model.input_maps(role, transforms[role].size) for role in ROLES}
+    chsg = build_augmentation(recipe.augment, model.polar, model.reference_size)
+    misalign = Misalignment(recipe.augment.tiles, recipe.augment.panoramas)
+    checks.check_misalignment(misalign, chsg, model)
     return BatchTransform(
-        transforms["query"], transforms["reference"],
-        build_augmentation(recipe.augment, model.polar, model.reference_size),
-        model.mean, model.std, random_heading=recipe.view.heading == "random", **maps,
+        transforms["query"], transforms["reference"], chsg, model.mean, model.std,
+        random_heading=recipe.view.heading == "random", misalign=misalign, **maps,
     )  # fmt: skip
 
 
