@@ -129,13 +129,14 @@ def check_misalignment(misalign: Misalignment, chsg: CHSG, model: TwoTower) -> N
     height, width = model.reference_size
     if misalign.tiles != "none" and (model.polar or height != width):
         kind = "polar-transformed" if model.polar else f"{height}x{width}"
-        raise UserError(f"--augment.tiles {misalign.tiles} is for square tiles, and these are {kind}.", LEFT_OUT["reference"])
+        message = f"--augment.tiles {misalign.tiles} is for square tiles, and these are {kind}."
+        raise UserError(message, LEFT_OUT["reference"])
     hidden: dict[Role, str] = {"query": misalign.panoramas, "reference": misalign.tiles}
     blind = [role for role in ROLES if hidden[role] != "none" and model.input_maps(role) is None]
     if chsg.plan.layout == "distinct" and blind:
         log.warning(
-            f"CHSG {chsg.name} tells twins from their places by how they are turned, which {model.method_name} cannot see "
-            f"where every {blind[-1]} is turned at random. {LEFT_OUT[blind[-1]]}"
+            f"CHSG {chsg.name} tells twins from their places by how they are turned, which {model.method_name} cannot "
+            f"see where every {blind[-1]} is turned at random. {LEFT_OUT[blind[-1]]}"
         )
 
 
