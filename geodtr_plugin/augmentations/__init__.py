@@ -4,8 +4,9 @@ from collections.abc import Callable
 from functools import partial
 
 from .cutout import CutoutAugmentation
-from .image_transform import ImageTransform
+from .image_transform import COLOURS, ImageTransform
 from .layout import LayoutSimulation, compose_layouts, inverse_layout, turn_panoramas, turn_tiles
+from .misalignment import Misalignment, crop_tiles
 from .pipeline import IMAGENET_MEAN, IMAGENET_STD, BatchTransform, RoleTransform
 from .polar import PolarTransform
 from .semantic import SemanticAugmentation
@@ -17,7 +18,7 @@ SEMANTIC: dict[str, Callable[..., SemanticAugmentation]] = {
 }
 
 __all__ = [
-    "IMAGENET_MEAN", "IMAGENET_STD", "SEMANTIC", "BatchTransform", "CutoutAugmentation", "ImageTransform",
-    "LayoutSimulation", "PolarTransform", "RoleTransform", "SemanticAugmentation", "compose_layouts",
-    "inverse_layout", "turn_panoramas", "turn_tiles",
+    "COLOURS", "IMAGENET_MEAN", "IMAGENET_STD", "SEMANTIC", "BatchTransform", "CutoutAugmentation", "ImageTransform",
+    "LayoutSimulation", "Misalignment", "PolarTransform", "RoleTransform", "SemanticAugmentation", "compose_layouts",
+    "crop_tiles", "inverse_layout", "turn_panoramas", "turn_tiles",
 ]  # fmt: skip

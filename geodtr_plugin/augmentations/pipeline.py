@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from .image_transform import ImageTransform
+from .image_transform import COLOURS, ImageTransform
+from .misalignment import Misalignment
 
 # channel statistics of ImageNet, in [0, 1]: what most pretrained trunks were trained with
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -21,36 +23,57 @@ class RoleTransform(nn.Module):
         image: how an image gets the network's size.
         mean: channel means, of images in [0, 1].
         std: channel standard deviations.
+        maps: channels `[M, *image.size]` that every image gets behind its colours, such as the direction in which each
+            pixel looks. They go with their pixels through every turn, roll and crop, and keep their values: colours
+            and normalisation touch the first three channels alone. None: none.
     """
 
     mean: Tensor
     std: Tensor
+    maps: Tensor | None
 
     def __init__(
-        self, image: ImageTransform, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD
+        self,
+        image: ImageTransform,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        maps: Tensor | None = None,
     ):
         super().__init__()
+        if maps is not None and (maps.ndim != 3 or maps.shape[1:] != image.size):
+            raise ValueError(f"Maps of images of {image.size} pixels are [M, *{image.size}], not {list(maps.shape)}.")
         self.image = image
+        self.register_buffer("maps", maps, persistent=False)
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Return float32 `[B, 3, h, w]`, normalised, of images `[B, 3, *, *]`, uint8 or float in [0, 1]."""
+        """Return float32 `[B, 3 + M, h, w]`, normalised, of images `[B, 3, *, *]`, uint8 or float in [0, 1]."""
         return self.normalise_(self.image.crop(self.resized(images)))
 
     def resized(self, images: Tensor) -> Tensor:
-        """Return a new tensor: the images `[B, 3, *, *]` as float32 in [0, 1] and of the network's size."""
+        """Return a new tensor: the images `[B, 3, *, *]` as float32 in [0, 1] and of the network's size, then maps."""
         resized = self.image.on_device(images)
+        if self.maps is not None:
+            return torch.cat([resized, self.maps.expand(len(resized), -1, -1, -1)], 1)
         return resized.clone() if resized is images else resized
 
     def normalise_(self, images: Tensor) -> Tensor:
-        """Subtract the mean from images `[B, 3, h, w]` in [0, 1] and divide by the standard deviation, in place."""
-        return images.sub_(self.mean).div_(self.std)
+        """Subtract the mean from images `[B, 3 + M, h, w]` in [0, 1] and divide by the deviation, in place."""
+        images[:, :COLOURS].sub_(self.mean).div_(self.std)
+        return images
+
+    def of_cropped(self) -> RoleTransform:
+        """Return the transform of images that show the network's part of a panorama alone, and are not cut again."""
+        maps = None if self.maps is None else self.image.crop(self.maps[None])[0]
+        image = replace(self.image, panorama_width=None)
+        return RoleTransform(image, self.mean.flatten().tolist(), self.std.flatten().tolist(), maps)
 
     def extra_repr(self) -> str:
         mean, std = ([round(value, 4) for value in buffer.flatten().tolist()] for buffer in (self.mean, self.std))
-        return f"{self.image}, mean={mean}, std={std}"
+        maps = "" if self.maps is None else f", maps={len(self.maps)}"
+        return f"{self.image}, mean={mean}, std={std}{maps}"
 
 
 class BatchTransform(nn.Module):
@@ -65,6 +88,11 @@ class BatchTransform(nn.Module):
         std: channel standard deviations.
         random_heading: queries with a limited field of view look anywhere; False: at the panorama's centre. The cut
             comes after the augmentation, so that layouts turn the whole panorama.
+        query_maps: channels that ground images get behind their colours, as `RoleTransform` describes them; the
+            augmentation gets and returns them with the images.
+        reference_maps: channels that aerial images get.
+        misalign: what is done to each image by itself, after the augmentation, so that twins differ in it; None:
+            nothing.
 
     Raises:
         ValueError: the reference transform is polar and the augmentation is not, or the other way round.
@@ -78,11 +106,15 @@ class BatchTransform(nn.Module):
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
         random_heading: bool = True,
+        query_maps: Tensor | None = None,
+        reference_maps: Tensor | None = None,
+        misalign: Misalignment | None = None,
     ):
         super().__init__()
         self.random_heading = random_heading
-        self.query, self.reference = RoleTransform(query, mean, std), RoleTransform(reference, mean, std)
-        self.augment = augment
+        self.query = RoleTransform(query, mean, std, query_maps)
+        self.reference = RoleTransform(reference, mean, std, reference_maps)
+        self.augment, self.misalign = augment, misalign
         polar = getattr(augment, "polar", reference.polar)
         if polar != reference.polar:
             raise ValueError(
@@ -105,10 +137,12 @@ class BatchTransform(nn.Module):
             labels: int64 `[B]`.
 
         Returns:
-            query float32 `[multiplier * B, 3, h, w]`, reference likewise, labels int64 `[multiplier * B]`.
+            query float32 `[multiplier * B, 3 + M, h, w]`, reference likewise, labels int64 `[multiplier * B]`.
         """
         query, reference = self.query.resized(query), self.reference.resized(reference)
         if self.augment is not None:
             query, reference, labels = self.augment(query, reference, labels)
+        if self.misalign is not None:
+            query, reference = self.misalign(query, reference)
         query = self.query.image.crop(query, self.random_heading)
         return self.query.normalise_(query), self.reference.normalise_(reference), labels

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.utils.data import BatchSampler
 
-from ..augmentations import SEMANTIC, BatchTransform, ImageTransform, LayoutSimulation, RoleTransform
+from ..augmentations import SEMANTIC, BatchTransform, ImageTransform, LayoutSimulation, Misalignment, RoleTransform
 from ..augmentations.field_of_view import narrow_width
 from ..datasets import PairDataset, Split
 from ..datasets.joined import parts_of
@@ -83,7 +83,7 @@ def build_image_transforms(config: RunConfig, model: TwoTower) -> dict[str, Imag
 
 def build_role_transforms(model: TwoTower, transforms: dict[str, ImageTransform]) -> dict[str, RoleTransform]:
     """Return image transforms with normalisation, for evaluation."""
-    return {role: RoleTransform(transforms[role], model.mean, model.std) for role in ROLES}
+    return {role: model.role_transform(role, transforms[role]) for role in ROLES}
 
 
 def build_augmentation(augment: Augment, polar: bool, reference_size: Sequence[int]) -> CHSG:
@@ -99,10 +99,13 @@ def build_augmentation(augment: Augment, polar: bool, reference_size: Sequence[i
 
 def build_batch_transform(recipe: Recipe, model: TwoTower, transforms: dict[str, ImageTransform]) -> BatchTransform:
     """Return image transforms, CHSG with LS and semantic augmentation, field of view, normalisation: for training."""
+    maps = {f"{role}_maps": model.input_maps(role, transforms[role].size) for role in ROLES}
+    chsg = build_augmentation(recipe.augment, model.polar, model.reference_size)
+    misalign = Misalignment(recipe.augment.tiles, recipe.augment.panoramas)
+    checks.check_misalignment(misalign, chsg, model)
     return BatchTransform(
-        transforms["query"], transforms["reference"],
-        build_augmentation(recipe.augment, model.polar, model.reference_size),
-        model.mean, model.std, random_heading=recipe.view.heading == "random",
+        transforms["query"], transforms["reference"], chsg, model.mean, model.std,
+        random_heading=recipe.view.heading == "random", misalign=misalign, **maps,
     )  # fmt: skip
 
 

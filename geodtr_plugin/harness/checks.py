@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from ..augmentations import Misalignment
 from ..datasets import Split, facts_of
 from ..datasets.registry import FOLDER
 from ..losses import build_loss
@@ -20,12 +21,17 @@ from ..miners import CHSG, build_miner
 from ..miners.chsg import variant_name
 from ..samplers import SAMPLERS
 from ..utils.errors import UnknownNameError, UserError
+from ..utils.roles import ROLES, Role
 from .config import RunConfig
 from .log import log
 
 _SAY_CENTRED = (
     ' If they do stand there, say so: --data.centred true, or {"centred": true} in the folder\'s dataset.json.'
 )
+
+LEFT_OUT: dict[Role, str] = {
+    "query": "Leave it out: --augment.panoramas none.", "reference": "Leave it out: --augment.tiles none.",
+}  # fmt: skip
 
 
 def check_recipe(config: RunConfig) -> None:
@@ -113,6 +119,26 @@ def check_square(chsg: CHSG, reference_size: Sequence[int]) -> None:
             f"The CHSG variant {chsg.name} turns aerial images by quarters, and these are {height}x{width}.",
             f"Make them square (--model.reference_size [{height},{height}]), or choose a variant that does not: "
             "--chsg raw or s.",
+        )
+
+
+def check_misalignment(misalign: Misalignment, chsg: CHSG, model: TwoTower) -> None:
+    """Refuse to crop and turn what is no square tile; warn where turns without maps make twins look alike.
+
+    Raises:
+        UserError: aerial images are polar-transformed, or not square.
+    """
+    height, width = model.reference_size
+    if misalign.tiles != "none" and (model.polar or height != width):
+        kind = "polar-transformed" if model.polar else f"{height}x{width}"
+        message = f"--augment.tiles {misalign.tiles} is for square tiles, and these are {kind}."
+        raise UserError(message, LEFT_OUT["reference"])
+    hidden: dict[Role, str] = {"query": misalign.panoramas, "reference": misalign.tiles}
+    blind = [role for role in ROLES if hidden[role] != "none" and model.input_maps(role) is None]
+    if chsg.plan.layout == "distinct" and blind:
+        log.warning(
+            f"CHSG {chsg.name} tells twins from their places by how they are turned, which {model.method_name} cannot "
+            f"see where every {blind[-1]} is turned at random. {LEFT_OUT[blind[-1]]}"
         )
 
 

@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from ..augmentations import IMAGENET_MEAN, IMAGENET_STD
+from ..augmentations import COLOURS, IMAGENET_MEAN, IMAGENET_STD, ImageTransform, RoleTransform
 from ..utils.errors import UserError
+from ..utils.roles import Role
 from .recipe import Recipe
 
 # (function of normalised images [B, 3, H, W], number of images) -> its outputs on training images, joined, on the CPU
@@ -71,8 +72,9 @@ class TwoTower(nn.Module):
     """Base class of all methods.
 
     A subclass builds `query_tower` and `reference_tower` (one module twice, if the weights are shared) and declares its
-    `paper` and `recipes`. A tower maps images `[B, 3, H, W]` to unit vectors `[B, D]`, and keeps its backbone as
-    `trunk`; one that has a counterfactual branch takes `counterfactual=True` and returns two such tensors.
+    `paper` and `recipes`. A tower maps images `[B, 3, H, W]`, or of more channels where the method has `input_maps`, to
+    unit vectors `[B, D]`, and keeps its backbone as `trunk`; one that has a counterfactual branch takes
+    `counterfactual=True` and returns two such tensors.
 
     Args:
         query_size, reference_size: height and width of the images that the towers get.
@@ -105,8 +107,8 @@ class TwoTower(nn.Module):
         """Embed both views in one call, as data-parallel training needs it.
 
         Args:
-            query: `[B, 3, *query_size]`, normalised by `mean` and `std`.
-            reference: `[B, 3, *reference_size]`, likewise.
+            query: `[B, *input_shape("query")]`, its colours normalised by `mean` and `std`.
+            reference: `[B, *input_shape("reference")]`, likewise.
             counterfactual: also return the counterfactual embeddings.
         """
         q, q_cf = self._embed(self.query_tower, query, counterfactual)
@@ -114,12 +116,37 @@ class TwoTower(nn.Module):
         return Embeddings(q, r, q_cf, r_cf)
 
     def encode_query(self, images: Tensor) -> Tensor:
-        """Map `[B, 3, *query_size]` to `[B, D]` of unit norm."""
+        """Map `[B, *input_shape("query")]` to `[B, D]` of unit norm."""
         return self.query_tower(images)
 
     def encode_reference(self, images: Tensor) -> Tensor:
-        """Map `[B, 3, *reference_size]` to `[B, D]` of unit norm."""
+        """Map `[B, *input_shape("reference")]` to `[B, D]` of unit norm."""
         return self.reference_tower(images)
+
+    def input_maps(self, role: Role, size: tuple[int, int] | None = None) -> Tensor | None:
+        """Return channels `[M, *size]` that the network gets behind an image's colours; None, as here: none.
+
+        They are the same for all images of a role, and follow their pixels: see `RoleTransform`.
+
+        Args:
+            role: whose images.
+            size: (height, width) of an aerial image, or of a whole panorama, of which the network may see a part; None:
+                those of the network's input.
+        """
+        return None
+
+    def input_shape(self, role: Role) -> tuple[int, int, int]:
+        """Return (channels, height, width) of the network's input: three colours and `input_maps`."""
+        maps = self.input_maps(role)
+        return (COLOURS + (0 if maps is None else len(maps)), *self.size_of(role))
+
+    def size_of(self, role: Role) -> tuple[int, int]:
+        """Return (height, width) of the network's input."""
+        return self.query_size if role == "query" else self.reference_size
+
+    def role_transform(self, role: Role, image: ImageTransform) -> RoleTransform:
+        """Return how stored images of a role, given the network's size by `image`, become its input."""
+        return RoleTransform(image, self.mean, self.std, self.input_maps(role, image.size))
 
     @staticmethod
     def _embed(tower: nn.Module, images: Tensor | None, counterfactual: bool):

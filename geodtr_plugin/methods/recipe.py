@@ -52,11 +52,16 @@ class Augment:
         layout: layout simulation, for variants that use it: strong is flip and rotation, weak is flip only
         semantic: colour, blur and posterize of each image by itself, for variants that use it; cutout is Sample4Geo's,
             which also drops patches
+        tiles: crop+turn crops some aerial tiles around their centre and turns all by quarters, without their panoramas
+        panoramas: roll lets panoramas begin anywhere, without their tiles; input maps of the network are rolled with
+            them
     """
 
     chsg: str = "raw"
     layout: Strength = "strong"
     semantic: Literal["strong", "weak", "cutout", "none"] = "strong"
+    tiles: Literal["none", "crop+turn"] = "none"
+    panoramas: Literal["none", "roll"] = "none"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..augmentations import LayoutSimulation, SemanticAugmentation, compose_layouts
+from ..augmentations import COLOURS, LayoutSimulation, SemanticAugmentation, compose_layouts
 from ..utils.errors import UnknownNameError
 
 
@@ -122,12 +122,13 @@ class CHSG(nn.Module):
         """Make the samples of a batch.
 
         Args:
-            ground: panoramas `[B, 3, H, W]`, float in [0, 1] before normalisation, or uint8 if colours stay.
-            aerial: tiles `[B, 3, S, S]` or polar tiles `[B, 3, H', W']`, likewise.
+            ground: panoramas `[B, C, H, W]`, float in [0, 1] before normalisation, or uint8 if colours stay. Channels
+                behind the first three are maps: they follow the layout, and their values stay.
+            aerial: tiles `[B, C, S, S]` or polar tiles `[B, C, H', W']`, likewise.
             labels: places, integers `[B]`; None: 0..B-1.
 
         Returns:
-            ground, aerial `[2B, 3, ...]` and labels int64 `[2B]`: all first samples, then all twins. A label is
+            ground, aerial `[2B, C, ...]` and labels int64 `[2B]`: all first samples, then all twins. A label is
             `2 * place + sample`, so that `labels ^ 1` are the twins' labels; large ones wrap around, which tells places
             apart by their last 63 bits. "raw" and "ls": B rows, labels unchanged.
 
@@ -146,6 +147,9 @@ class CHSG(nn.Module):
         return ground, aerial, labels
 
     def _coloured(self, images: Tensor) -> Tensor:
+        if self.plan.colours != "none" and images.shape[1] > COLOURS:
+            maps = images[:, COLOURS:].repeat(self.multiplier, 1, 1, 1)
+            return torch.cat([self._coloured(images[:, :COLOURS]), maps], 1)
         if self.plan.colours == "own":
             return self.semantic(images, copies=self.multiplier)
         if self.plan.colours == "shared":

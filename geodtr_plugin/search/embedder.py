@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..augmentations import ImageTransform, RoleTransform
+from ..augmentations import ImageTransform
 from ..evaluation import NonFiniteEmbeddingsError
 from ..methods.base import TwoTower
 from ..methods.packaged import packaged_folder
@@ -80,16 +80,20 @@ class Embedder:
     Args:
         model: the model.
         images: how the images of each role get the network's size.
+        cropped_queries: queries show no more than the network sees, and are no panoramas from whose middle it is cut.
         device: where the model runs.
         precision: of the network, fp32 or bf16.
     """
 
     def __init__(
-        self, model: TwoTower, images: Mapping[Role, ImageTransform], device: torch.device, precision: str = "fp32"
-    ):
+        self, model: TwoTower, images: Mapping[Role, ImageTransform], device: torch.device, precision: str = "fp32",
+        cropped_queries: bool = False,
+    ):  # fmt: skip
         self.model = model.to(device, memory_format=torch.channels_last).eval()
         self.device, self.precision = device, precision
-        self.transforms = {role: RoleTransform(images[role], model.mean, model.std).to(device) for role in ROLES}
+        self.transforms = {role: model.role_transform(role, images[role]).to(device) for role in ROLES}
+        if cropped_queries:
+            self.transforms["query"] = self.transforms["query"].of_cropped().to(device)
 
     @classmethod
     def load(cls, record: RunRecord, device: str = "auto", cropped_queries: bool = False) -> Embedder:
@@ -98,16 +102,14 @@ class Embedder:
         Args:
             record: of the run.
             device: auto, cpu, cuda or mps.
-            cropped_queries: for a run with a limited field of view: queries show just that, and are no panoramas from
-                whose middle it must be cut.
+            cropped_queries: as above, for a run with a limited field of view.
 
         Raises:
             UserError: the model cannot be loaded, or there is no such device.
         """
         images = {role: ImageTransform.from_config(record.views[role]) for role in ROLES}
-        if cropped_queries:
-            images["query"] = replace(images["query"], panorama_width=None)
-        return cls(load_model(record.folder, record.weights), images, choose_device(device), record.precision)
+        model = load_model(record.folder, record.weights)
+        return cls(model, images, choose_device(device), record.precision, cropped_queries)
 
     def on_load(self, image: Tensor, role: Role) -> Tensor:
         """Resize an image as it is done where images are decoded: uint8 `[3, H, W]` -> `[3, h, w]`.
