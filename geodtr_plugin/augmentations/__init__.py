@@ -5,9 +5,10 @@ from functools import partial
 
 from .cutout import CutoutAugmentation
 from .image_transform import ImageTransform
-from .layout import LayoutSimulation, compose_layouts, inverse_layout, turn_panoramas, turn_tiles
+from .layout import LayoutSimulation, compose_layouts, inverse_layout, turn_offsets, turn_panoramas, turn_tiles
 from .pipeline import IMAGENET_MEAN, IMAGENET_STD, BatchTransform, RoleTransform
 from .polar import PolarTransform
+from .samples import Samples
 from .semantic import SemanticAugmentation
 
 # by the names that recipes give them
@@ -18,6 +19,6 @@ SEMANTIC: dict[str, Callable[..., SemanticAugmentation]] = {
 
 __all__ = [
     "IMAGENET_MEAN", "IMAGENET_STD", "SEMANTIC", "BatchTransform", "CutoutAugmentation", "ImageTransform",
-    "LayoutSimulation", "PolarTransform", "RoleTransform", "SemanticAugmentation", "compose_layouts",
-    "inverse_layout", "turn_panoramas", "turn_tiles",
+    "LayoutSimulation", "PolarTransform", "RoleTransform", "Samples", "SemanticAugmentation", "compose_layouts",
+    "inverse_layout", "turn_offsets", "turn_panoramas", "turn_tiles",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .image_transform import ImageTransform
+from .samples import Samples
 
 # channel statistics of ImageNet, in [0, 1]: what most pretrained trunks were trained with
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -60,7 +61,8 @@ class BatchTransform(nn.Module):
         query: how the ground images get the network's size.
         reference: how the aerial images do.
         augment: a `CHSG`, or another function of (ground, aerial, labels) that gives the same, with attributes
-            `polar` and `multiplier` (rows that come out for each pair) where they are not False and 1; None: none.
+            `polar` and `multiplier` (rows that come out for each pair) where they are not False and 1, and a method
+            `samples` like CHSG's where `samples` below is to be used; None: none.
         mean: channel means, of images in [0, 1].
         std: channel standard deviations.
         random_heading: queries with a limited field of view look anywhere; False: at the panorama's centre. The cut
@@ -107,8 +109,33 @@ class BatchTransform(nn.Module):
         Returns:
             query float32 `[multiplier * B, 3, h, w]`, reference likewise, labels int64 `[multiplier * B]`.
         """
-        query, reference = self.query.resized(query), self.reference.resized(reference)
+        made = Samples(self.query.resized(query), self.reference.resized(reference), labels)
         if self.augment is not None:
-            query, reference, labels = self.augment(query, reference, labels)
-        query = self.query.image.crop(query, self.random_heading)
-        return self.query.normalise_(query), self.reference.normalise_(reference), labels
+            made = Samples(*self.augment(*made[:3]))
+        return self._normalised(made)[:3]
+
+    @torch.no_grad()
+    def samples(self, query: Tensor, reference: Tensor, labels: Tensor, more: Tensor | None = None) -> Samples:
+        """Transform one batch as `forward` does, and tell the layouts that were drawn.
+
+        Args:
+            query, reference, labels: as in `forward`.
+            more: one more aerial image for each pair, `[B, 3, *, *]`; it is turned as its pair is, and gets colours of
+                its own.
+
+        Raises:
+            TypeError: the augmentation does not tell what it draws.
+        """
+        more = None if more is None else self.reference.resized(more)
+        made = Samples(self.query.resized(query), self.reference.resized(reference), labels, None, more)
+        if self.augment is not None:
+            if not hasattr(self.augment, "samples"):
+                raise TypeError("The augmentation does not tell its layouts: it needs a method `samples` like CHSG's.")
+            made = self.augment.samples(*made[:3], more)
+        return self._normalised(made)
+
+    def _normalised(self, made: Samples) -> Samples:
+        query = self.query.image.crop(made.ground, self.random_heading)
+        more = None if made.more is None else self.reference.normalise_(made.more)
+        query, reference = self.query.normalise_(query), self.reference.normalise_(made.aerial)
+        return Samples(query, reference, made.labels, made.layouts, more)

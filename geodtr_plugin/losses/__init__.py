@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from .exclusion import NearbyPlaces, NearbyPlacesOfSets
     from .full_precision import FullPrecisionLoss
     from .info_nce import InfoNCELoss
+    from .objective import NetworkBatch, Objective
+    from .offset import OffsetObjective, OverlapObjective
     from .sare import SARELoss
     from .soft_margin_triplet import SoftMarginTripletLoss
     from .tuple_hinge import TupleHingeLoss, TupleLoss
