@@ -129,9 +129,10 @@ class BatchTransform(nn.Module):
         more = None if more is None else self.reference.resized(more)
         made = Samples(self.query.resized(query), self.reference.resized(reference), labels, None, more)
         if self.augment is not None:
-            if not hasattr(self.augment, "samples"):
+            tell = getattr(self.augment, "samples", None)
+            if tell is None:
                 raise TypeError("The augmentation does not tell its layouts: it needs a method `samples` like CHSG's.")
-            made = self.augment.samples(*made[:3], more)
+            made = tell(*made[:3], more)
         return self._normalised(made)
 
     def _normalised(self, made: Samples) -> Samples:

@@ -155,8 +155,8 @@ class CrossViewTrainer(EpochLoop):
     def calculate_loss(self, curr_batch: tuple[tuple[Tensor, Tensor], Tensor]) -> None:
         """Fill `self.losses` for one batch of `get_batch`: images `[B, 3, H, W]` and labels `[B]`; called by PML."""
         (query, reference), labels = curr_batch
-        batch = Batch(*self.to_device(query, reference, labels), [None] * len(labels))
-        self.embed_and_compute(self.whole_batch(batch))
+        query, reference, labels = self.to_device(query, reference, labels)
+        self.embed_and_compute(self.whole_batch(Batch(query, reference, labels, [None] * len(labels))))
 
     def whole_batch(self, batch: Batch) -> WholeBatch:
         """Send a batch through the batch transform, with what objectives see where there are such."""
@@ -222,7 +222,8 @@ class CrossViewTrainer(EpochLoop):
         roles = (getattr(outputs, name, None) for name in ("query", "reference", "query_cf", "reference_cf"))
         extras = getattr(outputs, "extras", None) or {}
         heads = {name: at_least_float32(values) for name, values in extras.items()}
-        return BatchEmbeddings(*(None if role is None else self._final(role) for role in roles), heads)
+        query, reference, *counterfactual = (None if role is None else self._final(role) for role in roles)
+        return BatchEmbeddings(query, reference, *counterfactual, extras=heads)
 
     def get_trunk_output(self, data: Tensor) -> Tensor:
         """Return the trunk's output [B, D] for images [B, 3, H, W] in the trunk's precision, as float32 or wider."""
