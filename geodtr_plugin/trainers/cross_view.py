@@ -222,8 +222,8 @@ class CrossViewTrainer(EpochLoop):
         roles = (getattr(outputs, name, None) for name in ("query", "reference", "query_cf", "reference_cf"))
         extras = getattr(outputs, "extras", None) or {}
         heads = {name: at_least_float32(values) for name, values in extras.items()}
-        query, reference, *counterfactual = (None if role is None else self._final(role) for role in roles)
-        return BatchEmbeddings(query, reference, *counterfactual, extras=heads)
+        found = BatchEmbeddings(*(None if role is None else self._final(role) for role in roles))
+        return found._replace(extras=heads)
 
     def get_trunk_output(self, data: Tensor) -> Tensor:
         """Return the trunk's output [B, D] for images [B, 3, H, W] in the trunk's precision, as float32 or wider."""
