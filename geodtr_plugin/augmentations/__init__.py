@@ -5,10 +5,11 @@ from functools import partial
 
 from .cutout import CutoutAugmentation
 from .image_transform import COLOURS, ImageTransform
-from .layout import LayoutSimulation, compose_layouts, inverse_layout, turn_panoramas, turn_tiles
+from .layout import LayoutSimulation, compose_layouts, inverse_layout, turn_offsets, turn_panoramas, turn_tiles
 from .misalignment import Misalignment, crop_tiles
 from .pipeline import IMAGENET_MEAN, IMAGENET_STD, BatchTransform, RoleTransform
 from .polar import PolarTransform
+from .samples import Samples
 from .semantic import SemanticAugmentation
 
 # by the names that recipes give them
@@ -19,6 +20,6 @@ SEMANTIC: dict[str, Callable[..., SemanticAugmentation]] = {
 
 __all__ = [
     "COLOURS", "IMAGENET_MEAN", "IMAGENET_STD", "SEMANTIC", "BatchTransform", "CutoutAugmentation", "ImageTransform",
-    "LayoutSimulation", "Misalignment", "PolarTransform", "RoleTransform", "SemanticAugmentation", "compose_layouts",
-    "crop_tiles", "inverse_layout", "turn_panoramas", "turn_tiles",
+    "LayoutSimulation", "Misalignment", "PolarTransform", "RoleTransform", "Samples", "SemanticAugmentation",
+    "compose_layouts", "crop_tiles", "inverse_layout", "turn_offsets", "turn_panoramas", "turn_tiles",
 ]  # fmt: skip

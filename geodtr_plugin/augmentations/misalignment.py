@@ -46,17 +46,23 @@ class Misalignment(nn.Module):
                 raise UnknownNameError("misalignment", name, known)
         self.tiles, self.panoramas, self.generator = tiles, panoramas, generator
 
-    @torch.no_grad()
     def forward(self, ground: Tensor, aerial: Tensor) -> tuple[Tensor, Tensor]:
         """Return panoramas `[B, C, H, W]` and square tiles `[B, C, S, S]`, float, each under its own draw."""
+        return self.told(ground, aerial)[:2]
+
+    @torch.no_grad()
+    def told(self, ground: Tensor, aerial: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Do as `forward`, and tell the quarters by which tiles were turned clockwise, int64 `[B]`; None: by none."""
+        turns = None
         if self.panoramas == "roll":
             first = self._whole(len(ground), ground.shape[-1])
             ground = crop_columns(ground, ground.shape[-1], first.to(ground.device, non_blocking=True))
         if self.tiles == "crop+turn":
             sides = 1 + self._whole(len(aerial), LARGEST)
             shares = torch.where(sides < SMALLEST, 1.0, sides / TILE)
-            aerial = turn_tiles(crop_tiles(aerial, shares), self._whole(len(aerial), TURNS) % 4)
-        return ground, aerial
+            turns = self._whole(len(aerial), TURNS) % 4
+            aerial = turn_tiles(crop_tiles(aerial, shares), turns)
+        return ground, aerial, turns
 
     def _whole(self, n: int, below: int) -> Tensor:
         where = self.generator.device if self.generator else None

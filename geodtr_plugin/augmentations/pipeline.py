@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .image_transform import COLOURS, ImageTransform
 from .misalignment import Misalignment
+from .samples import Samples
 
 # channel statistics of ImageNet, in [0, 1]: what most pretrained trunks were trained with
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -83,7 +84,8 @@ class BatchTransform(nn.Module):
         query: how the ground images get the network's size.
         reference: how the aerial images do.
         augment: a `CHSG`, or another function of (ground, aerial, labels) that gives the same, with attributes
-            `polar` and `multiplier` (rows that come out for each pair) where they are not False and 1; None: none.
+            `polar` and `multiplier` (rows that come out for each pair) where they are not False and 1, and a method
+            `samples` like CHSG's where `samples` below is to be used; None: none.
         mean: channel means, of images in [0, 1].
         std: channel standard deviations.
         random_heading: queries with a limited field of view look anywhere; False: at the panorama's centre. The cut
@@ -139,10 +141,37 @@ class BatchTransform(nn.Module):
         Returns:
             query float32 `[multiplier * B, 3 + M, h, w]`, reference likewise, labels int64 `[multiplier * B]`.
         """
-        query, reference = self.query.resized(query), self.reference.resized(reference)
+        made = Samples(self.query.resized(query), self.reference.resized(reference), labels)
         if self.augment is not None:
-            query, reference, labels = self.augment(query, reference, labels)
+            made = Samples(*self.augment(*made[:3]))
+        return self._finished(made)[:3]
+
+    @torch.no_grad()
+    def samples(self, query: Tensor, reference: Tensor, labels: Tensor, more: Tensor | None = None) -> Samples:
+        """Transform one batch as `forward` does, and tell the layouts and turns that were drawn.
+
+        Args:
+            query, reference, labels: as in `forward`.
+            more: one more aerial image for each pair, `[B, 3, *, *]`; it is turned as its pair is, and gets colours of
+                its own.
+
+        Raises:
+            TypeError: the augmentation does not tell what it draws.
+        """
+        more = None if more is None else self.reference.resized(more)
+        made = Samples(self.query.resized(query), self.reference.resized(reference), labels, None, more)
+        if self.augment is not None:
+            tell = getattr(self.augment, "samples", None)
+            if tell is None:
+                raise TypeError("The augmentation does not tell its layouts: it needs a method `samples` like CHSG's.")
+            made = tell(*made[:3], more)
+        return self._finished(made)
+
+    def _finished(self, made: Samples) -> Samples:
+        """Return samples misaligned, cut and normalised."""
         if self.misalign is not None:
-            query, reference = self.misalign(query, reference)
-        query = self.query.image.crop(query, self.random_heading)
-        return self.query.normalise_(query), self.reference.normalise_(reference), labels
+            ground, aerial, turns = self.misalign.told(made.ground, made.aerial)
+            made = made._replace(ground=ground, aerial=aerial, turns=turns)
+        query = self.query.normalise_(self.query.image.crop(made.ground, self.random_heading))
+        more = None if made.more is None else self.reference.normalise_(made.more)
+        return made._replace(ground=query, aerial=self.reference.normalise_(made.aerial), more=more)

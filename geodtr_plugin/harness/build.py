@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -33,6 +33,7 @@ from . import checks
 from .compiling import compile_network
 from .config import RunConfig
 from .log import log
+from .objectives import choose_objectives, data_for
 
 
 def choose_workers(workers: int | None, device: torch.device) -> int:
@@ -158,15 +159,15 @@ def build_trainer(
     transform = build_batch_transform(recipe, model, transforms).to(device)
     sampler = build_run_sampler(config, train)
     exclusion = build_exclusion(train, transform.multiplier)
-    losses = {
-        name: loss.to(device)
-        for name, loss in build_losses(recipe, model, exclusion, shows_places_once(sampler, train)).items()
-    }
-    schedule = LossSchedule(losses["metric_loss"], recipe.loss.schedule)
+    objectives, idle = choose_objectives(recipe.loss, model, train)
+    losses: dict[str, Any] = build_losses(recipe, model, exclusion, shows_places_once(sampler, train))
+    losses = {name: loss.to(device) for name, loss in {**losses, **objectives}.items()}
+    schedule = LossSchedule(losses["metric_loss"], recipe.loss.schedule, objectives.values())
     weights = {"metric_loss": 1.0, "counterfactual_loss": recipe.loss.counterfactual}
+    weights |= {name: objective.weight for name, objective in objectives.items()}
     steps = len(sampler) if sampler is not None else len(train.pairs) // optim.batch_size
-    frozen = freeze(model, optim.freeze)
-    optimizer = build_run_optimizer(optim, model, losses["metric_loss"], device)
+    frozen = freeze(model, ",".join([optim.freeze, *idle]))
+    optimizer = build_run_optimizer(optim, model, losses.values(), device)
     rows = transform.multiplier * optim.batch_size
     log.info(f"batch {optim.batch_size} pairs, {rows} rows in the network (CHSG variant {recipe.augment.chsg})")
     trainer = CrossViewTrainer(
@@ -174,12 +175,12 @@ def build_trainer(
         {"trunk_optimizer": optimizer},
         optim.batch_size,
         losses,
-        PairDataset(train, transforms["query"], transforms["reference"]),
+        PairDataset(train, transforms["query"], transforms["reference"], data_for(objectives)),
         mining_funcs={"tuple_miner": build_miner(recipe.loss.miner, recipe.loss.miner_args, transform.multiplier > 1)},
         sampler=sampler,
         lr_schedulers=build_schedule(
             optim.schedule, optimizer, epochs=optim.epochs, steps_per_epoch=steps, by=optim.schedule_step,
-            warmup_epochs=optim.warmup_epochs, zero_first_epoch=optim.zero_first_epoch,
+            warmup_epochs=optim.warmup_epochs, zero_first_epoch=optim.zero_first_epoch, decay=optim.decay,
         ),
         loss_weights={name: weights[name] for name in losses},
         data_device=device,
@@ -203,10 +204,13 @@ def build_trainer(
     return trainer
 
 
-def build_run_optimizer(optim: Optim, model: TwoTower, loss: nn.Module, device: torch.device) -> Optimizer:
-    """Return the recipe's optimizer of the model, and of what the loss learns, such as its temperature."""
+def build_run_optimizer(
+    optim: Optim, model: TwoTower, losses: Iterable[nn.Module], device: torch.device
+) -> Optimizer:
+    """Return the recipe's optimizer of the model, and of what the losses learn, such as a temperature."""
+    learned = [parameter for loss in losses for parameter in loss.parameters()]
     return build_optimizer(
-        optim.name, [*model.parameters(), *loss.parameters()], lr=optim.lr, weight_decay=optim.weight_decay,
+        optim.name, [*model.parameters(), *learned], lr=optim.lr, weight_decay=optim.weight_decay,
         eps=optim.eps, momentum=optim.momentum, sharpness=optim.sharpness, fused=device.type == "cuda",
         scaled=parameters_of(model, TRUNK) if optim.trunk_lr_scale != 1 else (), scale=optim.trunk_lr_scale,
     )  # fmt: skip

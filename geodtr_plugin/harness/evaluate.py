@@ -32,6 +32,7 @@ from ..utils.visible import csv_cell
 from .build import build_role_transforms, choose_workers
 from .checks import check_polar
 from .config import RunConfig
+from .metres import Answers, measure_metres, predict_offsets
 from .run_folder import RunFolder
 
 NOT_PERCENT = ("median_rank", "mean_reciprocal_rank", "num_queries", "num_references", "k_at_1_percent")
@@ -115,14 +116,34 @@ class Evaluator:
         for subset in split.subsets:
             part = self.rank_subset(query, reference, split.truth, subset, ranks)
             scores.setdefault("subsets", {})[subset.name] = self.scores(part, split)
-        return scores, self._details(query, reference, split.truth, ranks) if details else None
+        if not details:
+            return scores, None
+        scores |= self.metres(split, query, reference)
+        return scores, self._details(query, reference, split.truth, ranks)
+
+    def metres(self, split: Split, query: Tensor, reference: Tensor) -> dict[str, float]:
+        """Return the errors in metres of the most similar references, for sets with coordinates."""
+        if split.queries.coordinates is None or split.references.coordinates is None:
+            return {}
+        count, part = len(query), shard(len(query))
+        own = np.arange(part.start, part.stop)
+        found = self._most_similar(query, own, reference, 1)[1][:, 0] if part else own
+        answers = np.concatenate(gather_objects(found))
+
+        def offsets() -> np.ndarray:
+            pairs = TorchSubset(Answers(*self._images(split), answers), part)
+            return gather_shards(predict_offsets(self.model, pairs, self.tester), count).cpu().numpy()
+
+        return measure_metres(split, answers, offsets if self.model.predicts_offset else None)
 
     def embed(self, split: Split) -> dict[str, Tensor]:
         """Return embeddings by role, float32 [N, D] each, of queries and references in the order of the split."""
+        return {role: self._embed(images, role, split) for role, images in zip(ROLES, self._images(split))}
+
+    def _images(self, split: Split) -> tuple[ImageDataset, ImageDataset]:
         headings = self._headings(len(split.queries))
         queries = ImageDataset(split.queries, self.transforms["query"], headings=headings)
-        references = ImageDataset(split.references, self.transforms["reference"])
-        return {role: self._embed(images, role, split) for role, images in zip(ROLES, (queries, references))}
+        return queries, ImageDataset(split.references, self.transforms["reference"])
 
     def embed_pairs(self, split: Split) -> tuple[Tensor, Tensor]:
         """Return embeddings of the two images of every training pair, float32 [P, D] each.

@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from .full_precision import FullPrecisionLoss
     from .her import HERLoss
     from .info_nce import InfoNCELoss
+    from .objective import NetworkBatch, Objective
+    from .offset import OffsetObjective, OverlapObjective
     from .sare import SARELoss
     from .schedule import LossSchedule
     from .soft_margin_triplet import SoftMarginTripletLoss
     from .tuple_hinge import TupleHingeLoss, TupleLoss
+    from .turn import TurnObjective
 
 __getattr__, __dir__, _lazy = lazy_imports(__name__)
 __all__ = ["LOSSES", "register_loss", *_lazy]

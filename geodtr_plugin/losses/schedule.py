@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..utils.errors import UserError
@@ -44,13 +44,14 @@ class LossSchedule:
     Args:
         loss: whose attributes bear the names of its arguments; before the first epoch of a schedule, they stay.
         schedule: see `plain_schedule`.
+        also: further losses, which follow where they have numbers of those names.
 
     Raises:
         UserError: that is none, or the loss has no number of that name.
     """
 
-    def __init__(self, loss: nn.Module, schedule: Mapping[str, Any]):
-        self.loss, self.steps = loss, plain_schedule(schedule)
+    def __init__(self, loss: nn.Module, schedule: Mapping[str, Any], also: Iterable[nn.Module] = ()):
+        self.loss, self.steps, self.also = loss, plain_schedule(schedule), tuple(also)
         self.first = {name: _number(loss, name) for name in self.steps}
         self.logged: dict[str, float] = {}
 
@@ -66,7 +67,8 @@ class LossSchedule:
     def begin(self, epoch: int) -> None:
         """Give the loss the arguments of an epoch, counted from 0, and log those that changed."""
         for name, value in self.values(epoch).items():
-            setattr(self.loss, name, value)
+            for loss in (self.loss, *(loss for loss in self.also if name in _numbers(loss))):
+                setattr(loss, name, value)
             if self.logged.get(name) != value:
                 log.info(f"epoch {epoch + 1}: {name} of the loss is {value:g}")
             self.logged[name] = value

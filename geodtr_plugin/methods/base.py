@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from torch import Tensor, nn
 
 from ..augmentations import COLOURS, IMAGENET_MEAN, IMAGENET_STD, ImageTransform, RoleTransform
+from ..losses import Objective
 from ..utils.errors import UserError
 from ..utils.roles import Role
 from .recipe import Recipe
@@ -24,6 +25,7 @@ class Embeddings(NamedTuple):
     reference: Tensor | None  # [B, D], unit norm
     query_cf: Tensor | None = None  # [B, D], unit norm: the counterfactual of `query`
     reference_cf: Tensor | None = None
+    extras: dict[str, Tensor] | None = None  # what heads say of the pairs, [B, ...] by name, for objectives
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class TwoTower(nn.Module):
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     normalised_as_trunk: bool = False  # whether `mean` and `std` are the trunk's; set by create_model
+    predicts_offset: bool = False  # whether `extras` holds utils.pair_data.OFFSET of the pairs, as `datasets.Offsets`
     tile_size: int | None = None  # pixels that square tiles are reduced to before they are unrolled; None: as stored
     embedding_size: int
     config: dict[str, Any]  # what create_model was called with; set by it
@@ -108,7 +111,8 @@ class TwoTower(nn.Module):
 
         Args:
             query: `[B, *input_shape("query")]`, its colours normalised by `mean` and `std`.
-            reference: `[B, *input_shape("reference")]`, likewise.
+            reference: `[R, *input_shape("reference")]`, likewise; the first B are the queries' partners, more may
+                follow.
             counterfactual: also return the counterfactual embeddings.
         """
         q, q_cf = self._embed(self.query_tower, query, counterfactual)
@@ -182,6 +186,10 @@ class TwoTower(nn.Module):
         Args:
             images: calls a function on random training images, half of them of either role, in batches.
         """
+
+    def build_objectives(self) -> dict[str, Objective]:
+        """Return what training minimises beside the recipe's loss, by the names of `--loss.objectives`."""
+        return {}
 
     def configure_trainer(self, trainer: Any) -> None:
         """Change the trainer of a run, a `CrossViewTrainer`, once it is built: add losses, optimizers, hooks."""

@@ -121,6 +121,8 @@ class Loss:
         miner_args: arguments of the miner
         counterfactual: weight of the counterfactual loss; 0 leaves the branch out
         beta: slope of the counterfactual loss, on squared distances
+        objectives: weights of the method's own objectives by name, as --loss.objectives.offset 0.5; 0 leaves one out,
+            and those not named keep their own
     """
 
     name: str = "soft_margin"
@@ -130,10 +132,14 @@ class Loss:
     miner_args: dict[str, Any] = field(default_factory=dict)
     counterfactual: float = 0.0
     beta: float = 5.0
+    objectives: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self):
         check_numbers(self, "--loss.", counterfactual=(0, MOST), beta=(ABOVE_ZERO, MOST))
         object.__setattr__(self, "schedule", plain_schedule(self.schedule, "--loss.schedule"))
+        for name, weight in self.objectives.items():
+            if not 0 <= weight <= MOST:
+                raise UserError(f"--loss.objectives.{name} is {weight}.", "It must be 0 or more.")
 
 
 @dataclass(frozen=True)
@@ -153,8 +159,10 @@ class Optim:
         epochs: passes over the training pairs
         batch_size: raw pairs in a batch, of all processes together; CHSG doubles the rows that the network sees
         micro_batch: pairs that the network holds in memory at once (gradient caching); null is all of a batch
-        schedule: after the warm-up: cosine (half of one, down to zero), constant, or halving (every 5 epochs)
+        schedule: after the warm-up: cosine (half of one, down to zero), linear (down to zero), constant, halving (every
+            5 epochs), or exponential (down to `decay`)
         schedule_step: the learning rate changes once an epoch, or with every step
+        decay: what exponential has come to at the end, in parts of the peak
         warmup_epochs: epochs until the peak
         zero_first_epoch: reproduce GeoDTR's schedule, whose first epoch has a learning rate of 0
         max_grad_norm: gradients are clipped to this norm; null or 0 leaves them alone
@@ -177,8 +185,9 @@ class Optim:
     epochs: int = 10
     batch_size: int = 32
     micro_batch: int | None = None
-    schedule: Literal["cosine", "constant", "halving"] = "constant"
+    schedule: Literal["cosine", "linear", "constant", "halving", "exponential"] = "constant"
     schedule_step: Literal["epoch", "step"] = "epoch"
+    decay: float = 0.1
     warmup_epochs: float = 0
     zero_first_epoch: bool = False
     max_grad_norm: float | None = None
@@ -200,7 +209,7 @@ class Optim:
             self, "--optim.", lr=(0, MOST), trunk_lr_scale=(0, MOST), weight_decay=(0, MOST), eps=(0, MOST),
             momentum=(0, 1), sharpness=(0, MOST), epochs=(0, MOST_COUNT), batch_size=(2, MOST_COUNT),
             warmup_epochs=(0, MOST), max_grad_norm=(0, MOST), max_grad_value=(0, MOST),
-            ema=(0, 0.999999),
+            ema=(0, 0.999999), decay=(ABOVE_ZERO, 1),
         )  # fmt: skip
         for name in ("max_grad_norm", "max_grad_value", "ema"):
             object.__setattr__(self, name, getattr(self, name) or None)

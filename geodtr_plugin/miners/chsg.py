@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..augmentations import COLOURS, LayoutSimulation, SemanticAugmentation, compose_layouts
+from ..augmentations import COLOURS, LayoutSimulation, Samples, SemanticAugmentation, compose_layouts
 from ..utils.errors import UnknownNameError
 
 
@@ -136,15 +136,32 @@ class CHSG(nn.Module):
             TypeError: labels or images are of the wrong type.
             ValueError: the sizes of the batch differ, tiles are not square, or images leave [0, 1].
         """
+        return self.samples(ground, aerial, labels)[:3]
+
+    @torch.no_grad()
+    def samples(
+        self, ground: Tensor, aerial: Tensor, labels: Tensor | None = None, more: Tensor | None = None
+    ) -> Samples:
+        """Make the samples of a batch as `forward` does, and tell their layouts.
+
+        Args:
+            ground, aerial, labels: as in `forward`.
+            more: one more aerial image of every place, `[B, 3, ...]`: turned as the place's samples are, with colours
+                of its own.
+        """
         labels = torch.arange(len(ground), device=ground.device) if labels is None else labels
         _check_batch(ground, aerial, labels)
         ground, aerial = self._coloured(ground), self._coloured(aerial)
+        more = None if more is None else self._coloured(more)
+        layouts = None
         if self.plan.layout != "none":
-            ground, aerial, _ = self.layout(ground, aerial, self._layouts(len(labels)))
+            drawn = self._layouts(len(labels))
+            ground, aerial, layouts = self.layout(ground, aerial, drawn)
+            more = None if more is None else self.layout.turn_aerial(more, drawn)
         if self.plan.twins:
             first = labels.long() << 1
             labels = torch.cat([first, first | 1])
-        return ground, aerial, labels
+        return Samples(ground, aerial, labels, layouts, more)
 
     def _coloured(self, images: Tensor) -> Tensor:
         if self.plan.colours != "none" and images.shape[1] > COLOURS:

@@ -31,6 +31,12 @@ def test_before_its_first_epoch_the_argument_is_the_recipes():
     assert found == [(3.0, 1.0), (3.0, 0.5), (5, 0.5), (3.0, 1.0)]
 
 
+def test_further_losses_follow_where_they_have_such_a_number():
+    loss, one, other = (SoftMarginTripletLoss(alpha=1.0), SoftMarginTripletLoss(alpha=2.0), nn.Module())
+    LossSchedule(loss, {"alpha": [[0, 7.0]]}, also=(one, other)).begin(0)
+    assert (loss.alpha, one.alpha, hasattr(other, "alpha")) == (7.0, 7.0, False)
+
+
 def test_changes_are_logged_once(caplog):
     schedule = LossSchedule(SoftMarginTripletLoss(), {"hard_ratio": [[0, 1.0], [2, 0.25]]})
     with caplog.at_level(logging.INFO, "geodtr_plugin"):
