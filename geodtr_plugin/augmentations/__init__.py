@@ -4,10 +4,12 @@ from collections.abc import Callable
 from functools import partial
 
 from .cutout import CutoutAugmentation
-from .image_transform import ImageTransform
-from .layout import LayoutSimulation, compose_layouts, inverse_layout, turn_panoramas, turn_tiles
+from .image_transform import COLOURS, ImageTransform
+from .layout import LayoutSimulation, compose_layouts, inverse_layout, turn_offsets, turn_panoramas, turn_tiles
+from .misalignment import Misalignment, crop_tiles
 from .pipeline import IMAGENET_MEAN, IMAGENET_STD, BatchTransform, RoleTransform
 from .polar import PolarTransform
+from .samples import Samples
 from .semantic import SemanticAugmentation
 
 # by the names that recipes give them
@@ -17,7 +19,7 @@ SEMANTIC: dict[str, Callable[..., SemanticAugmentation]] = {
 }
 
 __all__ = [
-    "IMAGENET_MEAN", "IMAGENET_STD", "SEMANTIC", "BatchTransform", "CutoutAugmentation", "ImageTransform",
-    "LayoutSimulation", "PolarTransform", "RoleTransform", "SemanticAugmentation", "compose_layouts",
-    "inverse_layout", "turn_panoramas", "turn_tiles",
+    "COLOURS", "IMAGENET_MEAN", "IMAGENET_STD", "SEMANTIC", "BatchTransform", "CutoutAugmentation", "ImageTransform",
+    "LayoutSimulation", "Misalignment", "PolarTransform", "RoleTransform", "Samples", "SemanticAugmentation",
+    "compose_layouts", "crop_tiles", "inverse_layout", "turn_offsets", "turn_panoramas", "turn_tiles",
 ]  # fmt: skip

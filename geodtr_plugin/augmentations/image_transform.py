@@ -12,6 +12,8 @@ from ..utils.typed import typed
 from .field_of_view import crop_columns, random_columns
 from .polar import PolarTransform
 
+COLOURS = 3  # channels that show the scene; those behind them are maps, which follow their pixels
+
 
 @dataclass(frozen=True)
 class ImageTransform:
@@ -32,6 +34,11 @@ class ImageTransform:
     polar: bool = False
     panorama_width: int | None = None
     tile: int | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of what `on_device` returns: of the whole panorama, where the network sees a part of it."""
+        return self.height, self.panorama_width or self.width
 
     def on_load(self, image: Tensor) -> Tensor:
         """Resize an image in the loader's worker, antialiased, in uint8 so that little has to travel to the device.
@@ -71,7 +78,7 @@ class ImageTransform:
         """Cut the network's part out of panoramas `[B, 3, height, panorama_width]`; without a limit, return them.
 
         Args:
-            images: from `on_device`, augmented or not.
+            images: from `on_device`, augmented or not, with or without maps behind their colours.
             random_heading: look anywhere instead of at the centre.
         """
         if self.panorama_width is None:
@@ -79,7 +86,7 @@ class ImageTransform:
         return random_columns(images, self.width) if random_heading else crop_columns(images, self.width)
 
     def _resized(self, images: Tensor) -> Tensor:
-        return _resize(images, [self.height, self.panorama_width or self.width])
+        return _resize(images, [*self.size])
 
     def _reduced(self, tiles: Tensor) -> Tensor:
         return tiles if self.tile is None or tiles.shape[-1] <= self.tile else _resize(tiles, [self.tile, self.tile])

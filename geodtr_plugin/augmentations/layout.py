@@ -76,6 +76,19 @@ def _gathered_tiles(images: Tensor, layout: Tensor) -> Tensor:
     return flat.gather(2, pixels[:, None].expand_as(flat)).view(images.shape)
 
 
+def turn_offsets(offsets: Tensor, layout: Tensor) -> Tensor:
+    """Mirror and turn places in square tiles, as `turn_tiles` does the tiles.
+
+    Args:
+        offsets: (down, right) from the tile's centre, in any unit, `[B, 2]`.
+        layout: int64 `[B]`.
+    """
+    down, right = offsets.unbind(-1)
+    right = torch.where(layout >= 4, -right, right)
+    turned = torch.stack([down, right, right, -down, -down, -right, -right, down], dim=-1).unflatten(-1, (4, 2))
+    return turned.gather(-2, (layout % 4)[:, None, None].expand(-1, 1, 2)).squeeze(-2)
+
+
 def _one_by_one(turn: Callable[..., Tensor], images: Tensor, layout: Tensor, *arguments: bool) -> Tensor:
     """Turn each image for itself: on a CPU copies of whole rows take half as long as gathered pixels."""
     result = torch.empty_like(images, memory_format=torch.contiguous_format)
@@ -148,9 +161,12 @@ class LayoutSimulation(nn.Module):
 
     def _laid_out(self, ground: Tensor, aerial: Tensor, layout, undo: bool) -> tuple[Tensor, Tensor, Tensor]:
         layout = self._checked(ground, aerial, layout)
-        turn_aerial = turn_panoramas if self.polar else turn_tiles
         on_device = layout.to(ground.device, non_blocking=True)
-        return turn_panoramas(ground, layout, undo), turn_aerial(aerial, layout, undo), on_device
+        return turn_panoramas(ground, layout, undo), self.turn_aerial(aerial, layout, undo), on_device
+
+    def turn_aerial(self, aerial: Tensor, layout: Tensor, undo: bool = False) -> Tensor:
+        """Turn aerial images alone, `[B, C, ...]`, by layouts int64 `[B]`; `undo` reverts it exactly."""
+        return (turn_panoramas if self.polar else turn_tiles)(aerial, layout, undo)
 
     def _checked(self, ground: Tensor, aerial: Tensor, layout) -> Tensor:
         if len(ground) != len(aerial):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ..harness.run_folder import RunFolder
     from ..methods import TwoTower
+    from ..utils.roles import Role
 
 DESCRIPTION = """Write the model of a run into a folder that loads without the run.
 
@@ -123,14 +124,27 @@ def _write_model(folder: Path, model: TwoTower, config: dict[str, Any], options:
     import torch
 
     from ..methods.export import export_tower
-    from ..utils.roles import Role
 
     roles: list[Role] = ["query", "reference"] if options.tower == "both" else [options.tower]
     for role in roles:  # the file alone says how its images are prepared
         content = io.BytesIO()  # on a full disk, torch's own writing ends the process
         torch.export.save(export_tower(model, role), content, extra_files={"config.json": json.dumps(config)})
         (folder / f"{role}.pt2").write_bytes(content.getbuffer())
-    return [f"{role}.pt2" for role in roles]
+    return [f"{role}.pt2" for role in roles] + _write_maps(folder, model, config["views"], roles)
+
+
+def _write_maps(folder: Path, model: TwoTower, views: dict[str, Any], roles: Sequence[Role]) -> list[str]:
+    """Write the channels that programs want behind the colours, where they do, and return the names of the files."""
+    from ..augmentations import ImageTransform
+    from ..utils.files import write_safetensors
+
+    names = []
+    for role in roles:
+        maps = model.role_transform(role, ImageTransform.from_config(views[role])).of_cropped().maps
+        if maps is not None:
+            names.append(f"{role}_maps.safetensors")
+            write_safetensors(folder / names[-1], {"maps": maps.contiguous()}, {"format": "pt"})
+    return names
 
 
 def _halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

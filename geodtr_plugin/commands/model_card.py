@@ -18,7 +18,12 @@ model, transforms = create_model("./"), transforms_of("./")  # this folder, or h
 embeddings = model.encode_query(transforms["query"](images))  # uint8 [B, 3, H, W] -> [B, {size}]; references alike"""
 PROGRAM = """import torch
 tower = torch.export.load("{role}.pt2").module()
-embeddings = tower(images)  # float32 [B, 3, {height}, {width}], preprocessed as below -> [B, {size}]"""
+{maps}embeddings = tower(images)  # float32 [B, 3, {height}, {width}], preprocessed as below -> [B, {size}]"""
+# for programs that want more channels than colours
+MAPS = """from safetensors.torch import load_file
+maps = load_file("{role}_maps.safetensors")["maps"]
+images = torch.cat([images, maps.expand(len(images), -1, -1, -1)], 1)
+"""
 CHOOSE_LICENCE = "Whoever publishes these weights chooses their licence and writes it here."
 NOT_ENDED = "None: the run had not ended when this was exported."
 
@@ -51,7 +56,8 @@ def _use(config: dict[str, Any], files: Sequence[str]) -> str:
     size, modules = config["embedding_size"], config["run"]["imports"]
     if kind == "pt2":
         image = config["views"][role]
-        code = PROGRAM.format(role=role, height=image["height"], width=image["width"], size=size)
+        maps = MAPS.format(role=role) if f"{role}_maps.safetensors" in files else ""
+        code = PROGRAM.format(role=role, maps=maps, height=image["height"], width=image["width"], size=size)
         modules = ()
     else:
         code = FOLDER.format(size=size)

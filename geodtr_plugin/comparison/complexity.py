@@ -78,7 +78,7 @@ def inference_time(
     """
     device = torch.device(device)
     model.to(device)
-    images = {role: torch.rand(batch, 3, *getattr(model, f"{role}_size"), device=device) for role in ROLES}
+    images = {role: torch.rand(batch, *model.input_shape(role), device=device) for role in ROLES}
     with modes_restored(model), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         model.eval()
         for _ in range(3):
@@ -118,7 +118,7 @@ def _macs(model: nn.Module, role: str, trunk: nn.Module) -> tuple[int, int]:
             hooks.callback(part.register_forward_pre_hook(before).remove)
             hooks.callback(part.register_forward_hook(after).remove)
         model.eval()
-        image = torch.empty(1, 3, *getattr(model, f"{role}_size"))
+        image = torch.empty(1, *model.input_shape(role))
         torch.func.functional_call(model, _shapes(model), kwargs={role: image})
         total = counter.macs()
     if not called:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .base import ImageDataset, LoadTransform, PairDataset, Split, Subset
     from .images import ImageArray, ImageFiles, Images
     from .joined import JoinedSplit, join_splits
+    from .offsets import Offsets
 
 __getattr__, __dir__, _lazy = lazy_imports(__name__)
 __all__ = [

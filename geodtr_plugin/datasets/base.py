@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -17,6 +17,8 @@ from ..utils.errors import NotSquareError, UserError
 from ..utils.ragged import as_int64
 from ..utils.roles import SPLITS
 from .images import Images
+from .offsets import Offsets
+from .pair_data import PairData
 from .registry import title_of
 
 
@@ -78,6 +80,7 @@ class Split:
         exclusion_radius: metres; a training reference of another place that is nearer than this is no negative.
         total_pairs: how many pairs the lists name, where the split may hold fewer because files are missing.
         ks: the K of the R@K that are reported on this data set.
+        offsets: where in the references the queries stand, for sets that tell it.
 
     Raises:
         ValueError: the parts contradict each other.
@@ -100,6 +103,7 @@ class Split:
     exclusion_radius: float | None = None
     total_pairs: int | None = None
     ks: tuple[int, ...] = KS
+    offsets: Offsets | None = None
 
     def __post_init__(self) -> None:
         for name in ("pairs", "query_places", "reference_places"):
@@ -126,6 +130,8 @@ class Split:
             raise ValueError("two subsets have the same name")
         if self.total_pairs is not None and self.total_pairs < len(self.pairs):
             raise ValueError(f"the lists cannot name {self.total_pairs} pairs when {len(self.pairs)} are there")
+        if self.offsets is not None and len(self.offsets.metres) != num_references:
+            raise ValueError(f"{num_references} references came with {len(self.offsets.metres)} sides in metres")
 
     def fingerprint(self) -> str:
         """Return twelve hexadecimal digits that change with ids, labels, pairs or truth, but not with the folder."""
@@ -175,6 +181,7 @@ class Split:
             reference_places=self.reference_places[references],
             truth=self.truth.take(queries).keep_references(references, len(self.references)),
             subsets=tuple(subset for subset in subsets if len(subset.queries)),
+            offsets=None if self.offsets is None else self.offsets.keep(queries, references),
         )
 
     def __repr__(self) -> str:
@@ -195,12 +202,14 @@ class LoadTransform(Protocol):
 class PairDataset(Dataset):
     """Training pairs as PML's TwoStreamMetricLoss wants them.
 
-    Item i is (query uint8 `[3, h, w]`, reference uint8 `[3, h, w]`, place label).
+    Item i is (query uint8 `[3, h, w]`, reference uint8 `[3, h, w]`, place label), and where more is asked for a fourth
+    part, a dictionary.
 
     Args:
         split: whose pairs.
         query_transform: of the queries; None leaves images as stored.
         reference_transform: of the references.
+        more: names of further data of a pair, of `pair_data.pair_data_of(split)`; see `utils.pair_data`.
     """
 
     def __init__(
@@ -208,9 +217,11 @@ class PairDataset(Dataset):
         split: Split,
         query_transform: LoadTransform | None = None,
         reference_transform: LoadTransform | None = None,
+        more: Sequence[str] = (),
     ):
         self.split = split
         self.query_transform, self.reference_transform = query_transform, reference_transform
+        self.more = PairData(split, more, self._reference) if more else None
 
     @property
     def places(self) -> np.ndarray:
@@ -220,13 +231,14 @@ class PairDataset(Dataset):
     def __len__(self) -> int:
         return len(self.split.pairs)
 
-    def __getitem__(self, i: int) -> tuple[Tensor, Tensor, int]:
+    def __getitem__(self, i: int) -> tuple[Any, ...]:
         query, reference = self.split.pairs[i].tolist()
-        return (
-            _load(self.split.queries, query, self.query_transform),
-            _load(self.split.references, reference, self.reference_transform),
-            int(self.split.query_places[query]),
-        )
+        image, place = _load(self.split.queries, query, self.query_transform), int(self.split.query_places[query])
+        pair = image, self._reference(reference), place
+        return pair if self.more is None else (*pair, self.more(query, reference))
+
+    def _reference(self, row: int) -> Tensor:
+        return _load(self.split.references, row, self.reference_transform)
 
 
 class ImageDataset(Dataset):

@@ -15,6 +15,7 @@ from ..evaluation.truth import Truth
 from ..utils.ragged import Ragged
 from .base import Split
 from .images import Images, Names
+from .offsets import Offsets
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -101,6 +102,7 @@ def join_splits(splits: Sequence[Split]) -> Split:
         notes=tuple(f"{part.name}: {note}" for part in parts for note in part.notes),
         total_pairs=sum(len(part.pairs) if part.total_pairs is None else part.total_pairs for part in parts),
         parts=parts,
+        offsets=Offsets.joined([part.offsets for part in parts], sizes),
     )
 
 

@@ -7,7 +7,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from ..utils.geo import EARTH_RADIUS, to_metres
+from ..utils.geo import EARTH_RADIUS, distances, to_metres
 from ..utils.ragged import Ragged
 from .images import CoordinateKind
 
@@ -34,15 +34,6 @@ def nearest(queries: np.ndarray, references: np.ndarray, kind: CoordinateKind) -
     """Return the nearest of references `[M, 2]` for queries `[N, 2]`, int64 `[N]`, and its distance in metres `[N]`."""
     _, rows = cKDTree(to_metres(references, kind)).query(to_metres(queries, kind))
     return rows.astype(np.int64), distances(queries, references[rows], kind)
-
-
-def distances(first: np.ndarray, second: np.ndarray, kind: CoordinateKind) -> np.ndarray:
-    """Return the metres `[N]` between row i of `first` and row i of `second`, `[N, 2]` each."""
-    if kind == "metres":
-        return np.hypot(*(first - second).T)
-    (lat, lon), (other_lat, other_lon) = np.radians(first).T, np.radians(second).T
-    half = np.sin((other_lat - lat) / 2) ** 2 + np.cos(lat) * np.cos(other_lat) * np.sin((other_lon - lon) / 2) ** 2
-    return 2 * EARTH_RADIUS * np.arcsin(np.sqrt(np.minimum(half, 1)))
 
 
 def label_places(*keys: np.ndarray) -> np.ndarray:

@@ -13,8 +13,10 @@ import numpy as np
 from ..evaluation.truth import Truth
 from ..utils.errors import UnknownNameError
 from ..worlds import Drives, DriveSpec, World, WorldSpec, list_worlds
+from ..worlds.tiles import TILE_SIDE
 from .base import Split
 from .images import ImageArray
+from .offsets import Offsets
 from .places import within
 from .registry import DatasetFacts, register_dataset
 from .street_views import KS
@@ -73,6 +75,8 @@ def load_synthetic(
 def _split_of_world(name: str, spec: WorldSpec, world: World) -> Split:
     positive, offset = np.array(world.truth[:, 0]), spec.offset
     note = "The positive of a panorama is the tile whose centre is nearest to its recorded place."
+    truth = Truth.from_lists(positive[:, None], np.array(world.truth[:, 1:]) if offset else None)
+    positions = world.query_positions, world.reference_positions
     return Split(
         name=name,
         split=spec.split,
@@ -81,11 +85,12 @@ def _split_of_world(name: str, spec: WorldSpec, world: World) -> Split:
         pairs=np.stack([np.arange(len(positive)), positive], axis=1),
         query_places=positive,
         reference_places=np.arange(len(world.reference_images)),
-        truth=Truth.from_lists(positive[:, None], np.array(world.truth[:, 1:]) if offset else None),
+        truth=truth,
         layout="rendered",
         percent_rounding="floor_plus_one" if offset else "floor",
         centred=not offset,
         notes=(note,) if offset else (),
+        offsets=Offsets.from_positions(truth, *positions, TILE_SIDE) if offset else None,
     )
 
 

@@ -17,6 +17,7 @@ from ..evaluation.truth import Truth
 from .base import Split
 from .find_root import data_root, find_folder
 from .images import ImageFiles
+from .offsets import Offsets
 from .registry import DatasetFacts, register_dataset, title_of
 from .role_files import DirectoryCache, RoleFiles, missing_notes
 from .vigor_lists import EXTENSIONS, CityLists, read_city
@@ -137,6 +138,12 @@ def _split(
     allowed = allow_partial and len(queries) > 0
     missing = missing_notes(f"{title_of(name)} {split}", folder, panoramas, tiles, allowed, len(queries))
     truth = Truth.from_lists(shown_by[:, :1], shown_by[:, 1:]).take(queries).keep_references(references, len(tiles))
+    offsets = Offsets(
+        np.repeat(np.arange(len(shown_by)), shown_by.shape[1]),
+        shown_by.ravel(),
+        np.concatenate([city.offsets.reshape(-1, 2) for city in lists]),
+        np.concatenate([np.full(len(city.tiles), city.tile_metres) for city in lists]),
+    )
     labels = " and ".join(sorted({city.labels for city in lists}))
     return Split(
         name=name,
@@ -153,6 +160,7 @@ def _split(
         centred=False,
         notes=(*notes, *missing),
         total_pairs=len(shown_by),
+        offsets=offsets.keep(queries, references),
     )
 
 

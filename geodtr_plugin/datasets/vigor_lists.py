@@ -30,7 +30,13 @@ _HOMES = {
 _TILE_LISTS = tuple(
     f"{folder}{{city}}/satellite_list.txt" for folder in ("splits__corrected/", "splits/", "splits_new/", "")
 )
-_COLUMNS = 13  # the panorama, then four times a tile and the place's offset in it, which a retrieval does not need
+_COLUMNS = 13  # the panorama, then four times a tile and the place's offset in it: pixels down, pixels to the left
+TILE_PIXELS = 640  # along a tile, as the offsets count them, whatever the size of the images
+# Metres to a pixel: of the released labels everywhere the same, and as SliceMatch measured them for the corrected ones.
+METRES_PER_PIXEL = {
+    "original": {"Chicago": 0.114, "NewYork": 0.114, "SanFrancisco": 0.114, "Seattle": 0.114},
+    "corrected": {"Chicago": 0.111262, "NewYork": 0.113248, "SanFrancisco": 0.118141, "Seattle": 0.100817},
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +50,8 @@ class CityLists:
         tiles: all tiles, in the order of their list.
         panoramas: the panoramas of the split, in the order of their list.
         shown_by: rows of the tiles that show a panorama's place, int64 `[N, 4]`: the positive, three semi-positives.
+        offsets: where the panorama stands in each of these, (down, right) of the tile's centre in parts of its side,
+            float64 `[N, 4, 2]`.
         tile_positions: latitude and longitude of the tiles' centres, float64 `[M, 2]`.
         positions: latitude and longitude of the panoramas, float64 `[N, 2]`.
     """
@@ -54,8 +62,14 @@ class CityLists:
     tiles: list[str]
     panoramas: list[str]
     shown_by: np.ndarray
+    offsets: np.ndarray
     tile_positions: np.ndarray
     positions: np.ndarray
+
+    @property
+    def tile_metres(self) -> float:
+        """Metres along a tile, as the labels count them."""
+        return TILE_PIXELS * METRES_PER_PIXEL[self.labels][self.city]
 
 
 def read_city(name: str, folder: Path, city: str, label_list: str, labels: str) -> CityLists:
@@ -82,10 +96,10 @@ def read_city(name: str, folder: Path, city: str, label_list: str, labels: str) 
     beside = f"{Path(path).parent.as_posix()}/satellite_list.txt"
     tile_list = folder / _find_list(name, folder, [beside, *(home.format(city=city) for home in _TILE_LISTS)])
     tiles, tile_positions = _read_tiles(tile_list)
-    panoramas, positions, shown_by = _read_labels(folder / path, tiles, tile_list)
+    panoramas, positions, shown_by, offsets = _read_labels(folder / path, tiles, tile_list)
     _check_order(folder / path, positions, tile_positions[shown_by])
     home = Path(path).parent.parent.as_posix()
-    return CityLists(city, homes[path], home, list(tiles), panoramas, shown_by, tile_positions, positions)
+    return CityLists(city, homes[path], home, list(tiles), panoramas, shown_by, offsets, tile_positions, positions)
 
 
 def _find_list(name: str, folder: Path, candidates: list[str]) -> str:
@@ -125,9 +139,11 @@ def _read_tiles(path: Path) -> tuple[dict[str, int], np.ndarray]:
     return tiles, np.array(positions, np.float64)
 
 
-def _read_labels(path: Path, tiles: dict[str, int], tile_list: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Return the panoramas, their positions `[N, 2]` and the rows of their four tiles, int64 `[N, 4]`."""
-    panoramas, positions, shown_by = [], [], []
+def _read_labels(
+    path: Path, tiles: dict[str, int], tile_list: Path
+) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
+    """Return the panoramas, their positions `[N, 2]`, the rows of their four tiles, int64 `[N, 4]`, and the offsets."""
+    panoramas, positions, shown_by, offsets = [], [], [], []
     for number, cells in _read_lines(path):
         if len(cells) != _COLUMNS:
             raise _bad_line(path, number, f"it has {len(cells)} columns in place of {_COLUMNS}")
@@ -144,9 +160,19 @@ def _read_labels(path: Path, tiles: dict[str, int], tile_list: Path) -> tuple[li
             raise _bad_line(path, number, "it names a tile twice")
         panoramas.append(panorama)
         shown_by.append([tiles[tile] for tile in named])
+        offsets.append(_offsets(path, number, cells))
     if not panoramas:
         raise DatasetCorruptError(f"{path} names no panorama.", "Copy it again.")
-    return panoramas, np.array(positions, np.float64), np.array(shown_by, np.int64)
+    return panoramas, np.array(positions, np.float64), np.array(shown_by, np.int64), np.array(offsets, np.float64)
+
+
+def _offsets(path: Path, number: int, cells: list[str]) -> list[tuple[float, float]]:
+    """Return the four offsets of a line, (down, right) in parts of a tile's side."""
+    try:
+        pixels = [(float(down), -float(left)) for down, left in zip(cells[2::3], cells[3::3])]
+    except ValueError:
+        raise _bad_line(path, number, "an offset is no number") from None
+    return [(down / TILE_PIXELS, right / TILE_PIXELS) for down, right in pixels]
 
 
 def _bad_line(path: Path, number: int, reason: str) -> DatasetCorruptError:

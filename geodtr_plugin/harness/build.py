@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -13,11 +13,11 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.utils.data import BatchSampler
 
-from ..augmentations import SEMANTIC, BatchTransform, ImageTransform, LayoutSimulation, RoleTransform
+from ..augmentations import SEMANTIC, BatchTransform, ImageTransform, LayoutSimulation, Misalignment, RoleTransform
 from ..augmentations.field_of_view import narrow_width
 from ..datasets import PairDataset, Split
 from ..datasets.joined import parts_of
-from ..losses import CounterfactualLoss, NearbyPlaces, NearbyPlacesOfSets, build_loss
+from ..losses import CounterfactualLoss, LossSchedule, NearbyPlaces, NearbyPlacesOfSets, build_loss
 from ..losses.pairs import Exclusion
 from ..methods import METHODS, Recipe, TwoTower, create_model
 from ..methods.recipe import Augment, Optim
@@ -34,6 +34,7 @@ from . import checks
 from .compiling import compile_network
 from .config import RunConfig
 from .log import log
+from .objectives import choose_objectives, data_for
 
 
 def choose_workers(workers: int | None, device: torch.device) -> int:
@@ -89,7 +90,7 @@ def build_image_transforms(config: RunConfig, model: TwoTower) -> dict[str, Imag
 
 def build_role_transforms(model: TwoTower, transforms: dict[str, ImageTransform]) -> dict[str, RoleTransform]:
     """Return image transforms with normalisation, for evaluation."""
-    return {role: RoleTransform(transforms[role], model.mean, model.std) for role in ROLES}
+    return {role: model.role_transform(role, transforms[role]) for role in ROLES}
 
 
 def build_augmentation(augment: Augment, polar: bool, reference_size: Sequence[int]) -> CHSG:
@@ -105,11 +106,14 @@ def build_augmentation(augment: Augment, polar: bool, reference_size: Sequence[i
 
 def build_batch_transform(recipe: Recipe, model: TwoTower, transforms: dict[str, ImageTransform]) -> BatchTransform:
     """Return image transforms, CHSG with LS and semantic augmentation, field of view, normalisation: for training."""
+    maps = {f"{role}_maps": model.input_maps(role, transforms[role].size) for role in ROLES}
+    chsg = build_augmentation(recipe.augment, model.polar, model.reference_size)
+    misalign = Misalignment(recipe.augment.tiles, recipe.augment.panoramas)
+    checks.check_misalignment(misalign, chsg, model)
     return BatchTransform(
-        transforms["query"], transforms["reference"],
-        build_augmentation(recipe.augment, model.polar, model.reference_size),
-        model.mean, model.std, random_heading=recipe.view.heading == "random",
-        turned=recipe.view.turned == "always",
+        transforms["query"], transforms["reference"], chsg, model.mean, model.std,
+        random_heading=recipe.view.heading == "random", turned=recipe.view.turned == "always", misalign=misalign,
+        **maps,
     )  # fmt: skip
 
 
@@ -165,14 +169,15 @@ def build_trainer(
     sampler = build_run_sampler(config, train)
     checks.check_sampler(model, sampler)
     exclusion = build_exclusion(train, transform.multiplier)
-    losses = {
-        name: loss.to(device)
-        for name, loss in build_losses(recipe, model, exclusion, shows_places_once(sampler, train)).items()
-    }
+    objectives, idle = choose_objectives(recipe.loss, model, train)
+    losses: dict[str, Any] = build_losses(recipe, model, exclusion, shows_places_once(sampler, train))
+    losses = {name: loss.to(device) for name, loss in {**losses, **objectives}.items()}
+    schedule = LossSchedule(losses["metric_loss"], recipe.loss.schedule, objectives.values())
     weights = {"metric_loss": 1.0, "counterfactual_loss": recipe.loss.counterfactual}
+    weights |= {name: objective.weight for name, objective in objectives.items()}
     steps = len(sampler) if sampler is not None else len(train.pairs) // optim.batch_size
-    frozen = freeze(model, optim.freeze)
-    optimizer = build_run_optimizer(optim, model, losses["metric_loss"], device)
+    frozen = freeze(model, ",".join([optim.freeze, *idle]))
+    optimizer = build_run_optimizer(optim, model, losses.values(), device)
     rows = transform.multiplier * optim.batch_size
     log.info(f"batch {optim.batch_size} pairs, {rows} rows in the network (CHSG variant {recipe.augment.chsg})")
     trainer = CrossViewTrainer(
@@ -180,7 +185,7 @@ def build_trainer(
         {"trunk_optimizer": optimizer},
         optim.batch_size,
         losses,
-        PairDataset(train, transforms["query"], transforms["reference"]),
+        PairDataset(train, transforms["query"], transforms["reference"], data_for(objectives)),
         mining_funcs={
             "tuple_miner": build_miner(
                 recipe.loss.miner, recipe.loss.miner_args, transform.multiplier > 1, model.distance
@@ -189,7 +194,7 @@ def build_trainer(
         sampler=sampler,
         lr_schedulers=build_schedule(
             optim.schedule, optimizer, epochs=optim.epochs, steps_per_epoch=steps, by=optim.schedule_step,
-            warmup_epochs=optim.warmup_epochs, zero_first_epoch=optim.zero_first_epoch,
+            warmup_epochs=optim.warmup_epochs, zero_first_epoch=optim.zero_first_epoch, decay=optim.decay,
         ),
         loss_weights={name: weights[name] for name in losses},
         data_device=device,
@@ -204,6 +209,7 @@ def build_trainer(
         frozen=frozen,
         seed=config.seed,
         progress=is_main_process(),
+        begin_epoch_hook=lambda trainer: schedule.begin(trainer.epoch - 1),
         **hooks,
     )  # fmt: skip
     model.configure_trainer(trainer)
@@ -212,10 +218,13 @@ def build_trainer(
     return trainer
 
 
-def build_run_optimizer(optim: Optim, model: TwoTower, loss: nn.Module, device: torch.device) -> Optimizer:
-    """Return the recipe's optimizer of the model, and of what the loss learns, such as its temperature."""
+def build_run_optimizer(
+    optim: Optim, model: TwoTower, losses: Iterable[nn.Module], device: torch.device
+) -> Optimizer:
+    """Return the recipe's optimizer of the model, and of what the losses learn, such as a temperature."""
+    learned = [parameter for loss in losses for parameter in loss.parameters()]
     return build_optimizer(
-        optim.name, [*model.parameters(), *loss.parameters()], lr=optim.lr, weight_decay=optim.weight_decay,
+        optim.name, [*model.parameters(), *learned], lr=optim.lr, weight_decay=optim.weight_decay,
         eps=optim.eps, momentum=optim.momentum, sharpness=optim.sharpness, fused=device.type == "cuda",
         scaled=parameters_of(model, TRUNK) if optim.trunk_lr_scale != 1 else (), scale=optim.trunk_lr_scale,
     )  # fmt: skip

@@ -11,9 +11,11 @@ from typing import Any
 from torch import nn
 from torch.utils.data import BatchSampler
 
+from ..augmentations import Misalignment
 from ..datasets import Split, facts_of
 from ..datasets.registry import FOLDER
 from ..losses import build_loss
+from ..losses.schedule import check_schedule
 from ..methods import METHODS, TwoTower
 from ..methods.recipe import MOST
 from ..miners import CHSG, build_miner
@@ -21,12 +23,17 @@ from ..miners.chsg import variant_name
 from ..samplers import SAMPLERS
 from ..utils.errors import UnknownNameError, UserError
 from ..utils.registry import takes
+from ..utils.roles import ROLES, Role
 from .config import RunConfig
 from .log import log
 
 _SAY_CENTRED = (
     ' If they do stand there, say so: --data.centred true, or {"centred": true} in the folder\'s dataset.json.'
 )
+
+LEFT_OUT: dict[Role, str] = {
+    "query": "Leave it out: --augment.panoramas none.", "reference": "Leave it out: --augment.tiles none.",
+}  # fmt: skip
 
 
 def check_recipe(config: RunConfig) -> None:
@@ -40,6 +47,7 @@ def check_recipe(config: RunConfig) -> None:
         check_arguments(f"option of {config.method}", METHODS[config.method], recipe.model, also=("pretrained",))
         variant_name(recipe.augment.chsg)
         build_loss(recipe.loss.name, recipe.loss.args)
+        check_schedule(recipe.loss.name, recipe.loss.args, recipe.loss.schedule)
         build_miner(recipe.loss.miner, recipe.loss.miner_args, twins=True)
         build = SAMPLERS[recipe.sampling.name]
         check_arguments(f"argument of the sampler {recipe.sampling.name}", build, recipe.sampling.args)
@@ -123,6 +131,26 @@ def check_twins(model: TwoTower, chsg: CHSG) -> None:
             f"The CHSG variant {chsg.name} makes twins that differ by a turn, and {model.method_name} compares all "
             "headings, so that these are the same to it.",
             "Choose --chsg s, ls or raw; or --model.aligned true, where queries look at the middle of their tiles.",
+        )
+
+
+def check_misalignment(misalign: Misalignment, chsg: CHSG, model: TwoTower) -> None:
+    """Refuse to crop and turn what is no square tile; warn where turns without maps make twins look alike.
+
+    Raises:
+        UserError: aerial images are polar-transformed, or not square.
+    """
+    height, width = model.reference_size
+    if misalign.tiles != "none" and (model.polar or height != width):
+        kind = "polar-transformed" if model.polar else f"{height}x{width}"
+        message = f"--augment.tiles {misalign.tiles} is for square tiles, and these are {kind}."
+        raise UserError(message, LEFT_OUT["reference"])
+    hidden: dict[Role, str] = {"query": misalign.panoramas, "reference": misalign.tiles}
+    blind = [role for role in ROLES if hidden[role] != "none" and model.input_maps(role) is None]
+    if chsg.plan.layout == "distinct" and blind:
+        log.warning(
+            f"CHSG {chsg.name} tells twins from their places by how they are turned, which {model.method_name} cannot "
+            f"see where every {blind[-1]} is turned at random. {LEFT_OUT[blind[-1]]}"
         )
 
 

@@ -42,13 +42,14 @@ def compile_network(trainer: CrossViewTrainer, pairs: int) -> bool:
 
 def _try(trainer: CrossViewTrainer, network: torch.nn.Module, pairs: int) -> None:
     """Both passes with the first pair of the data as a batch, in this process alone."""
-    query, reference, _ = trainer.dataset[0]
+    query, reference, *_ = trainer.dataset[0]
     batch = [torch.as_tensor(image).expand(pairs, *image.shape).contiguous() for image in (query, reference)]
     trunk, trainer.models["trunk"] = trainer.models["trunk"], network
     try:
         network.train()
         query, reference, _ = trainer.prepare(*trainer.to_device(*batch, torch.arange(pairs)))
         outputs = trainer.embed(query, reference)
-        sum(output.sum() for output in outputs if output is not None).backward()
+        parts = [part for part in (*outputs.of_pairs(), *(outputs.extras or {}).values()) if part is not None]
+        sum(part.sum() for part in parts).backward()
     finally:
         trainer.models["trunk"] = trunk

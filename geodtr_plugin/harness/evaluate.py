@@ -32,6 +32,7 @@ from ..utils.visible import csv_cell
 from .build import build_role_transforms, choose_workers
 from .checks import check_polar
 from .config import RunConfig
+from .metres import Answers, measure_metres, predict_offsets
 from .orientation import Orientation
 from .run_folder import RunFolder
 
@@ -119,7 +120,25 @@ class Evaluator:
         for subset in split.subsets:
             part = self.rank_subset(query, reference, split.truth, subset, ranks)
             scores.setdefault("subsets", {})[subset.name] = self.scores(part, split, headings, subset.queries)
-        return scores, self._details(query, reference, split.truth, ranks, headings) if details else None
+        if not details:
+            return scores, None
+        scores |= self.metres(split, query, reference)
+        return scores, self._details(query, reference, split.truth, ranks, headings)
+
+    def metres(self, split: Split, query: Tensor, reference: Tensor) -> dict[str, float]:
+        """Return the errors in metres of the most similar references, for sets with coordinates."""
+        if split.queries.coordinates is None or split.references.coordinates is None:
+            return {}
+        count, part = len(query), shard(len(query))
+        own = np.arange(part.start, part.stop)
+        found = self._most_similar(query, own, reference, 1)[1][:, 0] if part else own
+        answers = np.concatenate(gather_objects(found))
+
+        def offsets() -> np.ndarray:
+            pairs = TorchSubset(Answers(*self._images(split, self.orientation), answers), part)
+            return gather_shards(predict_offsets(self.model, pairs, self.tester), count).cpu().numpy()
+
+        return measure_metres(split, answers, offsets if self.model.predicts_offset else None)
 
     def embed(self, split: Split) -> dict[str, Tensor]:
         """Return embeddings by role, float32 [N, D] each, of queries and references in the order of the split.
@@ -178,13 +197,15 @@ class Evaluator:
             return scores
         return scores | (headings if rows is None else headings.take(rows)).summarise(ranks)
 
-    def _embed_roles(self, split: Split, orientation: Orientation) -> dict[str, Tensor]:
+    def _images(self, split: Split, orientation: Orientation) -> tuple[ImageDataset, ImageDataset]:
         turns = orientation.turns(len(split.queries))
         queries = ImageDataset(split.queries, self.transforms["query"], headings=turns)
-        references = ImageDataset(split.references, self.transforms["reference"])
+        return queries, ImageDataset(split.references, self.transforms["reference"])
+
+    def _embed_roles(self, split: Split, orientation: Orientation) -> dict[str, Tensor]:
         return {
             role: self._embed(images, role, split, *orientation.embedding(role))
-            for role, images in zip(ROLES, (queries, references))
+            for role, images in zip(ROLES, self._images(split, orientation))
         }
 
     def _embed(self, images: ImageDataset, role: Role, split: Split, network: nn.Module, size: int) -> Tensor:

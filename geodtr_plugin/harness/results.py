@@ -20,6 +20,7 @@ COLUMNS = {  # heading -> name of the calculator
     "R@1": "recall_at_1", "R@5": "recall_at_5", "R@10": "recall_at_10", "R@20": "recall_at_20",
     "R@1%": "recall_at_1_percent", "hit": "hit_rate",
 }  # fmt: skip
+METRES = {"median m": "median_metres", "with offset": "median_metres_with_offset"}  # the same of errors in metres
 
 
 def chance_of(split: Split) -> float:
@@ -47,6 +48,8 @@ def collect_results(
     selected = {name: {**best["tests"][name], "epoch": best["epoch"]} if best else None for name in tests}
     results = {
         "method": config.method,
+        "mark": model.paper.mark,
+        "notes": model.paper.notes_on(tests),
         "train": config.train,
         "polar": model.polar,
         "seed": config.seed,
@@ -125,6 +128,8 @@ def test_entry(
             if config.recipe.evaluation.ties == "pessimistic"
             else "references more similar than the best positive, other positives aside",
             "hit_rate": "as R@1, with the query's semi-positives taken out of the gallery",
+            "metres": "between the query and the centre of the most similar reference, or the place that the model's "
+            "head finds in it; below: less than",
         },
     }
 
@@ -141,17 +146,22 @@ def table(results: dict[str, Any]) -> str:
     Parts of a test set (the queries that are not in the training list, say) follow it, with their number of queries.
     """
     columns = columns_of(entry["last"] for entry in results["tests"].values())
-    head = ["test set", "", *columns, "95 % of R@1", "chance", "published R@1", "best R@1 (epoch)"]
+    lasts = [entry["last"] for entry in results["tests"].values()]
+    metres = {title: name for title, name in METRES.items() if any(name in last for last in lasts)}
+    head = ["test set", "", *columns, "95 % of R@1", *metres, "chance", "published R@1", "best R@1 (epoch)"]
     rows = [head]
     for name, entry in results["tests"].items():
         last, best = entry["last"], entry["best"]
         rows.append([
-            name, entry["kind"], *_numbers(last, columns), f"{entry['chance_recall_at_1']:.2f}",
+            name, entry["kind"], *_numbers(last, columns),
+            *(f"{last[key]:,.1f}" if key in last else "-" for key in metres.values()),
+            f"{entry['chance_recall_at_1']:.2f}",
             f"{entry['published']['recall_at_1']:.2f}" if entry["published"] else "-",
             f"{best['recall_at_1']:.2f} ({best['epoch']})" if best else "-",
         ])  # fmt: skip
         for part, scores in last.get("subsets", {}).items():
-            rows.append([f"  {part}", f"{scores['num_queries']:,} queries", *_numbers(scores, columns), "", "", ""])
+            empty = [""] * (len(metres) + 3)
+            rows.append([f"  {part}", f"{scores['num_queries']:,} queries", *_numbers(scores, columns), *empty])
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     lines = ["  ".join([*map(str.ljust, row[:2], widths[:2]), *map(str.rjust, row[2:], widths[2:])]) for row in rows]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])

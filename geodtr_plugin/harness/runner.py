@@ -162,9 +162,10 @@ class Run:
         model, recipe = self.model, self.config.recipe
         parameters, trained = count_parameters(model), count_parameters(model, trained=True)
         some = f" ({trained:,} of them trained)" if trained < parameters else ""
+        mark = f" ({model.paper.mark})" if model.paper.mark else ""
         precision = recipe.optim.precision if self.trainer else recipe.evaluation.precision or recipe.optim.precision
         log.info(
-            f"{self.config.method}: {parameters:,} parameters{some}, embedding of {model.embedding_size}, query "
+            f"{self.config.method}{mark}: {parameters:,} parameters{some}, embedding of {model.embedding_size}, query "
             f"{_size(model.query_size)}, reference {_size(model.reference_size)}{' polar' if model.polar else ''}, "
             f"{precision} on {self.device}, recipe {self.config.recipe_name}, seed {self.config.seed}"
         )
@@ -255,7 +256,8 @@ class Run:
             if len(queries):
                 with failing_with_a_warning(f"The examples of {name}"):
                     retrieval_examples(self.tests[name], queries, top, name, self.folder.picture(f"examples-{name}"))
-        log.info("\n".join(["", table(results), "", *heading_lines(results), *training_lines(results), self._footer()]))
+        lines = ["", table(results), "", *heading_lines(results), *training_lines(results), *results["notes"]]
+        log.info("\n".join([*lines, self._footer()]))
 
     def _footer(self) -> str:
         ties = self.config.recipe.evaluation.ties

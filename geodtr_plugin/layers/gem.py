@@ -9,11 +9,12 @@ from torch import Tensor, nn
 class GeM(nn.Module):
     """Generalised mean over positions, (mean of x^p)^(1/p): p = 1 is the mean, a large p the maximum.
 
-    One p for all channels, learned; values below `eps`, which have no real power, count as `eps`.
+    One p for all channels, learned or fixed; values below `eps`, which have no real power, count as `eps`.
 
     Args:
         p: where the exponent starts.
         eps: lower bound of the values.
+        learned: p is a parameter; False: it stays, and is a plain number.
 
     Raises:
         ValueError: `p` is not above 0.
@@ -21,11 +22,11 @@ class GeM(nn.Module):
     Source: Radenović et al., TPAMI 2019, section 3.2.
     """
 
-    def __init__(self, p: float = 3.0, eps: float = 1e-6):
+    def __init__(self, p: float = 3.0, eps: float = 1e-6, learned: bool = True):
         super().__init__()
         if not p > 0:
             raise ValueError(f"p is {p}; the exponent of a generalised mean must be above 0.")
-        self.p, self.eps = nn.Parameter(torch.tensor(float(p))), eps
+        self.p, self.eps = nn.Parameter(torch.tensor(float(p))) if learned else float(p), eps
 
     def forward(self, features: Tensor) -> Tensor:
         """Map `[B, C, h, w]` to fp32 `[B, C]`."""

@@ -52,8 +52,13 @@ class LayoutTower(nn.Module):
 
 def modulate(features: Tensor, masks: Tensor) -> Tensor:
     """Sum features `[B, C, h, w]` under each mask `[B, h * w, K]`; return `[B, C * K]` of unit norm, in fp32."""
+    return nn.functional.normalize(masked_sums(features, masks), dim=1)
+
+
+def masked_sums(features: Tensor, masks: Tensor) -> Tensor:
+    """Sum features `[B, C, h, w]` under each mask `[B, h * w, K]`; return `[B, C * K]`, channel-major, in fp32."""
     with torch.autocast(features.device.type, enabled=False):
-        return nn.functional.normalize((features.float().flatten(2) @ masks.float()).flatten(1), dim=1)
+        return (features.float().flatten(2) @ masks.float()).flatten(1)
 
 
 def square_for(query_size: tuple[int, int], share: float = 0.8, multiple: int = 8) -> tuple[int, int]:

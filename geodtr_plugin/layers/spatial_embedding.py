@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .modulation import modulate
+from .modulation import masked_sums
 from .trunks import feature_size
 
 POOLS = {"mean": lambda x: x.mean(dim=1), "max": lambda x: x.amax(dim=1)}  # [B, C, N] -> [B, N]
@@ -84,5 +84,9 @@ class SpatialTower(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map `[B, 3, H, W]` to `[B, D]` of unit norm."""
+        return nn.functional.normalize(self.sums(images), dim=1)
+
+    def sums(self, images: Tensor) -> Tensor:
+        """Map `[B, 3, H, W]` to the embeddings before they get unit norm, `[B, D]` in fp32."""
         features = self.trunk(images)
-        return modulate(features, self.spatial(features))
+        return masked_sums(features, self.spatial(features))

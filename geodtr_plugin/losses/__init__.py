@@ -13,10 +13,15 @@ if TYPE_CHECKING:
     from .counterfactual import CounterfactualLoss
     from .exclusion import NearbyPlaces, NearbyPlacesOfSets
     from .full_precision import FullPrecisionLoss
+    from .her import HERLoss
     from .info_nce import InfoNCELoss
+    from .objective import NetworkBatch, Objective
+    from .offset import OffsetObjective, OverlapObjective
     from .sare import SARELoss
+    from .schedule import LossSchedule
     from .soft_margin_triplet import SoftMarginTripletLoss
     from .tuple_hinge import TupleHingeLoss, TupleLoss
+    from .turn import TurnObjective
 
 __getattr__, __dir__, _lazy = lazy_imports(__name__)
 __all__ = ["LOSSES", "register_loss", *_lazy]
@@ -27,6 +32,7 @@ LOSSES: Registry[Callable[..., Any]] = Registry(
     {
         "soft_margin_triplet": ("soft_margin",),
         "info_nce": ("info_nce",),
+        "her": ("her",),
         "tuple_hinge": ("hinge",),
         "sare": ("sare_ind", "sare_joint"),
         "by_name": ("triplet", "contrastive", "multi_similarity", "circle"),

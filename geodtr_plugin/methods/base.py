@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from ..augmentations import IMAGENET_MEAN, IMAGENET_STD
+from ..augmentations import COLOURS, IMAGENET_MEAN, IMAGENET_STD, ImageTransform, RoleTransform
+from ..losses import Objective
 from ..utils.errors import UserError
 from ..utils.roles import Role
 from .recipe import Recipe
@@ -27,6 +28,7 @@ class Embeddings(NamedTuple):
     reference: Tensor | None  # [B, D], unit norm
     query_cf: Tensor | None = None  # [B, D], unit norm: the counterfactual of `query`
     reference_cf: Tensor | None = None
+    extras: dict[str, Tensor] | None = None  # what heads say of the pairs, [B, ...] by name, for objectives
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,9 @@ class Paper:
         published: percent by (train, test, polar), named as our calculator names them; `test` is what
             `FieldOfView.test_name` makes of a data set's name.
         weights: where the authors keep trained weights; empty where none are known.
+        mark: a word that tables add to the method's name, such as "re-derived".
+        notes: what a reader of the numbers must know, by the beginning of the data sets' names that it concerns; under
+            "" what concerns all.
     """
 
     title: str
@@ -51,6 +56,12 @@ class Paper:
     licence: str
     published: Mapping[tuple[str, str, bool], Mapping[str, float]] = field(default_factory=dict)
     weights: str = ""
+    mark: str = ""
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    def notes_on(self, data_sets: Iterable[str]) -> list[str]:
+        """Return the notes that concern some of these data sets."""
+        return [note for begin, note in self.notes.items() if any(name.startswith(begin) for name in data_sets)]
 
 
 def published_row(
@@ -67,8 +78,9 @@ class TwoTower(nn.Module):
     """Base class of all methods.
 
     A subclass builds `query_tower` and `reference_tower` (one module twice, if the weights are shared) and declares its
-    `paper` and `recipes`. A tower maps images `[B, 3, H, W]` to unit vectors `[B, D]`, and keeps its backbone as
-    `trunk`; one that has a counterfactual branch takes `counterfactual=True` and returns two such tensors.
+    `paper` and `recipes`. A tower maps images `[B, 3, H, W]`, or of more channels where the method has `input_maps`, to
+    unit vectors `[B, D]`, and keeps its backbone as `trunk`; one that has a counterfactual branch takes
+    `counterfactual=True` and returns two such tensors.
 
     Embeddings are compared by their cosine, unless the model has a `distance` of its own, one of `distances`: what
     ranks, mines or trains goes through it. Embeddings of queries may then be of another size than the references',
@@ -88,6 +100,7 @@ class TwoTower(nn.Module):
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     normalised_as_trunk: bool = False  # whether `mean` and `std` are the trunk's; set by create_model
+    predicts_offset: bool = False  # whether `extras` holds utils.pair_data.OFFSET of the pairs, as `datasets.Offsets`
     tile_size: int | None = None  # pixels that square tiles are reduced to before they are unrolled; None: as stored
     embedding_size: int
     config: dict[str, Any]  # what create_model was called with; set by it
@@ -106,8 +119,9 @@ class TwoTower(nn.Module):
         """Embed both views in one call, as data-parallel training needs it.
 
         Args:
-            query: `[B, 3, *query_size]`, normalised by `mean` and `std`.
-            reference: `[B, 3, *reference_size]`, likewise.
+            query: `[B, *input_shape("query")]`, its colours normalised by `mean` and `std`.
+            reference: `[R, *input_shape("reference")]`, likewise; the first B are the queries' partners, more may
+                follow.
             counterfactual: also return the counterfactual embeddings.
         """
         q, q_cf = self._embed(self.query_tower, query, counterfactual)
@@ -115,16 +129,41 @@ class TwoTower(nn.Module):
         return Embeddings(q, r, q_cf, r_cf)
 
     def encode_query(self, images: Tensor) -> Tensor:
-        """Map `[B, 3, *query_size]` to `[B, D]` of unit norm."""
+        """Map `[B, *input_shape("query")]` to `[B, D]` of unit norm."""
         return self.query_tower(images)
 
     def encode_reference(self, images: Tensor) -> Tensor:
-        """Map `[B, 3, *reference_size]` to `[B, D]` of unit norm."""
+        """Map `[B, *input_shape("reference")]` to `[B, D]` of unit norm."""
         return self.reference_tower(images)
 
     def embedding_size_of(self, role: Role) -> int:
         """Return the length of an embedding of a role."""
         return self.embedding_size
+
+    def input_maps(self, role: Role, size: tuple[int, int] | None = None) -> Tensor | None:
+        """Return channels `[M, *size]` that the network gets behind an image's colours; None, as here: none.
+
+        They are the same for all images of a role, and follow their pixels: see `RoleTransform`.
+
+        Args:
+            role: whose images.
+            size: (height, width) of an aerial image, or of a whole panorama, of which the network may see a part; None:
+                those of the network's input.
+        """
+        return None
+
+    def input_shape(self, role: Role) -> tuple[int, int, int]:
+        """Return (channels, height, width) of the network's input: three colours and `input_maps`."""
+        maps = self.input_maps(role)
+        return (COLOURS + (0 if maps is None else len(maps)), *self.size_of(role))
+
+    def size_of(self, role: Role) -> tuple[int, int]:
+        """Return (height, width) of the network's input."""
+        return self.query_size if role == "query" else self.reference_size
+
+    def role_transform(self, role: Role, image: ImageTransform) -> RoleTransform:
+        """Return how stored images of a role, given the network's size by `image`, become its input."""
+        return RoleTransform(image, self.mean, self.std, self.input_maps(role, image.size))
 
     @staticmethod
     def _embed(tower: nn.Module, images: Tensor | None, counterfactual: bool):
@@ -160,6 +199,10 @@ class TwoTower(nn.Module):
         Args:
             images: calls a function on random training images, half of them of either role, in batches.
         """
+
+    def build_objectives(self) -> dict[str, Objective]:
+        """Return what training minimises beside the recipe's loss, by the names of `--loss.objectives`."""
+        return {}
 
     def configure_trainer(self, trainer: Any) -> None:
         """Change the trainer of a run, a `CrossViewTrainer`, once it is built: add losses, optimizers, hooks."""

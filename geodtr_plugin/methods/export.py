@@ -12,9 +12,9 @@ TRACED = 2  # images in the batch that is traced; a program for one image would 
 
 
 def export_tower(model: TwoTower, role: Role) -> torch.export.ExportedProgram:
-    """Return a tower as a program of torch.export: normalised images `[B, 3, h, w]` -> `[B, D]` of unit norm.
+    """Return a tower as a program of torch.export: input of the network -> `[B, D]` of unit norm.
 
-    The number of images is free, their size is the model's.
+    The number of images is free, all other sizes are the model's: `[B, *model.input_shape(role)]`.
 
     Args:
         model: in evaluation mode.
@@ -24,8 +24,7 @@ def export_tower(model: TwoTower, role: Role) -> torch.export.ExportedProgram:
         UserError: torch.export cannot follow the tower for every number of images.
     """
     tower = getattr(model, f"{role}_tower")
-    size, device = getattr(model, f"{role}_size"), next(tower.parameters()).device
-    images = torch.zeros(TRACED, 3, *size, device=device)
+    images = torch.zeros(TRACED, *model.input_shape(role), device=next(tower.parameters()).device)
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # its one operator for a whole layer exists for few devices
     try:

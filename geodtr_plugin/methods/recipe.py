@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from ..losses.schedule import plain_schedule
 from ..utils.errors import UserError
 from ..utils.typed import typed
 from .earlier_names import with_current_names
@@ -51,11 +52,16 @@ class Augment:
         layout: layout simulation, for variants that use it: strong is flip and rotation, weak is flip only
         semantic: colour, blur and posterize of each image by itself, for variants that use it; cutout is Sample4Geo's,
             which also drops patches
+        tiles: crop+turn crops some aerial tiles around their centre and turns all by quarters, without their panoramas
+        panoramas: roll lets panoramas begin anywhere, without their tiles; input maps of the network are rolled with
+            them
     """
 
     chsg: str = "raw"
     layout: Strength = "strong"
     semantic: Literal["strong", "weak", "cutout", "none"] = "strong"
+    tiles: Literal["none", "crop+turn"] = "none"
+    panoramas: Literal["none", "roll"] = "none"
 
 
 @dataclass(frozen=True)
@@ -120,27 +126,38 @@ class Loss:
     """What is minimised.
 
     Args:
-        name: soft_margin, info_nce, hinge (NetVLAD's), sare_ind, sare_joint; triplet, contrastive, multi_similarity,
-            circle (pytorch-metric-learning's, on cosine similarity); any other loss of pytorch-metric-learning by its
-            class name, as NTXentLoss; or a loss of one's own
+        name: soft_margin, info_nce, her, hinge (NetVLAD's), sare_ind, sare_joint; triplet, contrastive,
+            multi_similarity, circle (pytorch-metric-learning's, on cosine similarity); any other loss of
+            pytorch-metric-learning by its class name, as NTXentLoss; or a loss of one's own
         args: arguments of the loss: alpha and hard_ratio of soft_margin; temperature, learn_temperature and
-            label_smoothing of info_nce; margin of hinge; kernel of sare_ind and sare_joint
+            label_smoothing of info_nce; alpha, margin, theta, symmetric and detach of her; margin of hinge; kernel of
+            sare_ind and sare_joint
+        schedule: arguments that change, each as [[epoch, value], ...]: from which epoch on, counted from 0, which value
+            holds, as {"hard_ratio": [[0, 1.0], [20, 0.1]]}
         miner: which triplets of a batch count: all, batch_hard, semihard, twin (negatives are the twins), twin+all, or
             a miner of pytorch-metric-learning by its class name
         miner_args: arguments of the miner
         counterfactual: weight of the counterfactual loss; 0 leaves the branch out
         beta: slope of the counterfactual loss, on squared distances
+        objectives: weights of the method's own objectives by name, as --loss.objectives.offset 0.5; 0 leaves one out,
+            and those not named keep their own
     """
 
     name: str = "soft_margin"
     args: dict[str, Any] = field(default_factory=dict)
+    schedule: dict[str, Any] = field(default_factory=dict)
     miner: str = "all"
     miner_args: dict[str, Any] = field(default_factory=dict)
     counterfactual: float = 0.0
     beta: float = 5.0
+    objectives: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self):
         check_numbers(self, "--loss.", counterfactual=(0, MOST), beta=(ABOVE_ZERO, MOST))
+        object.__setattr__(self, "schedule", plain_schedule(self.schedule, "--loss.schedule"))
+        for name, weight in self.objectives.items():
+            if not 0 <= weight <= MOST:
+                raise UserError(f"--loss.objectives.{name} is {weight}.", "It must be 0 or more.")
 
 
 @dataclass(frozen=True)
@@ -160,8 +177,10 @@ class Optim:
         epochs: passes over the training pairs
         batch_size: raw pairs in a batch, of all processes together; CHSG doubles the rows that the network sees
         micro_batch: pairs that the network holds in memory at once (gradient caching); null is all of a batch
-        schedule: after the warm-up: cosine (half of one, down to zero), constant, or halving (every 5 epochs)
+        schedule: after the warm-up: cosine (half of one, down to zero), linear (down to zero), constant, halving (every
+            5 epochs), or exponential (down to `decay`)
         schedule_step: the learning rate changes once an epoch, or with every step
+        decay: what exponential has come to at the end, in parts of the peak
         warmup_epochs: epochs until the peak
         zero_first_epoch: reproduce GeoDTR's schedule, whose first epoch has a learning rate of 0
         max_grad_norm: gradients are clipped to this norm; null or 0 leaves them alone
@@ -184,8 +203,9 @@ class Optim:
     epochs: int = 10
     batch_size: int = 32
     micro_batch: int | None = None
-    schedule: Literal["cosine", "constant", "halving"] = "constant"
+    schedule: Literal["cosine", "linear", "constant", "halving", "exponential"] = "constant"
     schedule_step: Literal["epoch", "step"] = "epoch"
+    decay: float = 0.1
     warmup_epochs: float = 0
     zero_first_epoch: bool = False
     max_grad_norm: float | None = None
@@ -207,7 +227,7 @@ class Optim:
             self, "--optim.", lr=(0, MOST), trunk_lr_scale=(0, MOST), weight_decay=(0, MOST), eps=(0, MOST),
             momentum=(0, 1), sharpness=(0, MOST), epochs=(0, MOST_COUNT), batch_size=(2, MOST_COUNT),
             warmup_epochs=(0, MOST), max_grad_norm=(0, MOST), max_grad_value=(0, MOST),
-            ema=(0, 0.999999),
+            ema=(0, 0.999999), decay=(ABOVE_ZERO, 1),
         )  # fmt: skip
         for name in ("max_grad_norm", "max_grad_value", "ema"):
             object.__setattr__(self, name, getattr(self, name) or None)

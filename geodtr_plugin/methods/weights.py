@@ -140,7 +140,7 @@ def transforms_of(source: str | os.PathLike[str]) -> dict[Role, RoleTransform]:
     """Return the image transforms of a trained model by role: `transforms["query"](images)` is its input.
 
     A transform takes images `[B, 3, *, *]`, uint8 or float in [0, 1], and gives float32 `[B, 3, height, width]`,
-    normalised.
+    normalised; of methods with `input_maps`, these are the channels behind the colours.
 
     Args:
         source: as `load_model` takes it.
@@ -158,7 +158,7 @@ def transforms_of(source: str | os.PathLike[str]) -> dict[Role, RoleTransform]:
         message = f"{folder / 'config.json'} does not describe both roles' views."
         raise UserError(message, "Export it again.") from error
     _normalised(model, config, folder)
-    return {role: RoleTransform(image, model.mean, model.std) for role, image in images.items()}
+    return {role: model.role_transform(role, image) for role, image in images.items()}
 
 
 def local_folder(source: str | os.PathLike[str]) -> Path:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..augmentations import LayoutSimulation, SemanticAugmentation, compose_layouts
+from ..augmentations import COLOURS, LayoutSimulation, Samples, SemanticAugmentation, compose_layouts
 from ..utils.errors import UnknownNameError
 
 
@@ -122,12 +122,13 @@ class CHSG(nn.Module):
         """Make the samples of a batch.
 
         Args:
-            ground: panoramas `[B, 3, H, W]`, float in [0, 1] before normalisation, or uint8 if colours stay.
-            aerial: tiles `[B, 3, S, S]` or polar tiles `[B, 3, H', W']`, likewise.
+            ground: panoramas `[B, C, H, W]`, float in [0, 1] before normalisation, or uint8 if colours stay. Channels
+                behind the first three are maps: they follow the layout, and their values stay.
+            aerial: tiles `[B, C, S, S]` or polar tiles `[B, C, H', W']`, likewise.
             labels: places, integers `[B]`; None: 0..B-1.
 
         Returns:
-            ground, aerial `[2B, 3, ...]` and labels int64 `[2B]`: all first samples, then all twins. A label is
+            ground, aerial `[2B, C, ...]` and labels int64 `[2B]`: all first samples, then all twins. A label is
             `2 * place + sample`, so that `labels ^ 1` are the twins' labels; large ones wrap around, which tells places
             apart by their last 63 bits. "raw" and "ls": B rows, labels unchanged.
 
@@ -135,17 +136,37 @@ class CHSG(nn.Module):
             TypeError: labels or images are of the wrong type.
             ValueError: the sizes of the batch differ, tiles are not square, or images leave [0, 1].
         """
+        return self.samples(ground, aerial, labels)[:3]
+
+    @torch.no_grad()
+    def samples(
+        self, ground: Tensor, aerial: Tensor, labels: Tensor | None = None, more: Tensor | None = None
+    ) -> Samples:
+        """Make the samples of a batch as `forward` does, and tell their layouts.
+
+        Args:
+            ground, aerial, labels: as in `forward`.
+            more: one more aerial image of every place, `[B, 3, ...]`: turned as the place's samples are, with colours
+                of its own.
+        """
         labels = torch.arange(len(ground), device=ground.device) if labels is None else labels
         _check_batch(ground, aerial, labels)
         ground, aerial = self._coloured(ground), self._coloured(aerial)
+        more = None if more is None else self._coloured(more)
+        layouts = None
         if self.plan.layout != "none":
-            ground, aerial, _ = self.layout(ground, aerial, self._layouts(len(labels)))
+            drawn = self._layouts(len(labels))
+            ground, aerial, layouts = self.layout(ground, aerial, drawn)
+            more = None if more is None else self.layout.turn_aerial(more, drawn)
         if self.plan.twins:
             first = labels.long() << 1
             labels = torch.cat([first, first | 1])
-        return ground, aerial, labels
+        return Samples(ground, aerial, labels, layouts, more)
 
     def _coloured(self, images: Tensor) -> Tensor:
+        if self.plan.colours != "none" and images.shape[1] > COLOURS:
+            maps = images[:, COLOURS:].repeat(self.multiplier, 1, 1, 1)
+            return torch.cat([self._coloured(images[:, :COLOURS]), maps], 1)
         if self.plan.colours == "own":
             return self.semantic(images, copies=self.multiplier)
         if self.plan.colours == "shared":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..augmentations import ImageTransform, RoleTransform
+from ..augmentations import ImageTransform
 from ..evaluation import NonFiniteEmbeddingsError
 from ..methods.base import TwoTower
 from ..methods.packaged import packaged_folder
@@ -85,6 +85,7 @@ class Embedder:
         precision: of the network, fp32 or bf16.
         headings: how many headings are tried for every query, whose vectors then are those of so many turned copies,
             side by side; 0 takes it as it is.
+        cropped_queries: queries show no more than the network sees, and are no panoramas from whose middle it is cut.
 
     Raises:
         UserError: queries cannot be turned to so many headings.
@@ -92,14 +93,16 @@ class Embedder:
 
     def __init__(
         self, model: TwoTower, images: Mapping[Role, ImageTransform], device: torch.device, precision: str = "fp32",
-        headings: int = 0,
+        headings: int = 0, cropped_queries: bool = False,
     ):  # fmt: skip
         _check_headings(headings, images["query"])
         if headings and model.distance is not None:
             raise UserError(f"{model.method_name} compares all headings by itself.", "Leave out --headings.")
         self.model = model.to(device, memory_format=torch.channels_last).eval()
         self.device, self.precision = device, precision
-        self.transforms = {role: RoleTransform(images[role], model.mean, model.std).to(device) for role in ROLES}
+        self.transforms = {role: model.role_transform(role, images[role]).to(device) for role in ROLES}
+        if cropped_queries:
+            self.transforms["query"] = self.transforms["query"].of_cropped().to(device)
         self.headings = headings
         self._network: Any = TurnedCopies(self.model, "query", headings) if headings else self.model
 
@@ -112,8 +115,7 @@ class Embedder:
         Args:
             record: of the run.
             device: auto, cpu, cuda or mps.
-            cropped_queries: for a run with a limited field of view: queries show just that, and are no panoramas from
-                whose middle it must be cut.
+            cropped_queries: as above, for a run with a limited field of view.
             headings: how many headings are tried for every query; 0: none.
 
         Raises:
@@ -121,10 +123,8 @@ class Embedder:
         """
         images = {role: ImageTransform.from_config(record.views[role]) for role in ROLES}
         _check_headings(headings, images["query"])
-        if cropped_queries:
-            images["query"] = replace(images["query"], panorama_width=None)
         model = load_model(record.folder, record.weights)
-        return cls(model, images, choose_device(device), record.precision, headings)
+        return cls(model, images, choose_device(device), record.precision, headings, cropped_queries)
 
     def on_load(self, image: Tensor, role: Role) -> Tensor:
         """Resize an image as it is done where images are decoded: uint8 `[3, H, W]` -> `[3, h, w]`.

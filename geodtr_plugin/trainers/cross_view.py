@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ..losses import NetworkBatch, Objective
 from ..utils.distributed import average_gradients, gather_objects, gather_rows, world_size
 from ..utils.errors import UserError
 from ..utils.precision import at_least_float32, autocast, check_precision
@@ -18,6 +19,7 @@ from .checkpoint import unwrapped
 from .epoch_loop import EpochLoop
 from .freeze import rest
 from .micro_batches import MicroBatches
+from .objectives import mean_of_processes, network_batch
 
 if TYPE_CHECKING:
     from ..samplers import EmbeddingBank
@@ -37,7 +39,8 @@ class CrossViewTrainer(EpochLoop):
     The losses see `loss(query, labels, indices_tuple, ref_emb=reference, ref_labels=labels)`, embeddings in at least
     float32. `mining_funcs` may be empty or hold None: then the loss takes all pairs or triplets of the batch.
     `loss_funcs` may hold a `"counterfactual_loss"`, which is called as `cf(embeddings, ref_emb=counterfactual)` for
-    each role and averaged over the two. Losses that `loss_weights` does not name weigh 1.
+    each role and averaged over the two. Losses that `loss_weights` does not name weigh 1. Those that are
+    `losses.Objective`s, by any other name, are called with the batch as the network got it and its embeddings.
 
     Args:
         *args: see `BaseTrainer`; every keyword of PML works.
@@ -57,7 +60,7 @@ class CrossViewTrainer(EpochLoop):
 
     Raises:
         ValueError: an argument is out of its range.
-        UserError: `micro_batch` comes with an optimizer of two passes.
+        UserError: `micro_batch` comes with an optimizer of two passes, or with objectives.
     """
 
     loss_weights: dict[str, float]
@@ -82,6 +85,12 @@ class CrossViewTrainer(EpochLoop):
         self.batch_transform, self.bank, self.average, self.frozen = batch_transform, bank, average, frozen
         self.max_grad_norm, self.max_grad_value, self.micro_batch = max_grad_norm, max_grad_value, micro_batch
         super().__init__(*args, **kwargs)
+        if micro_batch and self.objectives:
+            raise UserError(
+                f"The objectives {', '.join(self.objectives)} see the batch as the network got it and what its heads "
+                "say, which gradient caching does not keep.",
+                "Leave out --micro-batch, or the objectives, with a weight of 0 in --loss.objectives.",
+            )
         if isinstance(batch_transform, torch.nn.Module):
             batch_transform.to(self.data_device)
         if micro_batch and any(getattr(o, "needs_closure", False) for o in self.optimizers.values()):
@@ -107,16 +116,20 @@ class CrossViewTrainer(EpochLoop):
         """Allow a counterfactual loss, and warn of neither that nor an embedder where there is none."""
         super().modify_schema()
         self.schema["models"].important = []
-        self.schema["loss_funcs"].keys = [*self.schema["loss_funcs"].keys, "counterfactual_loss"]
+        self.schema["loss_funcs"].keys = [*self.schema["loss_funcs"].keys, "counterfactual_loss", *self.objectives]
         self.schema["loss_funcs"].important = ["metric_loss"]
+
+    @property
+    def objectives(self) -> dict[str, Objective]:
+        """The losses that see the whole batch."""
+        return {name: loss for name, loss in self.loss_funcs.items() if isinstance(loss, Objective)}
 
     def forward_and_backward(self) -> Batch:
         """Do one step, and return its batch as it was loaded."""
         batch = self.load_batch()
         self.update_loss_weights()
         if self.micro_batch is None or len(batch.labels) <= self.micro_batch:
-            prepared = self.prepare(batch.query, batch.reference, batch.labels)
-            step: WholeBatch | MicroBatches = WholeBatch(prepared, self.embed)
+            step: WholeBatch | MicroBatches = self.whole_batch(batch)
         else:
             trunk = unwrapped(self.models["trunk"])
             step = MicroBatches(batch[:3], self.micro_batch, self.prepare, self.embed, trunk, self.batch_transform)
@@ -132,8 +145,7 @@ class CrossViewTrainer(EpochLoop):
         """Fill `self.losses` and the gradients for a batch, clip these, and return this process's embeddings."""
         self.zero_losses()
         self.zero_grad()
-        embeddings, labels = step.embed()
-        self.compute_losses(embeddings, labels)
+        embeddings = self.embed_and_compute(step)
         self.loss_tracker.update(self.loss_weights)
         self.backward()
         step.backward(self._synchronised)
@@ -143,8 +155,23 @@ class CrossViewTrainer(EpochLoop):
     def calculate_loss(self, curr_batch: tuple[tuple[Tensor, Tensor], Tensor]) -> None:
         """Fill `self.losses` for one batch of `get_batch`: images `[B, 3, H, W]` and labels `[B]`; called by PML."""
         (query, reference), labels = curr_batch
-        query, reference, labels = self.prepare(*self.to_device(query, reference, labels))
-        self.compute_losses(self.embed(query, reference), labels)
+        query, reference, labels = self.to_device(query, reference, labels)
+        self.embed_and_compute(self.whole_batch(Batch(query, reference, labels, [None] * len(labels))))
+
+    def whole_batch(self, batch: Batch) -> WholeBatch:
+        """Send a batch through the batch transform, with what objectives see where there are such."""
+        if self.objectives:
+            return WholeBatch(network_batch(batch, self.batch_transform), self.embed)
+        return WholeBatch(NetworkBatch(*self.prepare(*batch[:3]), batch.rows, None, {}), self.embed)
+
+    def embed_and_compute(self, step: WholeBatch | MicroBatches) -> BatchEmbeddings:
+        """Fill `self.losses` for a batch, and return this process's embeddings."""
+        embeddings, labels = step.embed()
+        self.compute_losses(embeddings, labels)
+        for name, objective in self.objectives.items():
+            if self.loss_weights[name] > 0 and isinstance(step, WholeBatch):
+                self.losses[name] = mean_of_processes(objective(step.prepared, embeddings))
+        return embeddings
 
     def compute_losses(self, embeddings: BatchEmbeddings, labels: Tensor) -> None:
         """Fill `self.losses` from this process's embeddings [B, D] and labels [B]."""
@@ -192,7 +219,11 @@ class CrossViewTrainer(EpochLoop):
         query, reference = self._in_dtype(query), self._in_dtype(reference)
         with autocast(self.precision, self.data_device):
             outputs = trunk(query, reference, counterfactual=self.wants_counterfactual())
-        return BatchEmbeddings(*(self._final(getattr(outputs, name, None)) for name in BatchEmbeddings._fields))
+        roles = (getattr(outputs, name, None) for name in ("query", "reference", "query_cf", "reference_cf"))
+        extras = getattr(outputs, "extras", None) or {}
+        heads = {name: at_least_float32(values) for name, values in extras.items()}
+        found = BatchEmbeddings(*(None if role is None else self._final(role) for role in roles))
+        return found._replace(extras=heads)
 
     def get_trunk_output(self, data: Tensor) -> Tensor:
         """Return the trunk's output [B, D] for images [B, 3, H, W] in the trunk's precision, as float32 or wider."""
@@ -252,8 +283,8 @@ class CrossViewTrainer(EpochLoop):
         # outside autocast, within which PML does not apply its dtype
         return data if self.dtype is None else data.to(self.dtype)
 
-    def _final(self, output: Tensor | None) -> Tensor | None:
-        return None if output is None else self.get_final_embeddings(at_least_float32(output))
+    def _final(self, output: Tensor) -> Tensor:
+        return self.get_final_embeddings(at_least_float32(output))
 
     def _synchronised(self, last: bool) -> contextlib.AbstractContextManager[Any]:
         """Return the context in which processes exchange gradients once a step, with the last piece."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from pytorch_metric_learning.trainers import TwoStreamMetricLoss
+from pytorch_metric_learning.utils import common_functions as c_f
 from torch import Tensor
 from torch.utils.data import BatchSampler
 from tqdm import tqdm
@@ -55,6 +56,7 @@ class EpochLoop(TwoStreamMetricLoss):
         pin_memory: load into page-locked memory; by default where the device is a GPU.
         log_every: steps between two readings of the losses.
         progress: show a progress bar.
+        begin_epoch_hook: called with the trainer when an epoch begins, and when a resumed training goes on within one.
         on_log: called with a dict of plain numbers at every reading: `epoch`, `step`, the mean of each loss
             since the last one, and the entries of `epoch_stats`.
         **kwargs: see `BaseTrainer`.
@@ -75,6 +77,7 @@ class EpochLoop(TwoStreamMetricLoss):
         pin_memory: bool | None = None,
         log_every: int = 50,
         progress: bool = True,
+        begin_epoch_hook: Callable[[Any], None] | None = None,
         on_log: Callable[[dict[str, float]], None] | None = None,
         **kwargs: Any,
     ):
@@ -84,6 +87,7 @@ class EpochLoop(TwoStreamMetricLoss):
         self.pin_memory = pin_memory
         self.log_every = log_every
         self.progress = progress
+        self.begin_epoch_hook = begin_epoch_hook
         self.on_log = on_log
         self.epoch = 0  # the last one that was begun
         self.steps_done = 0  # of that epoch
@@ -130,6 +134,8 @@ class EpochLoop(TwoStreamMetricLoss):
             self.epoch_losses, self.epoch_stats = self.resume_at["losses"], self.resume_at["stats"]
             self.meter.load_state_dict(self.resume_at["meter"])
         self.resume_at = None
+        if self.begin_epoch_hook is not None:
+            self.begin_epoch_hook(self)
 
     def position(self) -> dict[str, Any]:
         """Return where within `self.epoch` the training stands; `resume_at` takes it."""
@@ -202,9 +208,25 @@ class EpochLoop(TwoStreamMetricLoss):
     def load_batch(self) -> Batch:
         """Return the next batch on the device; the time until it is loaded counts as waiting for data."""
         with contextlib.nullcontext() if self.meter is None else self.meter.waiting():  # None in steps without train()
-            (query, reference), labels = self.get_batch()
+            query, reference, labels, *more = self.next_items()
         query, reference, labels = self.to_device(query, reference, labels)
-        return Batch(query, reference, labels, self.dataloader.batch_sampler.issued.popleft())
+        data = {name: self.to_device(values)[0] for name, values in (more[0] if more else {}).items()}
+        return Batch(query, reference, labels, self.dataloader.batch_sampler.issued.popleft(), data)
+
+    def get_batch(self) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """Return ((query, reference), labels) of the next batch, as PML does."""
+        query, reference, labels, *_ = self.next_items()
+        return (query, reference), labels
+
+    def next_items(self) -> tuple[Any, ...]:
+        """Return query, reference and labels of the next batch, and further data by name where the data set has such.
+
+        Items of the data set are then `(query, reference, place, {name: value})`.
+        """
+        self.dataloader_iter, batch = c_f.try_next_on_generator(self.dataloader_iter, self.dataloader)
+        query, reference, labels, *more = self.data_and_label_getter(batch)
+        labels = c_f.process_label(labels, self.label_hierarchy_level, self.label_mapper)
+        return query, reference, labels, *more
 
     def to_device(self, *tensors: Tensor) -> list[Tensor]:
         """Return tensors `[...]` on the device of the training."""

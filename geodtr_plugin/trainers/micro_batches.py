@@ -50,7 +50,7 @@ class MicroBatches:
             for piece in self.pieces:
                 self.states.append(self._random_state())
                 query, reference, label = self.prepare(*piece)
-                outputs.append(self.embed_piece(query, reference))
+                outputs.append(self.embed_piece(query, reference).of_pairs())
                 labels.append(label)
         self.samples = len(labels[0]) // len(self.pieces[0][2])  # 2 where twins were made
         self.whole = BatchEmbeddings(*map(self._leaf, zip(*outputs)))

@@ -47,7 +47,7 @@ def build_optimizer(
 
 def build_schedule(
     name: str, optimizer: Optimizer, *, epochs: int, steps_per_epoch: int, by: str, warmup_epochs: float,
-    zero_first_epoch: bool = False,
+    zero_first_epoch: bool = False, decay: float = 0.1,
 ) -> dict[str, LambdaLR]:  # fmt: skip
     """Build a schedule: a linear warm-up to the optimizer's learning rate, then what the name says.
 
@@ -59,6 +59,7 @@ def build_schedule(
         warmup_epochs: epochs until the peak; 0 starts at the peak.
         zero_first_epoch: count the warm-up from 0, as the authors of GeoDTR+ do, whose first epoch learns nothing; by
             default it counts from `1 / warmup_epochs`. What follows is the same either way.
+        decay: of "exponential": what the rate has come to at the end, in parts of the peak.
 
     Returns:
         The scheduler, under the key that makes PML's trainers step it once an epoch, or once a step.
@@ -74,7 +75,7 @@ def build_schedule(
     per_epoch = 1 if by == "epoch" else steps_per_epoch
     warmup = warmup_epochs if by == "epoch" else round(warmup_epochs * per_epoch)
     first = 0 if zero_first_epoch else 1
-    after = SCHEDULES[name](max(1, epochs * per_epoch - warmup))  # a run shorter than its warm-up never gets there
+    after = SCHEDULES[name](max(1, epochs * per_epoch - warmup), decay)  # a shorter run never gets there
     scheduler = LambdaLR(optimizer, lambda now: (now + first) / warmup if now < warmup else after(now - warmup))
     return {f"trunk_scheduler_by_{'epoch' if by == 'epoch' else 'iteration'}": scheduler}
 
@@ -96,19 +97,31 @@ def follow_schedule(trainer: Any) -> tuple[float, float] | None:
     return changed
 
 
-def _cosine(steps: float) -> Callable[[float], float]:
+def _cosine(steps: float, decay: float) -> Callable[[float], float]:
     """Fall to zero along half a cosine (GeoDTR+, Zhang et al., TPAMI 2024, implementation details)."""
     return lambda done: 0.5 * (1.0 + math.cos(math.pi * min(1.0, done / steps)))  # further on it would rise again
 
 
-def _constant(steps: float) -> Callable[[float], float]:
+def _constant(steps: float, decay: float) -> Callable[[float], float]:
     """Stay at the peak for good."""
     return lambda done: 1.0
 
 
-def _halving(steps: float) -> Callable[[float], float]:
+def _linear(steps: float, decay: float) -> Callable[[float], float]:
+    """Fall to zero along a straight line (HER, Cai et al., ICCV 2019, from the released code)."""
+    return lambda done: max(0.0, 1.0 - done / steps)
+
+
+def _halving(steps: float, decay: float) -> Callable[[float], float]:
     """Halve the rate after each HALVED_EVERY epochs (NetVLAD, Arandjelovic et al., CVPR 2016, section 5.1)."""
     return lambda done: 0.5 ** (done // HALVED_EVERY)
 
 
-SCHEDULES = {"cosine": _cosine, "constant": _constant, "halving": _halving}
+def _exponential(steps: float, decay: float) -> Callable[[float], float]:
+    """Fall by one factor with every step, to `decay` at the end and further after it (VIGOR, Zhu et al., CVPR 2021)."""
+    return lambda done: decay ** (done / steps)
+
+
+SCHEDULES = {
+    "cosine": _cosine, "linear": _linear, "constant": _constant, "halving": _halving, "exponential": _exponential,
+}  # fmt: skip

@@ -47,3 +47,18 @@ def to_metres(coordinates: np.ndarray, kind: str) -> np.ndarray:
     latitude, longitude = np.radians(coordinates).T
     x, y = np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude)
     return EARTH_RADIUS * np.stack([x, y, np.sin(latitude)], axis=1)
+
+
+def distances(first: np.ndarray, second: np.ndarray, kind: str, radius: float = EARTH_RADIUS) -> np.ndarray:
+    """Return the metres `[N]` between row i of `first` and row i of `second`, `[N, 2]` each, by the haversine formula.
+
+    Args:
+        first, second: coordinates, as `to_metres` takes them; a NaN gives a NaN.
+        kind: "latlon", or "metres" of a plane.
+        radius: metres, of the sphere.
+    """
+    if kind == "metres":
+        return np.hypot(*(first - second).T)
+    (lat, lon), (other_lat, other_lon) = np.radians(first).T, np.radians(second).T
+    half = np.sin((other_lat - lat) / 2) ** 2 + np.cos(lat) * np.cos(other_lat) * np.sin((other_lon - lon) / 2) ** 2
+    return 2 * radius * np.arcsin(np.sqrt(np.minimum(half, 1)))

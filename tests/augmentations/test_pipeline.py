@@ -70,3 +70,25 @@ def test_nothing_of_it_is_saved_with_a_model_or_needs_a_gradient():
     transform = BatchTransform(QUERY_VIEW, SQUARE_VIEW, CHSG.variant("l+s"))
     assert not transform.state_dict() and not list(transform.parameters())
     assert not transform((QUERY / 255).requires_grad_(), REFERENCE, LABELS)[0].requires_grad
+
+
+@pytest.mark.parametrize("augment", [None, CHSG.variant("l"), CHSG.variant("l+s")])
+def test_samples_are_those_of_the_call_with_their_layouts(augment):
+    transform = BatchTransform(QUERY_VIEW, SQUARE_VIEW, augment)
+    torch.manual_seed(1)
+    called = transform(QUERY, REFERENCE, LABELS)
+    torch.manual_seed(1)
+    told = transform.samples(QUERY, REFERENCE, LABELS)
+    assert all(torch.equal(one, other) for one, other in zip(called, told)) and told.more is None
+    torch.manual_seed(1)
+    both = transform.samples(QUERY, REFERENCE, LABELS, REFERENCE)
+    assert both.more.shape == both.aerial.shape and (both.layouts is None) == (augment is None)
+    if augment is None or augment.name == "l":
+        assert torch.equal(both.more, both.aerial)
+
+
+def test_an_augmentation_that_tells_no_layouts_is_refused_where_they_are_asked_for():
+    transform = BatchTransform(QUERY_VIEW, SQUARE_VIEW, lambda *images: images)
+    transform(QUERY, REFERENCE, LABELS)
+    with pytest.raises(TypeError, match="does not tell its layouts"):
+        transform.samples(QUERY, REFERENCE, LABELS)

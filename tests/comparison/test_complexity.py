@@ -70,6 +70,9 @@ class Shared(nn.Module):
 
     query_tower = reference_tower = property(lambda self: self.tower)
 
+    def input_shape(self, role):
+        return (3, *getattr(self, f"{role}_size"))
+
     def forward(self, query=None, reference=None):
         self.calls.append([None if x is None else tuple(x.shape) for x in (query, reference)] + [self.training])
         return [None if x is None else self.tower(x) for x in (query, reference)]

@@ -11,10 +11,12 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from geodtr_plugin import create_model, recall
+from geodtr_plugin.augmentations import COLOURS
 from geodtr_plugin.methods import METHODS, Recipe, list_methods
 from geodtr_plugin.methods.base import Embeddings, Paper, TwoTower
 from geodtr_plugin.methods.weights import load_weights
 from geodtr_plugin.utils.errors import UserError
+from geodtr_plugin.utils.roles import ROLES
 
 # when this file is collected, other tests have registered no methods of their own, which promise nothing
 NAMES = list_methods()
@@ -41,16 +43,21 @@ def model(name):
 
 def images(model: TwoTower, count: int, seed: int = 0) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    sizes = {"query": model.query_size, "reference": model.reference_size}
-    return {role: torch.randn(count, 3, *size, generator=generator) for role, size in sizes.items()}
+    batch = {role: torch.randn(count, *model.input_shape(role), generator=generator) for role in ROLES}
+    for role, x in batch.items():
+        if (maps := model.input_maps(role)) is not None:
+            x[:, COLOURS:] = maps
+    return batch
 
 
 def pairs(model: TwoTower, count: int) -> dict[str, torch.Tensor]:
     """Noisy images of smooth random colours; what the two of a pair share is a pattern of low frequency."""
     generator = torch.Generator().manual_seed(1)
-    shared = torch.randn(count, 3, 2, 4, generator=generator)
-    noise = images(model, count, seed=2)
-    return {role: F.interpolate(shared, x.shape[2:], mode="bilinear") + 0.1 * x for role, x in noise.items()}
+    shared = torch.randn(count, COLOURS, 2, 4, generator=generator)
+    paired = images(model, count, seed=2)
+    for x in paired.values():
+        x[:, :COLOURS] = F.interpolate(shared, x.shape[2:], mode="bilinear") + 0.1 * x[:, :COLOURS]
+    return paired
 
 
 def test_it_is_registered_under_the_name_of_its_file(name):
@@ -154,7 +161,8 @@ def test_every_parameter_that_learns_gets_a_gradient(name):
     model = build(name).train()
     outputs = model(**images(model, 4), **({"counterfactual": True} if model.has_counterfactual else {}))
     direction = torch.randn(4, model.embedding_size)
-    sum((embedding * direction).sum() for embedding in outputs if embedding is not None).backward()
+    said = sum(values.sum() for values in (outputs.extras or {}).values())  # by heads, for objectives
+    (said + sum((embedding * direction).sum() for embedding in outputs[:4] if embedding is not None)).backward()
     without = [key for key, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert not without, "take requires_grad from what never learns; under DDP it would stop the training"
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)

@@ -241,3 +241,25 @@ def test_three_lines_in_a_plain_loop():
         loss.backward()
         optimizer.step()
     assert loss.isfinite() and any(not torch.equal(a, b) for a, b in zip(before, trunk.parameters()))
+
+
+@pytest.mark.parametrize("variant", CHSG_VARIANTS)
+def test_samples_tell_their_layouts_and_turn_one_more_image_likewise(variant):
+    images = batch(8)
+    ground, aerial = images[0] / 255, images[1] / 255
+    draw = torch.Generator()
+    chsg = CHSG.variant(variant, generator=draw)
+    draw.manual_seed(4)
+    alone = chsg(ground, aerial)
+    draw.manual_seed(4)
+    told = chsg.samples(ground, aerial)
+    assert all(torch.equal(one, other) for one, other in zip(alone, told)) and told.more is None
+    _, _, labels, layouts, more = chsg.samples(ground, aerial, more=aerial.flip(0))
+    assert len(more) == len(labels) == 8 * chsg.multiplier
+    if chsg.plan.layout == "none":
+        assert layouts is None
+    if chsg.plan.colours == "none":
+        expected = aerial.flip(0).repeat(chsg.multiplier, 1, 1, 1)
+        assert torch.equal(more, expected if layouts is None else turn_tiles(expected, layouts))
+    elif variant == "l+s":
+        assert not torch.equal(more, turn_tiles(aerial.flip(0).repeat(2, 1, 1, 1), layouts))

@@ -62,7 +62,7 @@ def test_steps_equal_the_two_passes_by_hand(make_trainer, towers, pairs, kind):
     batches = record_batches(trainer)
     trainer.train(1, 2)
     optimizer = base(reference)
-    losses = [by_hand(reference, data, rows, optimizer) for _, _, _, rows in batches]
+    losses = [by_hand(reference, data, batch.rows, optimizer) for batch in batches]
     assert len(seen) == 8 and seen == pytest.approx(losses, rel=1e-5)
     for one, other in zip(ours.parameters(), reference.parameters()):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
