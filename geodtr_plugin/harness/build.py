@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from ..samplers import EmbeddingBank, JointBatchSampler, build_joint_sampler, bu
 from ..trainers import CrossViewTrainer, WeightAverage
 from ..trainers.freeze import TRUNK, freeze, parameters_of
 from ..trainers.optim import build_optimizer, build_schedule
+from ..trainers.own_step import OwnStep
 from ..utils.distributed import is_main_process, share_of, world_size
 from ..utils.errors import UserError
 from ..utils.roles import ROLES
@@ -162,21 +164,19 @@ def build_trainer(
     weights = {"metric_loss": 1.0, "counterfactual_loss": recipe.loss.counterfactual}
     steps = len(sampler) if sampler is not None else len(train.pairs) // optim.batch_size
     frozen = freeze(model, optim.freeze)
-    optimizer = build_run_optimizer(optim, model, losses["metric_loss"], device)
+    own_step = model.own_step()
+    optimizers = build_run_optimizers(optim, model, own_step, losses["metric_loss"], device)
     rows = transform.multiplier * optim.batch_size
     log.info(f"batch {optim.batch_size} pairs, {rows} rows in the network (CHSG variant {recipe.augment.chsg})")
     trainer = CrossViewTrainer(
         {"trunk": parallel(model, device)},
-        {"trunk_optimizer": optimizer},
+        {f"{part}_optimizer": optimizer for part, optimizer in optimizers.items()},
         optim.batch_size,
         losses,
         PairDataset(train, transforms["query"], transforms["reference"]),
         mining_funcs={"tuple_miner": build_miner(recipe.loss.miner, recipe.loss.miner_args, transform.multiplier > 1)},
         sampler=sampler,
-        lr_schedulers=build_schedule(
-            optim.schedule, optimizer, epochs=optim.epochs, steps_per_epoch=steps, by=optim.schedule_step,
-            warmup_epochs=optim.warmup_epochs, zero_first_epoch=optim.zero_first_epoch,
-        ),
+        lr_schedulers=build_run_schedules(optim, optimizers, steps),
         loss_weights={name: weights[name] for name in losses},
         data_device=device,
         dataloader_num_workers=choose_workers(config.workers, device),
@@ -188,6 +188,7 @@ def build_trainer(
         average=WeightAverage(model, optim.ema) if optim.ema else None,
         bank=EmbeddingBank(len(train.pairs)) if getattr(sampler, "follows", None) == "training" else None,
         frozen=frozen,
+        own_step=own_step,
         seed=config.seed,
         progress=is_main_process(),
         **hooks,
@@ -198,13 +199,38 @@ def build_trainer(
     return trainer
 
 
-def build_run_optimizer(optim: Optim, model: TwoTower, loss: nn.Module, device: torch.device) -> Optimizer:
-    """Return the recipe's optimizer of the model, and of what the loss learns, such as its temperature."""
-    return build_optimizer(
-        optim.name, [*model.parameters(), *loss.parameters()], lr=optim.lr, weight_decay=optim.weight_decay,
-        eps=optim.eps, momentum=optim.momentum, sharpness=optim.sharpness, fused=device.type == "cuda",
-        scaled=parameters_of(model, TRUNK) if optim.trunk_lr_scale != 1 else (), scale=optim.trunk_lr_scale,
-    )  # fmt: skip
+def build_run_optimizers(
+    optim: Optim, model: TwoTower, own_step: OwnStep | None, loss: nn.Module, device: torch.device
+) -> dict[str, Optimizer]:
+    """Return the recipe's optimizer of the model and of what the loss learns, such as its temperature.
+
+    Where the method does its own steps, there is one for each part that is not frozen, by its name.
+    """
+    parts = {"trunk": model.parameters()} if own_step is None else own_step.parts()
+    learned = [*loss.parameters()]  # by the first part's
+    trunks = parameters_of(model, TRUNK) if optim.trunk_lr_scale != 1 else ()
+    optimizers = {}
+    for part, own in parts.items():
+        parameters, learned = [*own, *learned], []
+        if not any(parameter.requires_grad for parameter in parameters):
+            continue
+        its = optim if own_step is None else replace(optim, **own_step.settings(part))
+        optimizers[part] = build_optimizer(
+            its.name, parameters, lr=its.lr, weight_decay=its.weight_decay, eps=its.eps, momentum=its.momentum,
+            sharpness=its.sharpness, fused=device.type == "cuda", scaled=trunks, scale=its.trunk_lr_scale,
+        )
+    return optimizers
+
+
+def build_run_schedules(optim: Optim, optimizers: Mapping[str, Optimizer], steps: int) -> dict[str, Any]:
+    """Return the recipe's schedule for each optimizer; `steps` are those of an epoch."""
+    schedules: dict[str, Any] = {}
+    for part, optimizer in optimizers.items():
+        schedules |= build_schedule(
+            optim.schedule, optimizer, epochs=optim.epochs, steps_per_epoch=steps, by=optim.schedule_step,
+            warmup_epochs=optim.warmup_epochs, zero_first_epoch=optim.zero_first_epoch, part=part,
+        )
+    return schedules
 
 
 def build_run_sampler(config: RunConfig, train: Split) -> BatchSampler | None:

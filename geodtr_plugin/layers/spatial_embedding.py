@@ -84,5 +84,8 @@ class SpatialTower(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map `[B, 3, H, W]` to `[B, D]` of unit norm."""
-        features = self.trunk(images)
+        return self.aggregate(self.trunk(images))
+
+    def aggregate(self, features: Tensor) -> Tensor:
+        """Map the trunk's `[B, C, h, w]` to `[B, D]` of unit norm."""
         return modulate(features, self.spatial(features))
