@@ -34,7 +34,8 @@ class DownBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `[B, inputs, H, W]` to `[B, outputs, H / 2, W / 2]`."""
-        return F.avg_pool2d(self.conv2(F.relu(self.conv1(F.relu(x)))) + self.shortcut(x), 2)
+        y = self.conv2(F.relu(self.conv1(F.relu(x))))
+        return F.avg_pool2d(y, 2) + self.shortcut(F.avg_pool2d(x, 2))  # 1 x 1 and mean in the cheaper order
 
 
 class ResidualBlock(nn.Module):
@@ -62,7 +63,7 @@ class UpBlock(nn.Module):
     def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
         """Map `[B, inputs, h, w]` to `[B, outputs, *size]`; positions are repeated."""
         y = self.conv1(F.interpolate(F.relu(self.norm1(x)), tuple(size)))
-        return self.conv2(F.relu(self.norm2(y))) + self.shortcut(F.interpolate(x, tuple(size)))
+        return self.conv2(F.relu(self.norm2(y))) + F.interpolate(self.shortcut(x), tuple(size))
 
 
 class PanoramaEncoder(nn.Module):

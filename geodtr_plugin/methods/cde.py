@@ -50,7 +50,7 @@ class CDE(TwoTower):
         if generator and self.query_size != self.reference_size:
             (height, width), (rows, columns) = self.query_size, self.reference_size
             raise ValueError(
-                f"the generator paints a panorama over the aerial image, pixel for pixel, and they have {height}x{width} "
+                f"the generator paints a panorama over the aerial image, pixel for pixel; they have {height}x{width} "
                 f"and {rows}x{columns}. Train the retrieval alone (--model.generator false), or give both one size"
             )
         trunk = build_trunk(backbone, pretrained, self.query_size)
