@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..augmentations import SEMANTIC, BatchTransform, ImageTransform, LayoutSimu
 from ..augmentations.field_of_view import narrow_width
 from ..datasets import PairDataset, Split
 from ..datasets.joined import parts_of
-from ..losses import CounterfactualLoss, NearbyPlaces, NearbyPlacesOfSets, build_loss
+from ..losses import CounterfactualLoss, LossSchedule, NearbyPlaces, NearbyPlacesOfSets, build_loss
 from ..losses.pairs import Exclusion
 from ..methods import Recipe, TwoTower, create_model
 from ..methods.recipe import Augment, Optim
@@ -161,11 +161,12 @@ def build_trainer(
         name: loss.to(device)
         for name, loss in build_losses(recipe, model, exclusion, shows_places_once(sampler, train)).items()
     }
+    schedule = LossSchedule(losses["metric_loss"], recipe.loss.schedule)
     weights = {"metric_loss": 1.0, "counterfactual_loss": recipe.loss.counterfactual}
     steps = len(sampler) if sampler is not None else len(train.pairs) // optim.batch_size
     frozen = freeze(model, optim.freeze)
     own_step = model.own_step()
-    optimizers = build_run_optimizers(optim, model, own_step, losses["metric_loss"], device)
+    optimizers = build_run_optimizers(optim, model, own_step, losses.values(), device)
     rows = transform.multiplier * optim.batch_size
     log.info(f"batch {optim.batch_size} pairs, {rows} rows in the network (CHSG variant {recipe.augment.chsg})")
     trainer = CrossViewTrainer(
@@ -191,6 +192,7 @@ def build_trainer(
         own_step=own_step,
         seed=config.seed,
         progress=is_main_process(),
+        begin_epoch_hook=lambda trainer: schedule.begin(trainer.epoch - 1),
         **hooks,
     )  # fmt: skip
     model.configure_trainer(trainer)
@@ -200,14 +202,14 @@ def build_trainer(
 
 
 def build_run_optimizers(
-    optim: Optim, model: TwoTower, own_step: OwnStep | None, loss: nn.Module, device: torch.device
+    optim: Optim, model: TwoTower, own_step: OwnStep | None, losses: Iterable[nn.Module], device: torch.device
 ) -> dict[str, Optimizer]:
-    """Return the recipe's optimizer of the model and of what the loss learns, such as its temperature.
+    """Return the recipe's optimizer of the model and of what the losses learn, such as a temperature.
 
     Where the method does its own steps, there is one for each part that is not frozen, by its name.
     """
     parts = {"trunk": model.parameters()} if own_step is None else own_step.parts()
-    learned = [*loss.parameters()]  # by the first part's
+    learned = [parameter for loss in losses for parameter in loss.parameters()]  # by the first part's
     trunks = parameters_of(model, TRUNK) if optim.trunk_lr_scale != 1 else ()
     optimizers = {}
     for part, own in parts.items():

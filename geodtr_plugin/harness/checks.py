@@ -14,6 +14,7 @@ from torch import nn
 from ..datasets import Split, facts_of
 from ..datasets.registry import FOLDER
 from ..losses import build_loss
+from ..losses.schedule import check_schedule
 from ..methods import METHODS, Recipe, TwoTower, create_model
 from ..methods.recipe import MOST
 from ..miners import CHSG, build_miner
@@ -40,6 +41,7 @@ def check_recipe(config: RunConfig) -> None:
         check_arguments(f"option of {config.method}", METHODS[config.method], recipe.model, also=("pretrained",))
         variant_name(recipe.augment.chsg)
         build_loss(recipe.loss.name, recipe.loss.args)
+        check_schedule(recipe.loss.name, recipe.loss.args, recipe.loss.schedule)
         build_miner(recipe.loss.miner, recipe.loss.miner_args, twins=True)
         build = SAMPLERS[recipe.sampling.name]
         check_arguments(f"argument of the sampler {recipe.sampling.name}", build, recipe.sampling.args)

@@ -33,8 +33,8 @@ SAME_IN_CONFIG = (  # options that RunConfig takes as they are
     "method", "data_root", "limit", "train_limit", "skip_corrupt", "cache", "device", "seed", "workers", "threads",
     "init_weights", "out",
 )  # fmt: skip
-
-
+# settings that go where another loss, miner or sampler is named
+DEPENDING = {"loss.name": ("args", "schedule"), "loss.miner": ("miner_args",), "sampling.name": ("args",)}
 FIRST = ("method", "recipe", "train", "data_root", "data", "init_weights")  # on which other defaults depend
 
 
@@ -146,11 +146,11 @@ def _base_recipe(known: argparse.Namespace, name: str | None = None) -> Recipe:
         if name not in recipes:
             raise UnknownNameError(f"recipe of {known.method}", name, recipes)
         recipe = recipes[name]
-    for setting, args in (("loss.name", "args"), ("loss.miner", "miner_args"), ("sampling.name", "args")):
+    for setting, depending in DEPENDING.items():
         part, name = setting.split(".")
         named = _named(known, setting)
         if named is not None and named != getattr(getattr(recipe, part), name):
-            recipe = recipe.replace(**{part: {name: named, args: {}}})
+            recipe = recipe.replace(**{part: {name: named, **{other: {} for other in depending}}})
     return recipe
 
 

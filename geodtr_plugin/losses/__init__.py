@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .full_precision import FullPrecisionLoss
     from .info_nce import InfoNCELoss
     from .sare import SARELoss
+    from .schedule import LossSchedule
     from .soft_margin_triplet import SoftMarginTripletLoss
     from .tuple_hinge import TupleHingeLoss, TupleLoss
 

@@ -73,7 +73,11 @@ class CDE(TwoTower):
     recipes = {
         "paper": Recipe(
             augment=Augment(chsg="ls", layout="weak", semantic="none"),  # both images mirrored, or none
-            loss=Loss("soft_margin", args=dict(alpha=10.0, hard_ratio=1.0), counterfactual=0.0),
+            loss=Loss(
+                "soft_margin", args=dict(alpha=10.0, hard_ratio=1.0),
+                # the hardest triplets alone from the 22nd, 42nd and 62nd epoch on
+                schedule=dict(hard_ratio=[[0, 1.0], [21, 0.1], [41, 0.05], [61, 0.01]]), counterfactual=0.0,
+            ),
             optim=Optim(
                 "adam", lr=1e-4, weight_decay=0.0, eps=1e-8, momentum=0.5, epochs=200, batch_size=32,
                 schedule="constant", warmup_epochs=0, max_grad_norm=None, precision="bf16",

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from ..losses.schedule import plain_schedule
 from ..utils.errors import UserError
 from ..utils.typed import typed
 from .earlier_names import with_current_names
@@ -107,6 +108,8 @@ class Loss:
             class name, as NTXentLoss; or a loss of one's own
         args: arguments of the loss: alpha and hard_ratio of soft_margin; temperature, learn_temperature and
             label_smoothing of info_nce; margin of hinge; kernel of sare_ind and sare_joint
+        schedule: arguments that change, each as [[epoch, value], ...]: from which epoch on, counted from 0, which value
+            holds, as {"hard_ratio": [[0, 1.0], [20, 0.1]]}
         miner: which triplets of a batch count: all, batch_hard, semihard, twin (negatives are the twins), twin+all, or
             a miner of pytorch-metric-learning by its class name
         miner_args: arguments of the miner
@@ -116,6 +119,7 @@ class Loss:
 
     name: str = "soft_margin"
     args: dict[str, Any] = field(default_factory=dict)
+    schedule: dict[str, Any] = field(default_factory=dict)
     miner: str = "all"
     miner_args: dict[str, Any] = field(default_factory=dict)
     counterfactual: float = 0.0
@@ -123,6 +127,7 @@ class Loss:
 
     def __post_init__(self):
         check_numbers(self, "--loss.", counterfactual=(0, MOST), beta=(ABOVE_ZERO, MOST))
+        object.__setattr__(self, "schedule", plain_schedule(self.schedule, "--loss.schedule"))
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,7 @@ class EpochLoop(TwoStreamMetricLoss):
         pin_memory: load into page-locked memory; by default where the device is a GPU.
         log_every: steps between two readings of the losses.
         progress: show a progress bar.
+        begin_epoch_hook: called with the trainer when an epoch begins, and when a resumed training goes on within one.
         on_log: called with a dict of plain numbers at every reading: `epoch`, `step`, the mean of each loss
             since the last one, and the entries of `epoch_stats`.
         **kwargs: see `BaseTrainer`.
@@ -75,6 +76,7 @@ class EpochLoop(TwoStreamMetricLoss):
         pin_memory: bool | None = None,
         log_every: int = 50,
         progress: bool = True,
+        begin_epoch_hook: Callable[[Any], None] | None = None,
         on_log: Callable[[dict[str, float]], None] | None = None,
         **kwargs: Any,
     ):
@@ -84,6 +86,7 @@ class EpochLoop(TwoStreamMetricLoss):
         self.pin_memory = pin_memory
         self.log_every = log_every
         self.progress = progress
+        self.begin_epoch_hook = begin_epoch_hook
         self.on_log = on_log
         self.epoch = 0  # the last one that was begun
         self.steps_done = 0  # of that epoch
@@ -130,6 +133,8 @@ class EpochLoop(TwoStreamMetricLoss):
             self.epoch_losses, self.epoch_stats = self.resume_at["losses"], self.resume_at["stats"]
             self.meter.load_state_dict(self.resume_at["meter"])
         self.resume_at = None
+        if self.begin_epoch_hook is not None:
+            self.begin_epoch_hook(self)
 
     def position(self) -> dict[str, Any]:
         """Return where within `self.epoch` the training stands; `resume_at` takes it."""
