@@ -28,6 +28,7 @@ from .data import load_splits
 from .evaluate import Details, Evaluator, write_ranks
 from .initial_weights import find_initial_weights
 from .log import Scalars, log, open_scalars, start_log
+from .own_pictures import write_own_pictures
 from .pictures import learning_curve, retrieval_examples
 from .results import chance_of, collect_results, table, training_lines
 from .run_folder import RunFolder
@@ -254,6 +255,9 @@ class Run:
             if len(queries):
                 with failing_with_a_warning(f"The examples of {name}"):
                     retrieval_examples(self.tests[name], queries, top, name, self.folder.picture(f"examples-{name}"))
+        if self.trainer:
+            with failing_with_a_warning("The method's own pictures"):
+                write_own_pictures(self.folder, self.evaluate, self.details)
         log.info("\n".join(["", table(results), "", *training_lines(results), self._footer()]))
 
     def _footer(self) -> str:

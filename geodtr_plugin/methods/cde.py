@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -66,8 +67,8 @@ class CDE(TwoTower):
             for weight in (tower.spatial.w1, tower.spatial.w2):
                 nn.init.normal_(weight, std=INITIAL_STD)  # not cut off, as SAFA's are
         self.backbone = backbone
-        self.decoder = PanoramaDecoder(width) if generator else None
-        self.discriminator = PatchDiscriminator(6, discriminator_width) if generator else None
+        self.decoder: Any = PanoramaDecoder(width) if generator else None
+        self.discriminator: Any = PatchDiscriminator(6, discriminator_width) if generator else None
         self.note = "" if generator else "without generator and discriminator"
 
     recipes = {

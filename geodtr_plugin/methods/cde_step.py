@@ -40,7 +40,7 @@ class CDEStep:
     Source: Toker et al., CVPR 2021, section 3; order and constants from the released code.
     """
 
-    losses = ("discriminator_loss", "generator_loss", "l1_loss")
+    losses: tuple[str, ...] = ("discriminator_loss", "generator_loss", "l1_loss")
     without = "--model.generator false"
 
     def __init__(self, model: CDE):
