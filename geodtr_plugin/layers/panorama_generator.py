@@ -67,30 +67,31 @@ class UpBlock(nn.Module):
 
 
 class PanoramaEncoder(nn.Module):
-    """Look at a polar tile: a trunk of 8 * width channels at stride 8.
+    """Look at a polar tile: a trunk of stride 8.
 
     Args:
         width: channels at full size.
+        channels: of the result; the authors have 8 times `width`.
 
     Source: Toker et al., CVPR 2021; layers from the released code.
     """
 
-    def __init__(self, width: int = 32):
+    def __init__(self, width: int = 32, channels: int = 256):
         super().__init__()
         self.stem = nn.Sequential(reflected(3, width, 7), instance_norm(width))
-        sizes = [(factor * width, 2 * factor * width) for factor in (1, 2, 4)]
+        sizes = [(width, 2 * width), (2 * width, 4 * width), (4 * width, channels)]
         self.down = nn.ModuleList(nn.Sequential(DownBlock(*size), instance_norm(size[1])) for size in sizes)
-        self.residual = nn.Sequential(*[ResidualBlock(8 * width) for _ in range(RESIDUAL_BLOCKS)])
+        self.residual = nn.Sequential(*[ResidualBlock(channels) for _ in range(RESIDUAL_BLOCKS)])
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """Return maps of `[B, 3, H, W]` at strides 2, 4 and 8, of 2, 4 and 8 * `width` channels, and `forward`'s."""
+        """Return maps of `[B, 3, H, W]` at strides 2, 4 and 8, and what becomes of the last: that of `forward`."""
         maps = [self.stem(images)]
         for stage in self.down:
             maps.append(stage(maps[-1]))
         return [*maps[1:], self.residual(maps[-1])]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map `[B, 3, H, W]` to `[B, 8 * width, H / 8, W / 8]`."""
+        """Map `[B, 3, H, W]` to `[B, channels, H / 8, W / 8]`."""
         return self.maps(images)[-1]
 
 
@@ -98,14 +99,14 @@ class PanoramaDecoder(nn.Module):
     """Paint a panorama from the maps of a `PanoramaEncoder`, with self-attention at a quarter of the size.
 
     Args:
-        width: of the encoder.
+        width, channels: of the encoder.
 
     Source: as the encoder.
     """
 
-    def __init__(self, width: int = 32):
+    def __init__(self, width: int = 32, channels: int = 256):
         super().__init__()
-        sizes = [(16 * width, 4 * width), (8 * width, 2 * width), (4 * width, 2 * width)]
+        sizes = [(2 * channels, 4 * width), (8 * width, 2 * width), (4 * width, 2 * width)]
         self.up = nn.ModuleList(UpBlock(*size) for size in sizes)
         self.norm = nn.ModuleList(instance_norm(outputs) for _, outputs in sizes)
         self.attention = SelfAttention(8 * width)

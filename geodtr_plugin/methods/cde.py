@@ -31,11 +31,12 @@ class CDE(TwoTower):
         reference_size: (height, width) of aerial images; None is `query_size` with polar, else a square of like area.
         polar: aerial images arrive polar-transformed.
         backbone: trunk of the panoramas: `resnet34` up to its third stage, without max-pooling, or any name of
-            `layers.build_trunk` with a multiple of 8 channels. The encoder has as many channels.
+            `layers.build_trunk`; the encoder ends in as many channels.
         pretrained: start that trunk from ImageNet weights.
         heads: number of spatial embeddings; an embedding has 256 numbers for each with ResNet-34.
         generator: train the generator and the discriminator; without, the loss of the retrieval trains the encoder
             directly. With it, both roles' images have one size.
+        width: channels of the generator at full size; None is an eighth of those at its end, as the authors have it.
         discriminator_width: channels of the discriminator's first layer.
     """
 
@@ -44,30 +45,29 @@ class CDE(TwoTower):
     def __init__(
         self, query_size: tuple[int, int] = (112, 616), reference_size: tuple[int, int] | None = None,
         polar: bool = True, backbone: str = "resnet34", pretrained: bool = True, heads: int = 8,
-        generator: bool = True, discriminator_width: int = 64,
+        generator: bool = True, width: int | None = None, discriminator_width: int = 64,
     ):  # fmt: skip
         square = square_for(query_size, share=1, multiple=32)  # 112 x 616 -> 256 x 256
         super().__init__(query_size, reference_size or (query_size if polar else square), polar)
         if generator and self.query_size != self.reference_size:
-            (height, width), (rows, columns) = self.query_size, self.reference_size
+            sizes = " and ".join("x".join(map(str, size)) for size in (self.query_size, self.reference_size))
             raise ValueError(
-                f"the generator paints a panorama over the aerial image, pixel for pixel; they have {height}x{width} "
-                f"and {rows}x{columns}. Train the retrieval alone (--model.generator false), or give both one size"
+                f"the generator paints the panorama over the aerial image, pixel for pixel, and these have {sizes}. "
+                "Train the retrieval alone (--model.generator false), or give both one size"
             )
         trunk = build_trunk(backbone, pretrained, self.query_size)
         if backbone in TRUNKS:
             trunk = trunk[TRUNKS[backbone]]
         self.query_tower = SpatialTower(trunk, self.query_size, heads, "max")
         self.embedding_size = self.query_tower.embedding_size
-        width = self.embedding_size // heads // 8
-        if 8 * width * heads != self.embedding_size:
-            raise ValueError(f"the encoder has a multiple of 8 channels, and {backbone} has another number")
-        self.reference_tower = SpatialTower(PanoramaEncoder(width), self.reference_size, heads, "max")
+        channels = self.embedding_size // heads
+        width = width or channels // 8
+        self.reference_tower = SpatialTower(PanoramaEncoder(width, channels), self.reference_size, heads, "max")
         for tower in (self.query_tower, self.reference_tower):
             for weight in (tower.spatial.w1, tower.spatial.w2):
                 nn.init.normal_(weight, std=INITIAL_STD)  # not cut off, as SAFA's are
         self.backbone = backbone
-        self.decoder: Any = PanoramaDecoder(width) if generator else None
+        self.decoder: Any = PanoramaDecoder(width, channels) if generator else None
         self.discriminator: Any = PatchDiscriminator(6, discriminator_width) if generator else None
         self.note = "" if generator else "without generator and discriminator"
 
@@ -86,7 +86,7 @@ class CDE(TwoTower):
             evaluation=Evaluation(every=5),
         ),
         "laptop": Recipe(
-            model=dict(query_size=(32, 88), backbone="tiny", pretrained=False, discriminator_width=16),
+            model=dict(query_size=(32, 88), backbone="tiny", pretrained=False, width=8, discriminator_width=16),
             augment=Augment(chsg="ls", layout="weak", semantic="none"),
             loss=Loss("soft_margin", args=dict(alpha=10.0, hard_ratio=1.0), counterfactual=0.0),
             optim=Optim(
