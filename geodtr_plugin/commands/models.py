@@ -64,6 +64,7 @@ def describe(name: str) -> dict[str, Any]:
     return {
         "name": name, "title": paper.title, "venue": paper.venue, "url": paper.url, "code": paper.code,
         "licence": paper.licence, "weights": paper.weights, "packaged": packaged_of(name),
+        "mark": paper.mark, "notes": list(paper.notes.values()),
         "models": _sizes(name, recipe, {polar for _, _, polar in paper.published}),
         "published": published,
         "options": _options(cls),
@@ -104,7 +105,8 @@ def _options(cls: type) -> list[dict[str, Any]]:
 
     texts = {
         name.strip(): " ".join((argument.description or "").split())
-        for argument in parse_docstring(inspect.getdoc(cls) or "").params
+        for owner in reversed(cls.__mro__)  # a method that is another one with other recipes has its arguments
+        for argument in parse_docstring(inspect.cleandoc(owner.__doc__ or "")).params
         for name in argument.arg_name.split(",")  # several names may share a text
     }
     return [
@@ -138,11 +140,13 @@ def in_full(entry: dict[str, Any]) -> str:
 
 def _heading(entry: dict[str, Any]) -> list[str]:
     weights = entry["weights"] or "none known"
+    mark = f" ({entry['mark']})" if entry["mark"] else ""
     packaged = [f"{name} (trained on {trained_on(names_in(train))})" for name, train in entry["packaged"].items()]
     return [
-        f"{entry['name']}: {entry['title']} ({entry['venue']})",
+        f"{entry['name']}{mark}: {entry['title']} ({entry['venue']})",
         f"  licence of the authors' code: {entry['licence']}; their weights: {weights}",
         *([f"  weights in the package: {', '.join(packaged)}"] if packaged else []),
+        *(textwrap.fill(note, 120, initial_indent="  note: ", subsequent_indent="  ") for note in entry["notes"]),
     ]
 
 

@@ -26,6 +26,7 @@ def notes_on(rows: Sequence[Row], failures: Sequence[Failure]) -> list[str]:
         'Published: the method\'s paper, in the order of the columns, at the epoch that was best on the test set; "-" '
         "where it gives none for this entry. Our best epochs stand in table.csv.",
     ]
+    notes += dict.fromkeys(note for row in rows for note in row.any.get("notes", ()))
     if len(seeds) > 1 and variant_pairs(rows):
         notes.append(_how_large(len(seeds)))
     return [*notes, *_settings_notes(rows)]

@@ -26,7 +26,7 @@ def comparison_plot(rows: Sequence[Row], file: Path) -> None:
     """
     tests = {kind: [test for test in tests_of(rows) if kind in kind_of(rows, test)] for kind in KINDS}
     measured = [kind for kind in KINDS if tests[kind]]
-    longest = 0.075 * max(len(row.label) for row in rows)  # inches
+    longest = 0.075 * max(len(row.name) for row in rows)  # inches
     figure = new_figure(6.8 + longest, 5.8 if len(measured) > 1 else 1.3 + 0.4 * len(rows))
     axes = figure.subplots()
     if len(measured) > 1:
@@ -61,7 +61,7 @@ def _against(axes: Axes, rows: Sequence[Row], tests: dict[str, list[str]]) -> No
         across, up = (mean_recall(row, tests[kind]) for kind in KINDS)
         if across and up:
             axes.errorbar(across.mean, up.mean, xerr=across.sd, yerr=up.sd, ecolor=look["color"], **BARS)
-            (point,) = axes.plot(across.mean, up.mean, label=row.label, **look, **MARKER)
+            (point,) = axes.plot(across.mean, up.mean, label=row.name, **look, **MARKER)
             drawn.append((up.mean, point))
     axes.set(xlabel=_name(KINDS[0], tests[KINDS[0]]), ylabel=_name(KINDS[1], tests[KINDS[1]]))
     chances = [_chance(rows, tests[kind]) for kind in KINDS]
@@ -81,7 +81,7 @@ def _below(axes: Axes, rows: Sequence[Row], kind: str, tests: Sequence[str]) -> 
             axes.errorbar(recall.mean, height, xerr=recall.sd, ecolor=look["color"], **BARS)
             axes.plot(recall.mean, height, **look, **MARKER)
     axes.set(xlabel=_name(kind, tests), ylim=(len(rows) - 0.5, -0.5))
-    axes.set_yticks(range(len(rows)), [row.label for row in rows])
+    axes.set_yticks(range(len(rows)), [row.name for row in rows])
     axes.set_xlim(-0.02 * axes.get_xlim()[1], None)
     axes.axvline(_chance(rows, tests), **CHANCE)
     _say_chance(axes, f"{_chance(rows, tests):.2f} %")

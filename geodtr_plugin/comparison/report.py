@@ -140,7 +140,7 @@ def _numbers(summary: Summary) -> dict[str, Any]:
 
 def labels_block(rows: Sequence[Row]) -> TableColumns:
     """Return the first column."""
-    return TableColumns("entry", [""], [*([row.label] for row in rows), ["chance"]])
+    return TableColumns("entry", [""], [*([row.name] for row in rows), ["chance"]])
 
 
 def test_block(rows: Sequence[Row], test: str, emphasise: Callable[[str], str]) -> TableColumns:

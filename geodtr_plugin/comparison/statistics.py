@@ -80,6 +80,12 @@ class Row:
     published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
+    def name(self) -> str:
+        """What tables call the entry."""
+        mark = self.any.get("mark")
+        return f"{self.label} ({mark})" if mark else self.label
+
+    @property
     def any(self) -> dict[str, Any]:
         """The results of one of the seeds, for what all seeds share."""
         return next(iter(self.results.values()))

@@ -83,10 +83,12 @@ class TrainData(TypedDict):
 
 
 class TrainedResults(Results, total=False):
-    """The same of a run that trained."""
+    """The same with what not every run has."""
 
     train_data: TrainData
     best_selected_on: str | None
+    mark: str  # what tables add to the method's name
+    notes: list[str]  # what a reader of published numbers must know
 
 
 def read_results(file: Path, remedy: str = DAMAGED) -> dict[str, Any]:

@@ -46,6 +46,8 @@ def collect_results(
     selected = {name: {**best["tests"][name], "epoch": best["epoch"]} if best else None for name in tests}
     results = {
         "method": config.method,
+        "mark": model.paper.mark,
+        "notes": model.paper.notes_on(tests),
         "train": config.train,
         "polar": model.polar,
         "seed": config.seed,

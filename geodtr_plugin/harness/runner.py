@@ -162,9 +162,10 @@ class Run:
         model, recipe = self.model, self.config.recipe
         parameters, trained = count_parameters(model), count_parameters(model, trained=True)
         some = f" ({trained:,} of them trained)" if trained < parameters else ""
+        mark = f" ({model.paper.mark})" if model.paper.mark else ""
         precision = recipe.optim.precision if self.trainer else recipe.evaluation.precision or recipe.optim.precision
         log.info(
-            f"{self.config.method}: {parameters:,} parameters{some}, embedding of {model.embedding_size}, query "
+            f"{self.config.method}{mark}: {parameters:,} parameters{some}, embedding of {model.embedding_size}, query "
             f"{_size(model.query_size)}, reference {_size(model.reference_size)}{' polar' if model.polar else ''}, "
             f"{precision} on {self.device}, recipe {self.config.recipe_name}, seed {self.config.seed}"
         )
@@ -258,7 +259,7 @@ class Run:
         if self.trainer:
             with failing_with_a_warning("The method's own pictures"):
                 write_own_pictures(self.folder, self.evaluate, self.details)
-        log.info("\n".join(["", table(results), "", *training_lines(results), self._footer()]))
+        log.info("\n".join(["", table(results), "", *training_lines(results), *results["notes"], self._footer()]))
 
     def _footer(self) -> str:
         ties = self.config.recipe.evaluation.ties

@@ -7,6 +7,7 @@ from .layout_extractor_v1 import LayoutExtractorV1
 from .modulation import LayoutTower, modulate, square_for
 from .netvlad import NetVLAD, sample_locations
 from .pca_whitening import PCAWhitening
+from .same_conv import SameConv2d
 from .spatial_embedding import SpatialEmbedding, SpatialTower
 from .trunks import build_trunk, feature_size
 from .vgg16 import VGG16
@@ -14,7 +15,7 @@ from .vit import build_distilled_vit, resize_positions
 
 __all__ = [
     "MASKS", "MASK_RANGE", "VGG16", "AttentionGuide", "CroppedTower", "DistilledTower", "GeM", "LayoutExtractorV1",
-    "LayoutExtractorV2", "LayoutTower", "MaskBottleneck", "NetVLAD", "PCAWhitening", "SpatialEmbedding", "SpatialTower",
-    "build_distilled_vit", "build_trunk", "feature_size", "modulate", "resize_positions", "sample_locations",
-    "square_for",
+    "LayoutExtractorV2", "LayoutTower", "MaskBottleneck", "NetVLAD", "PCAWhitening", "SameConv2d", "SpatialEmbedding",
+    "SpatialTower", "build_distilled_vit", "build_trunk", "feature_size", "modulate", "resize_positions",
+    "sample_locations", "square_for",
 ]  # fmt: skip

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .counterfactual import CounterfactualLoss
     from .exclusion import NearbyPlaces, NearbyPlacesOfSets
     from .full_precision import FullPrecisionLoss
+    from .her import HERLoss
     from .info_nce import InfoNCELoss
     from .sare import SARELoss
     from .schedule import LossSchedule
@@ -28,6 +29,7 @@ LOSSES: Registry[Callable[..., Any]] = Registry(
     {
         "soft_margin_triplet": ("soft_margin",),
         "info_nce": ("info_nce",),
+        "her": ("her",),
         "tuple_hinge": ("hinge",),
         "sare": ("sare_ind", "sare_joint"),
         "by_name": ("triplet", "contrastive", "multi_similarity", "circle"),

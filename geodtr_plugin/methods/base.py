@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -40,6 +40,9 @@ class Paper:
         licence: licence of the authors' code ("none" forbids copying it).
         published: percent by (train, test, polar), named as our calculator names them.
         weights: where the authors keep trained weights; empty where none are known.
+        mark: a word that tables add to the method's name, such as "re-derived".
+        notes: what a reader of the numbers must know, by the beginning of the data sets' names that it concerns; under
+            "" what concerns all.
     """
 
     title: str
@@ -49,6 +52,12 @@ class Paper:
     licence: str
     published: Mapping[tuple[str, str, bool], Mapping[str, float]] = field(default_factory=dict)
     weights: str = ""
+    mark: str = ""
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    def notes_on(self, data_sets: Iterable[str]) -> list[str]:
+        """Return the notes that concern some of these data sets."""
+        return [note for begin, note in self.notes.items() if any(name.startswith(begin) for name in data_sets)]
 
 
 def published_row(

@@ -103,11 +103,12 @@ class Loss:
     """What is minimised.
 
     Args:
-        name: soft_margin, info_nce, hinge (NetVLAD's), sare_ind, sare_joint; triplet, contrastive, multi_similarity,
-            circle (pytorch-metric-learning's, on cosine similarity); any other loss of pytorch-metric-learning by its
-            class name, as NTXentLoss; or a loss of one's own
+        name: soft_margin, info_nce, her, hinge (NetVLAD's), sare_ind, sare_joint; triplet, contrastive,
+            multi_similarity, circle (pytorch-metric-learning's, on cosine similarity); any other loss of
+            pytorch-metric-learning by its class name, as NTXentLoss; or a loss of one's own
         args: arguments of the loss: alpha and hard_ratio of soft_margin; temperature, learn_temperature and
-            label_smoothing of info_nce; margin of hinge; kernel of sare_ind and sare_joint
+            label_smoothing of info_nce; alpha, margin, theta, symmetric and detach of her; margin of hinge; kernel of
+            sare_ind and sare_joint
         schedule: arguments that change, each as [[epoch, value], ...]: from which epoch on, counted from 0, which value
             holds, as {"hard_ratio": [[0, 1.0], [20, 0.1]]}
         miner: which triplets of a batch count: all, batch_hard, semihard, twin (negatives are the twins), twin+all, or

@@ -7,7 +7,7 @@ import torch
 from pytorch_metric_learning.losses import CrossBatchMemory, SelfSupervisedLoss
 from pytorch_metric_learning.utils.loss_and_miner_utils import get_all_pairs_indices
 
-from geodtr_plugin.losses import InfoNCELoss, SARELoss, SoftMarginTripletLoss
+from geodtr_plugin.losses import HERLoss, InfoNCELoss, SARELoss, SoftMarginTripletLoss
 
 
 def batch(seed):
@@ -16,7 +16,7 @@ def batch(seed):
     return query, reference, torch.arange(6) + 6 * seed
 
 
-@pytest.mark.parametrize("kind", [SoftMarginTripletLoss, InfoNCELoss, SARELoss])
+@pytest.mark.parametrize("kind", [SoftMarginTripletLoss, InfoNCELoss, SARELoss, HERLoss])
 def test_a_memory_of_references_is_a_larger_gallery(kind):
     class Memory(CrossBatchMemory):
         @staticmethod
@@ -34,7 +34,7 @@ def test_a_memory_of_references_is_a_larger_gallery(kind):
         torch.testing.assert_close(loss, plain(query, places, pairs, ref_emb=gallery, ref_labels=labels))
 
 
-@pytest.mark.parametrize("kind", [SoftMarginTripletLoss, InfoNCELoss, SARELoss])
+@pytest.mark.parametrize("kind", [SoftMarginTripletLoss, InfoNCELoss, SARELoss, HERLoss])
 def test_two_views_of_one_batch(kind):
     class TwoViews(SelfSupervisedLoss):
         @staticmethod

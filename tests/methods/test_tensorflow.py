@@ -4,6 +4,7 @@ channels last and blue, green, red, in plain operations of numpy."""
 import numpy as np
 import pytest
 import torch
+from tensorflow_network import Checkpoint, as_input, pictures, unit
 from torch import nn
 
 from geodtr_plugin import create_model, load_author_weights
@@ -13,32 +14,20 @@ from geodtr_plugin.utils.errors import DamagedFileError, UserError
 
 SIZES = {"grd": (20, 54), "sat": (40, 36)}  # maps of 1 x 2 and 2 x 2, by poolings that round up
 POSITIONS = {"grd": 1 * 2, "sat": 2 * 2}
-WIDTHS = {1: (64, 64), 2: (128, 128), 3: (256,) * 3, 4: (512,) * 3, 5: (512,) * 3}
-MEAN_BGR = np.array([103.939, 116.779, 123.6], np.float32)
 
 
 @pytest.fixture(scope="module")
-def arrays() -> dict[str, np.ndarray]:
+def arrays() -> Checkpoint:
     """Variables of the authors' checkpoint for the small sizes, and what their optimizer leaves among them."""
-    random, found = np.random.default_rng(1), {}
-
-    def draw(name: str, *shape: int, spread: float) -> None:
-        found[name] = (spread * random.standard_normal(shape)).astype(np.float32)
-
+    found = Checkpoint()
     for view, n in POSITIONS.items():
-        inputs = 3
-        for block, widths in WIDTHS.items():
-            for i, width in enumerate(widths, start=1):
-                scope = f"VGG_{view}/conv{block}_{i}"
-                draw(f"{scope}/weights", 3, 3, inputs, width, spread=(2 / 9 / inputs) ** 0.5)
-                draw(f"{scope}/biases", width, spread=0.05)
-                inputs = width
+        found.draw_vgg16(f"VGG_{view}")
         for i, shape in ((1, (n, n // 2)), (2, (n // 2, n))):
-            draw(f"spatial_{view}/weights{i}", *shape, 8, spread=shape[0] ** -0.5)
-            draw(f"spatial_{view}/biases{i}", 1, shape[1], 8, spread=0.05)
-    slots = {f"{name}/{slot}": np.zeros_like(x) for name, x in found.items() for slot in ("Adam", "Adam_1")}
-    steps = {"train/beta1_power": np.float32(0.5), "beta2_power": np.array(0.9), "Variable": np.array(7, np.int32)}
-    return found | slots | {name: np.asarray(x) for name, x in steps.items()}
+            found.draw(f"spatial_{view}/weights{i}", *shape, 8, spread=shape[0] ** -0.5)
+            found.draw(f"spatial_{view}/biases{i}", 1, shape[1], 8, spread=0.05)
+    found |= {f"{name}/{slot}": np.zeros_like(x) for name, x in found.items() for slot in ("Adam", "Adam_1")}
+    found |= {"train/beta1_power": np.array(0.5, np.float32), "beta2_power": np.array(0.9), "Variable": np.array(7)}
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -48,47 +37,24 @@ def model():
     return model.to_empty(device="cpu").eval()
 
 
-def embedding(arrays: dict[str, np.ndarray], images: np.ndarray, view: str) -> np.ndarray:
+def embedding(arrays: Checkpoint, bgr: np.ndarray, view: str) -> np.ndarray:
     """[B, H, W, 3] of 0 to 255, blue, green, red -> [B, 8 * 512], head by head."""
-    x = images - MEAN_BGR
-    for block, widths in WIDTHS.items():
-        for i in range(1, len(widths) + 1):
-            scope = f"VGG_{view}/conv{block}_{i}"
-            x = np.maximum(convolve(x, arrays[f"{scope}/weights"]) + arrays[f"{scope}/biases"], 0)
-        x = pool(x)
+    x = arrays.vgg16(f"VGG_{view}", bgr)
     batch, height, width, channels = x.shape
     x = x.reshape(batch, height * width, channels)
     w = {name: arrays[f"spatial_{view}/{name}"] for name in ("weights1", "biases1", "weights2", "biases2")}
     hidden = np.einsum("bi,ijd->bjd", x.mean(axis=-1), w["weights1"]) + w["biases1"]
     masks = np.einsum("bjd,jid->bid", hidden, w["weights2"]) + w["biases2"]
-    flat = np.einsum("bic,bid->bdc", x, masks).reshape(batch, -1)
-    return flat / np.linalg.norm(flat, axis=1, keepdims=True)
-
-
-def convolve(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """3 x 3, same size: a sum over the nine neighbours."""
-    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    height, width = x.shape[1:3]
-    return sum(padded[:, i : i + height, j : j + width] @ kernel[i, j] for i in range(3) for j in range(3))
-
-
-def pool(x: np.ndarray) -> np.ndarray:
-    """Maxima of 2 x 2; an odd side gets one more row or column, which no maximum takes."""
-    x = np.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)), constant_values=-1)
-    batch, height, width, channels = x.shape
-    return x.reshape(batch, height // 2, 2, width // 2, 2, channels).max(axis=(2, 4))
+    return unit(np.einsum("bic,bid->bdc", x, masks).reshape(batch, -1))
 
 
 @torch.no_grad()
 def test_safa_equals_the_network_in_tensorflows_order(model, arrays):
     load_author_weights(model, arrays)
-    random = np.random.default_rng(2)
     for view, embed in (("grd", model.encode_query), ("sat", model.encode_reference)):
-        rgb = random.integers(0, 256, (2, *SIZES[view], 3)).astype(np.float32)
+        rgb = pictures(SIZES[view])
         expected = embedding(arrays, rgb[..., ::-1], view)
-        images = torch.from_numpy(rgb).permute(0, 3, 1, 2) / 255
-        images = (images - torch.tensor(model.mean).view(3, 1, 1)) / torch.tensor(model.std).view(3, 1, 1)
-        found = embed(images).unflatten(1, (512, 8)).transpose(1, 2).flatten(1)  # ours go channel by channel
+        found = embed(as_input(rgb, model)).unflatten(1, (512, 8)).transpose(1, 2).flatten(1)  # ours: by channels
         assert np.abs(found.numpy() - expected).max() < 1e-4
         assert np.abs(expected[0] - expected[1]).max() > 1e-3  # the images matter
 
