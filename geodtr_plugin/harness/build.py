@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from ..samplers import EmbeddingBank, JointBatchSampler, build_joint_sampler, bu
 from ..trainers import CrossViewTrainer, WeightAverage
 from ..trainers.freeze import TRUNK, freeze, parameters_of
 from ..trainers.optim import build_optimizer, build_schedule
+from ..trainers.own_step import OwnStep
 from ..utils.distributed import is_main_process, share_of, world_size
 from ..utils.errors import UserError
 from ..utils.roles import ROLES
@@ -177,12 +179,13 @@ def build_trainer(
     weights |= {name: objective.weight for name, objective in objectives.items()}
     steps = len(sampler) if sampler is not None else len(train.pairs) // optim.batch_size
     frozen = freeze(model, ",".join([optim.freeze, *idle]))
-    optimizer = build_run_optimizer(optim, model, losses.values(), device)
+    own_step = model.own_step()
+    optimizers = build_run_optimizers(optim, model, own_step, losses.values(), device)
     rows = transform.multiplier * optim.batch_size
     log.info(f"batch {optim.batch_size} pairs, {rows} rows in the network (CHSG variant {recipe.augment.chsg})")
     trainer = CrossViewTrainer(
         {"trunk": parallel(model, device)},
-        {"trunk_optimizer": optimizer},
+        {f"{part}_optimizer": optimizer for part, optimizer in optimizers.items()},
         optim.batch_size,
         losses,
         PairDataset(train, transforms["query"], transforms["reference"], data_for(objectives)),
@@ -192,10 +195,7 @@ def build_trainer(
             )
         },
         sampler=sampler,
-        lr_schedulers=build_schedule(
-            optim.schedule, optimizer, epochs=optim.epochs, steps_per_epoch=steps, by=optim.schedule_step,
-            warmup_epochs=optim.warmup_epochs, zero_first_epoch=optim.zero_first_epoch, decay=optim.decay,
-        ),
+        lr_schedulers=build_run_schedules(optim, optimizers, steps),
         loss_weights={name: weights[name] for name in losses},
         data_device=device,
         dataloader_num_workers=choose_workers(config.workers, device),
@@ -207,6 +207,7 @@ def build_trainer(
         average=WeightAverage(model, optim.ema) if optim.ema else None,
         bank=EmbeddingBank(len(train.pairs)) if getattr(sampler, "follows", None) == "training" else None,
         frozen=frozen,
+        own_step=own_step,
         seed=config.seed,
         progress=is_main_process(),
         begin_epoch_hook=lambda trainer: schedule.begin(trainer.epoch - 1),
@@ -218,16 +219,39 @@ def build_trainer(
     return trainer
 
 
-def build_run_optimizer(
-    optim: Optim, model: TwoTower, losses: Iterable[nn.Module], device: torch.device
-) -> Optimizer:
-    """Return the recipe's optimizer of the model, and of what the losses learn, such as a temperature."""
-    learned = [parameter for loss in losses for parameter in loss.parameters()]
-    return build_optimizer(
-        optim.name, [*model.parameters(), *learned], lr=optim.lr, weight_decay=optim.weight_decay,
-        eps=optim.eps, momentum=optim.momentum, sharpness=optim.sharpness, fused=device.type == "cuda",
-        scaled=parameters_of(model, TRUNK) if optim.trunk_lr_scale != 1 else (), scale=optim.trunk_lr_scale,
-    )  # fmt: skip
+def build_run_optimizers(
+    optim: Optim, model: TwoTower, own_step: OwnStep | None, losses: Iterable[nn.Module], device: torch.device
+) -> dict[str, Optimizer]:
+    """Return the recipe's optimizer of the model and of what the losses learn, such as a temperature.
+
+    Where the method does its own steps, there is one for each part that is not frozen, by its name.
+    """
+    parts = {"trunk": model.parameters()} if own_step is None else own_step.parts()
+    learned = [parameter for loss in losses for parameter in loss.parameters()]  # by the first part's
+    trunks = parameters_of(model, TRUNK) if optim.trunk_lr_scale != 1 else ()
+    optimizers = {}
+    for part, own in parts.items():
+        parameters, learned = [*own, *learned], []
+        if not any(parameter.requires_grad for parameter in parameters):
+            continue
+        its = optim if own_step is None else replace(optim, **own_step.settings(part))
+        optimizers[part] = build_optimizer(
+            its.name, parameters, lr=its.lr, weight_decay=its.weight_decay, eps=its.eps, momentum=its.momentum,
+            sharpness=its.sharpness, fused=device.type == "cuda", scaled=trunks, scale=its.trunk_lr_scale,
+        )
+    return optimizers
+
+
+def build_run_schedules(optim: Optim, optimizers: Mapping[str, Optimizer], steps: int) -> dict[str, Any]:
+    """Return the recipe's schedule for each optimizer; `steps` are those of an epoch."""
+    schedules: dict[str, Any] = {}
+    for part, optimizer in optimizers.items():
+        schedules |= build_schedule(
+            optim.schedule, optimizer, epochs=optim.epochs, steps_per_epoch=steps, by=optim.schedule_step,
+            warmup_epochs=optim.warmup_epochs, zero_first_epoch=optim.zero_first_epoch, decay=optim.decay,
+            part=part,
+        )
+    return schedules
 
 
 def build_run_sampler(config: RunConfig, train: Split) -> BatchSampler | None:

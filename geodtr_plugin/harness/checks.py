@@ -8,6 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from torch.utils.data import BatchSampler
 
@@ -16,11 +17,12 @@ from ..datasets import Split, facts_of
 from ..datasets.registry import FOLDER
 from ..losses import build_loss
 from ..losses.schedule import check_schedule
-from ..methods import METHODS, TwoTower
+from ..methods import METHODS, Recipe, TwoTower, create_model
 from ..methods.recipe import MOST
 from ..miners import CHSG, build_miner
 from ..miners.chsg import variant_name
 from ..samplers import SAMPLERS
+from ..utils.distributed import launched
 from ..utils.errors import UnknownNameError, UserError
 from ..utils.registry import takes
 from ..utils.roles import ROLES, Role
@@ -51,6 +53,26 @@ def check_recipe(config: RunConfig) -> None:
         build_miner(recipe.loss.miner, recipe.loss.miner_args, twins=True)
         build = SAMPLERS[recipe.sampling.name]
         check_arguments(f"argument of the sampler {recipe.sampling.name}", build, recipe.sampling.args)
+        check_own_step(config.method, recipe)
+
+
+def check_own_step(method: str, recipe: Recipe) -> None:
+    """Raise UserError for what does not go with a method's own training step, see `trainers.own_step`."""
+    if METHODS[method].own_step is TwoTower.own_step:
+        return
+    with torch.device("meta"):
+        step = create_model(method, **{**recipe.model, "pretrained": False}).own_step()
+    if step is None:
+        return
+    refused = {
+        "--micro-batch": recipe.optim.micro_batch, "--optim.sharpness": recipe.optim.sharpness,
+        "--optim.compile": recipe.optim.compile, "torchrun": launched(),
+    }  # fmt: skip
+    for option in (option for option, given in refused.items() if given):
+        raise UserError(
+            f"{method} trains {', '.join(step.parts())} in turns, which cannot be combined with {option}.",
+            f"Leave that out, or train without: {step.without}.",
+        )
 
 
 def check_shares(config: RunConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,27 @@ def retrieval_examples(split: Split, queries: np.ndarray, top: np.ndarray, title
         ax.set_title("query" if place == 0 else f"{place}", fontsize=9)
     figure.suptitle(f"{title} (green: the right place)", fontsize=10)
     save_figure(figure, file, dpi=100)
+
+
+def sheet(columns: Mapping[str, np.ndarray], title: str, file: Path) -> None:
+    """Draw images side by side, a row for each pair, as a PNG.
+
+    Args:
+        columns: images `[N, h, w, 3]` in [0, 1], N alike, by what stands above them.
+        title: of the picture.
+        file: where to write.
+    """
+    count = len(next(iter(columns.values())))
+    widths = [widest(images, most=6) for images in columns.values()]
+    figure = new_figure(1.1 * sum(widths), 1.15 * count + 0.6)
+    rows = figure.subplots(count, len(columns), squeeze=False, width_ratios=widths)
+    for column, (name, images) in zip(rows.T, columns.items()):
+        column[0].set_title(name, fontsize=9)
+        for ax, image in zip(column, images):
+            ax.imshow(image)
+            ax.set(xticks=[], yticks=[])
+    figure.suptitle(title, fontsize=10)
+    save_figure(figure, file, dpi=120)
 
 
 def _verdict(split: Split, query: int, reference: int) -> str:

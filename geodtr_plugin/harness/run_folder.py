@@ -39,9 +39,9 @@ class RunFolder:
     Files: `config.json` (everything that `load_model` and `--resume` need; the first that is written), `recipe.yaml`
     (the settings, for --config), `command.txt`, `environment.json`, `log.txt`, `metrics.jsonl` (a line an epoch),
     `last.ckpt` (the training state), `best.safetensors` and `last.safetensors` (weights), `results.json`,
-    `ranks-TEST.csv` (a line a query), `learning_curve.png`, `examples-TEST.png`, `embeddings/` if they are kept. A run
-    of several stages has `stages.json` and the folders `stage-1` ... for all stages but the last, which lives in the
-    folder itself.
+    `ranks-TEST.csv` (a line a query), `learning_curve.png`, `examples-TEST.png`, `made-TEST.png` of methods that make
+    images, `embeddings/` if they are kept. A run of several stages has `stages.json` and the folders `stage-1` ... for
+    all stages but the last, which lives in the folder itself.
     """
 
     def __init__(self, path: str | Path):

@@ -28,6 +28,7 @@ from .data import load_splits
 from .evaluate import Details, Evaluator, write_ranks
 from .initial_weights import find_initial_weights
 from .log import Scalars, log, open_scalars, start_log
+from .own_pictures import write_own_pictures
 from .pictures import learning_curve, retrieval_examples
 from .results import chance_of, collect_results, heading_lines, table, training_lines
 from .run_folder import RunFolder
@@ -256,6 +257,9 @@ class Run:
             if len(queries):
                 with failing_with_a_warning(f"The examples of {name}"):
                     retrieval_examples(self.tests[name], queries, top, name, self.folder.picture(f"examples-{name}"))
+        if self.trainer:
+            with failing_with_a_warning("The method's own pictures"):
+                write_own_pictures(self.folder, self.evaluate, self.details)
         lines = ["", table(results), "", *heading_lines(results), *training_lines(results), *results["notes"]]
         log.info("\n".join([*lines, self._footer()]))
 

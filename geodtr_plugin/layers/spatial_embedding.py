@@ -84,7 +84,11 @@ class SpatialTower(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map `[B, 3, H, W]` to `[B, D]` of unit norm."""
-        return nn.functional.normalize(self.sums(images), dim=1)
+        return self.aggregate(self.trunk(images))
+
+    def aggregate(self, features: Tensor) -> Tensor:
+        """Map the trunk's `[B, C, h, w]` to `[B, D]` of unit norm."""
+        return modulate(features, self.spatial(features))
 
     def sums(self, images: Tensor) -> Tensor:
         """Map `[B, 3, H, W]` to the embeddings before they get unit norm, `[B, D]` in fp32."""

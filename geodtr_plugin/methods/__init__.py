@@ -25,7 +25,7 @@ __getattr__, __dir__, _lazy = lazy_imports(__name__)
 __all__ = ["METHODS", "create_model", "list_methods", "register_method", *_lazy]
 
 _MODULES = (
-    "cvft", "cvm_net", "dsm", "geodtr", "geodtr_plus", "haf", "her", "l2ltr", "netvlad", "oricnn", "safa",
+    "cde", "cvft", "cvm_net", "dsm", "geodtr", "geodtr_plus", "haf", "her", "l2ltr", "netvlad", "oricnn", "safa",
     "safa_mining", "safa_port", "sample4geo", "seh", "simple", "transgeo", "vigor",
 )  # fmt: skip
 METHODS: Registry[type[TwoTower]] = Registry("method", __name__, {name: (name,) for name in _MODULES})

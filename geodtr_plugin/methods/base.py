@@ -16,6 +16,7 @@ from .recipe import Recipe
 
 if TYPE_CHECKING:
     from ..distances import HeadingDistance
+    from ..trainers.own_step import OwnStep
 
 # (function of normalised images [B, 3, H, W], number of images) -> its outputs on training images, joined, on the CPU
 TrainingImages = Callable[[Callable[[Tensor], Tensor], int], Tensor]
@@ -101,6 +102,7 @@ class TwoTower(nn.Module):
     std: tuple[float, float, float] = IMAGENET_STD
     normalised_as_trunk: bool = False  # whether `mean` and `std` are the trunk's; set by create_model
     predicts_offset: bool = False  # whether `extras` holds utils.pair_data.OFFSET of the pairs, as `datasets.Offsets`
+    note: str = ""  # what readers of its numbers must know, as that a part of the method is left out
     tile_size: int | None = None  # pixels that square tiles are reduced to before they are unrolled; None: as stored
     embedding_size: int
     config: dict[str, Any]  # what create_model was called with; set by it
@@ -202,6 +204,21 @@ class TwoTower(nn.Module):
 
     def build_objectives(self) -> dict[str, Objective]:
         """Return what training minimises beside the recipe's loss, by the names of `--loss.objectives`."""
+        return {}
+
+    def own_step(self) -> OwnStep | None:
+        """Return how this method does a training step with several optimizers; None: the trainer's, with one."""
+        return None
+
+    def pictures(self, query: Tensor, reference: Tensor) -> dict[str, Tensor]:
+        """Return what the method makes of pairs, to be looked at after a training; by default nothing.
+
+        Args:
+            query, reference: as the towers take them; row i of one belongs to row i of the other.
+
+        Returns:
+            Images `[B, 3, *, *]` in [0, 1] by what they show, in the order of the columns of a sheet.
+        """
         return {}
 
     def configure_trainer(self, trainer: Any) -> None:

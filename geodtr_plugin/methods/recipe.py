@@ -172,7 +172,7 @@ class Optim:
             query_tower.trunk.[0-3],*.layout; they run in evaluation mode. Empty: everything moves
         weight_decay: on all parameters, as the authors do
         eps: the denominator term of adamw and adam
-        momentum: of sgd
+        momentum: of sgd, and beta1 of adamw and adam: how much of the running mean of gradients stays at a step
         sharpness: rho of adaptive sharpness-aware minimisation (ASAM), which doubles the work of a step; 0 is without
         epochs: passes over the training pairs
         batch_size: raw pairs in a batch, of all processes together; CHSG doubles the rows that the network sees
@@ -225,7 +225,7 @@ class Optim:
             raise UserError(f"--epochs is {self.epochs}; it must be 0 (evaluate only) or more.")
         check_numbers(
             self, "--optim.", lr=(0, MOST), trunk_lr_scale=(0, MOST), weight_decay=(0, MOST), eps=(0, MOST),
-            momentum=(0, 1), sharpness=(0, MOST), epochs=(0, MOST_COUNT), batch_size=(2, MOST_COUNT),
+            momentum=(0, 0.999999), sharpness=(0, MOST), epochs=(0, MOST_COUNT), batch_size=(2, MOST_COUNT),
             warmup_epochs=(0, MOST), max_grad_norm=(0, MOST), max_grad_value=(0, MOST),
             ema=(0, 0.999999), decay=(ABOVE_ZERO, 1),
         )  # fmt: skip

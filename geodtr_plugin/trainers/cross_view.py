@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
+from pytorch_metric_learning.utils.key_checker import KeyChecker
 from torch import Tensor
 
 from ..losses import NetworkBatch, Objective
@@ -20,6 +21,7 @@ from .epoch_loop import EpochLoop
 from .freeze import rest
 from .micro_batches import MicroBatches
 from .objectives import mean_of_processes, network_batch
+from .own_step import OwnStep, take_own_step
 
 if TYPE_CHECKING:
     from ..samplers import EmbeddingBank
@@ -56,6 +58,7 @@ class CrossViewTrainer(EpochLoop):
         frozen: names of parts of the trunk that stay in evaluation mode, see `trainers.freeze`.
         bank: an `EmbeddingBank` that keeps the embeddings of every pair as training saw them last, for samplers that
             look for pairs that are hard to tell apart. Twins are not kept.
+        own_step: the method's own step, in which optimizers take turns; there is one for each of its `parts`.
         **kwargs: see `EpochLoop` and `BaseTrainer`.
 
     Raises:
@@ -77,12 +80,14 @@ class CrossViewTrainer(EpochLoop):
         bank: EmbeddingBank | None = None,
         average: WeightAverage | None = None,
         frozen: tuple[str, ...] = (),
+        own_step: OwnStep | None = None,
         **kwargs: Any,
     ):
         self.precision = check_precision("fp32" if precision is None else precision)
         if micro_batch is not None and micro_batch < 1:
             raise ValueError(f"micro_batch counts pairs and must be at least 1, not {micro_batch}.")
         self.batch_transform, self.bank, self.average, self.frozen = batch_transform, bank, average, frozen
+        self.own_step: Any = own_step  # one OwnStep, or None
         self.max_grad_norm, self.max_grad_value, self.micro_batch = max_grad_norm, max_grad_value, micro_batch
         super().__init__(*args, **kwargs)
         if micro_batch and self.objectives:
@@ -101,7 +106,8 @@ class CrossViewTrainer(EpochLoop):
         self.mining_funcs = {name: miner for name, miner in self.mining_funcs.items() if miner is not None}
 
     def custom_setup(self) -> None:
-        """Give every loss without a weight the weight 1."""
+        """Name the losses of the method's own step, and give every loss without a weight the weight 1."""
+        self.loss_names += self.own_step.losses if self.own_step else ()
         if self.loss_weights is None:
             self.loss_weights = {}
         for name in self.loss_names:  # in the dict that was given: a schedule of weights may hold on to it
@@ -118,6 +124,12 @@ class CrossViewTrainer(EpochLoop):
         self.schema["models"].important = []
         self.schema["loss_funcs"].keys = [*self.schema["loss_funcs"].keys, "counterfactual_loss", *self.objectives]
         self.schema["loss_funcs"].important = ["metric_loss"]
+        if self.own_step is not None:
+            parts = list(self.own_step.parts())
+            ends = self.allowed_lr_scheduler_key_suffixes.values()
+            self.schema["optimizers"] = KeyChecker([f"{part}_optimizer" for part in parts], important=[])
+            schedulers = [part + end for part in parts for end in ends]
+            self.schema["lr_schedulers"] = KeyChecker(schedulers, warn_empty=False, important=[])
 
     @property
     def objectives(self) -> dict[str, Objective]:
@@ -128,18 +140,23 @@ class CrossViewTrainer(EpochLoop):
         """Do one step, and return its batch as it was loaded."""
         batch = self.load_batch()
         self.update_loss_weights()
+        embeddings = self.step_on(batch) if self.own_step is None else take_own_step(self, batch)
+        if self.bank is not None:
+            self.write_bank(self.bank, batch, embeddings)
+        if self.average is not None:
+            self.average.update(unwrapped(self.models["trunk"]))
+        return batch
+
+    def step_on(self, batch: Batch) -> BatchEmbeddings:
+        """Do one step on a batch, and return this process's embeddings."""
         if self.micro_batch is None or len(batch.labels) <= self.micro_batch:
             step: WholeBatch | MicroBatches = self.whole_batch(batch)
         else:
             trunk = unwrapped(self.models["trunk"])
             step = MicroBatches(batch[:3], self.micro_batch, self.prepare, self.embed, trunk, self.batch_transform)
         embeddings = self.loss_and_gradient(step)
-        if self.bank is not None:
-            self.write_bank(self.bank, batch, embeddings)
         self.step_optimizers(lambda: self.second_pass(step))
-        if self.average is not None:
-            self.average.update(unwrapped(self.models["trunk"]))
-        return batch
+        return embeddings
 
     def loss_and_gradient(self, step: WholeBatch | MicroBatches) -> BatchEmbeddings:
         """Fill `self.losses` and the gradients for a batch, clip these, and return this process's embeddings."""
@@ -272,12 +289,15 @@ class CrossViewTrainer(EpochLoop):
     def clip_gradients(self) -> None:
         """Clip as PML does, then by value and norm; the norm before clipping stays on the device as `grad_norm`."""
         super().clip_gradients()
-        parameters = list(self.models["trunk"].parameters())
         average_gradients(p for loss in self.loss_funcs.values() for p in loss.parameters())
+        self.grad_norm = self.clip(list(self.models["trunk"].parameters()))
+
+    def clip(self, parameters: list[Tensor]) -> Tensor:
+        """Clip the gradients of some parameters by value and norm, and return the norm [] before that."""
         if self.max_grad_value is not None:
             torch.nn.utils.clip_grad_value_(parameters, self.max_grad_value)
         limit = math.inf if self.max_grad_norm is None else self.max_grad_norm  # infinity changes no gradient
-        self.grad_norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
+        return torch.nn.utils.clip_grad_norm_(parameters, limit)
 
     def _in_dtype(self, data: Tensor) -> Tensor:
         # outside autocast, within which PML does not apply its dtype

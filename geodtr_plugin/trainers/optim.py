@@ -15,6 +15,7 @@ from ..utils.errors import UserError
 from .asam import ASAM
 
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+ADAM_BETA2 = 0.999  # share of the running mean of squared gradients that stays, torch's own default
 HALVED_EVERY = 5  # epochs of "halving", as NetVLAD's authors do
 
 
@@ -29,25 +30,25 @@ def build_optimizer(
         parameters: all of the model and of its losses.
         lr, weight_decay: as torch takes them.
         eps: of adamw and adam.
-        momentum: of sgd.
+        momentum: share of the running mean of gradients that stays at a step: momentum of sgd, beta1 of adamw and adam.
         sharpness: rho of ASAM; 0 is without.
         fused: torch's fused step, for GPUs.
-        scaled: those of the parameters that learn at another rate, the second group.
+        scaled: parameters that learn at another rate, where they are among those: the second group.
         scale: that rate in parts of `lr`; 1 makes one group of all.
     """
     trained: list[Any] = [parameter for parameter in parameters if parameter.requires_grad]
-    others = {id(parameter) for parameter in scaled if parameter.requires_grad and scale != 1}
+    others = {id(parameter) for parameter in scaled if scale != 1} & set(map(id, trained))
     if others:
         own_rate = {"params": [parameter for parameter in trained if id(parameter) in others], "lr": scale * lr}
         trained = [{"params": [parameter for parameter in trained if id(parameter) not in others]}, own_rate]
-    own = {"momentum": momentum} if name == "sgd" else {"eps": eps}
+    own = {"momentum": momentum} if name == "sgd" else {"eps": eps, "betas": (momentum, ADAM_BETA2)}
     optimizer = OPTIMIZERS[name](trained, lr=lr, weight_decay=weight_decay, fused=fused and not sharpness, **own)
     return ASAM(optimizer, sharpness) if sharpness else optimizer
 
 
 def build_schedule(
     name: str, optimizer: Optimizer, *, epochs: int, steps_per_epoch: int, by: str, warmup_epochs: float,
-    zero_first_epoch: bool = False, decay: float = 0.1,
+    zero_first_epoch: bool = False, decay: float = 0.1, part: str = "trunk",
 ) -> dict[str, LambdaLR]:  # fmt: skip
     """Build a schedule: a linear warm-up to the optimizer's learning rate, then what the name says.
 
@@ -60,6 +61,7 @@ def build_schedule(
         zero_first_epoch: count the warm-up from 0, as the authors of GeoDTR+ do, whose first epoch learns nothing; by
             default it counts from `1 / warmup_epochs`. What follows is the same either way.
         decay: of "exponential": what the rate has come to at the end, in parts of the peak.
+        part: the name of what the optimizer steps.
 
     Returns:
         The scheduler, under the key that makes PML's trainers step it once an epoch, or once a step.
@@ -77,7 +79,7 @@ def build_schedule(
     first = 0 if zero_first_epoch else 1
     after = SCHEDULES[name](max(1, epochs * per_epoch - warmup), decay)  # a shorter run never gets there
     scheduler = LambdaLR(optimizer, lambda now: (now + first) / warmup if now < warmup else after(now - warmup))
-    return {f"trunk_scheduler_by_{'epoch' if by == 'epoch' else 'iteration'}": scheduler}
+    return {f"{part}_scheduler_by_{'epoch' if by == 'epoch' else 'iteration'}": scheduler}
 
 
 def follow_schedule(trainer: Any) -> tuple[float, float] | None:

@@ -25,6 +25,12 @@ def autocast(precision: str, device: torch.device | str) -> contextlib.AbstractC
     return torch.autocast(torch.device(device).type, dtype=torch.bfloat16)
 
 
+def full_precision(device: torch.device | str) -> contextlib.AbstractContextManager[Any]:
+    """Return the context in which autocast changes nothing; a device without autocast, as "meta", needs none."""
+    kind = torch.device(device).type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else contextlib.nullcontext()
+
+
 def at_least_float32(x: Tensor) -> Tensor:
     """Return a half-precision tensor `[...]` as float32, others as they are."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
