@@ -14,31 +14,32 @@ NO_DIRECTION = 1e-12  # what torch.nn.functional.normalize divides shorter vecto
 class FewKernelsCosine(CosineSimilarity):
     """PML's `CosineSimilarity`, to the same values and gradients."""
 
-    def normalize(self, embeddings: Tensor, dim: int = 1, **kwargs: Any) -> Tensor:
-        """Return the rows of embeddings `[N, D]` as unit vectors."""
-        return UnitRows.apply(embeddings)
+    def normalize(self, embeddings: Tensor, dim: int = 1) -> Tensor:
+        """Return embeddings `[..., D, ...]`, D at `dim`, as unit vectors."""
+        return UnitVectors.apply(embeddings, dim)
 
 
-class UnitRows(torch.autograd.Function):
-    """The rows of a matrix as unit vectors, and the gradient (g - u (u . g)) / |x|, in 3 and 4 kernels, not 3 and 17."""
+class UnitVectors(torch.autograd.Function):
+    """Vectors x as u of norm 1, and the gradient (g - u (u . g)) / |x|: 3 and 4 kernels, where torch takes 3 and 14."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:
-        """Return `[N, D]` of norm 1."""
-        norms = _norms(rows)
-        units = rows / norms
-        ctx.save_for_backward(rows, units, norms)
+    def forward(ctx: Any, vectors: Tensor, dim: int) -> Tensor:
+        """Return vectors along `dim` divided by their norms."""
+        norms = _norms(vectors, dim)
+        units = vectors / norms
+        ctx.save_for_backward(vectors, units, norms)
+        ctx.dim = dim
         return units
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        """Return the gradient `[N, D]`, which can be derived again."""
-        rows, units, norms = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """Return the gradient, which can be derived again."""
+        vectors, units, norms = ctx.saved_tensors
         if torch.is_grad_enabled():
-            norms = _norms(rows)  # for a second derivative, which needs to know how they came about
-        radial = (gradient * units).sum(dim=1, keepdim=True)
-        return torch.addcmul(gradient, units, radial, value=-1) / norms
+            norms = _norms(vectors, ctx.dim)  # a second derivative needs to know how they came about
+        radial = (gradient * units).sum(dim=ctx.dim, keepdim=True)
+        return torch.addcmul(gradient, units, radial, value=-1) / norms, None
 
 
-def _norms(rows: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min(NO_DIRECTION)
+def _norms(vectors: Tensor, dim: int) -> Tensor:
+    return torch.linalg.vector_norm(vectors, dim=dim, keepdim=True).clamp_min(NO_DIRECTION)
