@@ -72,12 +72,17 @@ class Launches(TorchDispatchMode):
 
 def count(work: Callable[[], object]) -> Launches:
     """Return what `work` starts on `meta`, where autocast, which does not know that device, changes nothing."""
-    real = torch.autocast
+    autocast, tensor, launches = torch.autocast, torch.tensor, Launches()
 
-    def autocast(device_type: str, *arguments: Any, **words: Any) -> contextlib.AbstractContextManager[Any]:
-        return contextlib.nullcontext() if device_type == "meta" else real(device_type, *arguments, **words)
+    def no_autocast(device_type: str, *arguments: Any, **words: Any) -> contextlib.AbstractContextManager[Any]:
+        return contextlib.nullcontext() if device_type == "meta" else autocast(device_type, *arguments, **words)
 
-    with mock.patch("torch.autocast", autocast), Launches() as launches:
+    def seen_tensor(data: Any, *arguments: Any, **words: Any) -> Tensor:  # torch shows no copy here, but makes one
+        made = tensor(data, *arguments, **words)
+        launches.waits += ["aten::tensor"] * (made.device == META)
+        return made
+
+    with mock.patch.multiple(torch, autocast=no_autocast, tensor=seen_tensor), launches:
         work()
     return launches
 
