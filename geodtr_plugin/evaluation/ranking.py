@@ -9,8 +9,8 @@ References are ordered by cosine similarity to the query. The *best positive* is
 * Ignored references (VIGOR's semi-positives) compete in `plain`, and are taken out of the gallery in `without_ignored`.
 * Where the truth has groups, groups compete in place of references; see `groups`.
 
-The ranks are those of float64 arithmetic, counted tile by tile; see `tiles` for how that is fast. Memory is bounded by
-the tiles, whose size changes nothing.
+The ranks are those of float64 arithmetic, counted tile by tile; see `tiles` for how that is fast on a CPU, and `looks`
+for a GPU. Memory is bounded by the tiles, whose size changes nothing.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ from tqdm import tqdm
 
 from ..utils.ragged import Ragged
 from .groups import Groups
+from .looks import TwoLooks, looks_pay
 from .similarity import Vectors, pair_similarities, plain_float32
 from .tiles import QueryBlock
 from .truth import Truth
 
 TIES = ("pessimistic", "optimistic")
 TIE = 1e-12  # similarities closer than this are equal: above float64's rounding, far below any real difference
-TILE_BYTES = {"cpu": 6 * 2**20, "cuda": 48 * 2**20}  # tiles that stay in a CPU's cache; ones that keep a GPU busy
+TILE_BYTES = {"cpu": 6 * 2**20, "cuda": 8 * 2**20}  # tiles that stay in a CPU's cache; small ones beside embeddings on a GPU
 CELL_BYTES = 12  # of a tile: its similarity, and what is compared and counted of it
 
 
@@ -138,7 +139,7 @@ class _LeftOut:
         parts = [pairs(truth.positives), pairs(truth.ignored), themselves]
         rows, columns = (np.concatenate(part) for part in zip(*parts))
         order = np.argsort(rows, kind="stable")
-        parts[2] = (rows[order], columns[order])
+        self.numbers = parts[2] = (rows[order], columns[order])  # of all, on the CPU
         self.positives, self.ignored, self.all = (
             tuple(torch.from_numpy(part).to(device) for part in both) for both in parts
         )
@@ -168,6 +169,8 @@ def _count(
     buffer_bytes: int | None, progress: bool,
 ) -> Tensor:  # fmt: skip
     """Return how many competing references, or groups, reach each query's threshold, int64 `[N]`."""
+    if groups is None and looks_pay(query, reference):
+        return TwoLooks(query, reference, threshold, pairs.numbers, buffer_bytes).counts()
     height, width = tile_shape(buffer_bytes or TILE_BYTES.get(query.device.type, TILE_BYTES["cuda"]))
     tiles = [slice(left, min(left + width, len(reference))) for left in range(0, len(reference), width)]
     counts = torch.empty(len(query), dtype=torch.int64, device=query.device)
