@@ -84,7 +84,7 @@ def _figure(value: float | None, unit: str) -> str:
     for scale, name in SCALES.get(unit, ()):
         if abs(value) >= scale or name in ("ms", "KiB"):
             return f"{value / scale:.3g} {name}"
-    return f"{value:.3g} {unit}".rstrip()
+    return f"{value:,.0f} {unit}".rstrip() if abs(value) >= 1000 else f"{value:.3g} {unit}".rstrip()
 
 
 def _joined(cells: list[str]) -> str:

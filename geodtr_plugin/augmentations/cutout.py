@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .semantic import SemanticAugmentation, jitter
+from .colours import jitter
+from .semantic import SemanticAugmentation
 
 JPEG, JPEG_QUALITY = 0.5, (90, 100)  # probability; whole numbers, both included
 JITTER, JITTER_RANGE = 0.5, 0.15  # factors 1 +- 0.15; hue +- 0.15 of the colour circle

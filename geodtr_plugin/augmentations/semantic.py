@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from ..utils.errors import UnknownNameError
 from . import semantic_cpu as cpu
+from .colours import CONTRAST, SATURATION, blend, blur, luma, posterize, posterize_, to_gray
 
 
 class Strength(NamedTuple):
@@ -26,9 +26,6 @@ STRENGTHS = {
     "weak": Strength(jitter=0.1, grayscale=0.1, posterize=0.0, blur=False),
     "none": Strength(jitter=0.0, grayscale=0.0, posterize=0.0, blur=False),
 }
-POSTERIZE_BITS = 4
-# 5 rows x 1 column: the authors' torchvision (1, 5) counts the width first, so their blur is vertical
-BLUR_KERNEL = (5, 1)
 BLUR_SIGMA = (0.1, 5.0)  # in pixels
 # the orders in which brightness (0), contrast (1) and saturation (2) may follow each other
 ORDERS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
@@ -45,7 +42,7 @@ class Draws(NamedTuple):
 
 
 class SemanticAugmentation(nn.Module):
-    """Colour jitter, grayscale, posterize and vertical blur, in this order (GeoDTR+); on a GPU batched, by Kornia.
+    """Colour jitter, grayscale, posterize and vertical blur, in this order (GeoDTR+), on a GPU for all images at once.
 
     Every image has its own draw, the order of the jitter included. The values are those of the authors' torchvision
     chain, except that nothing is rounded to 8 bits between the operations.
@@ -101,39 +98,40 @@ class SemanticAugmentation(nn.Module):
     @torch.no_grad()
     def apply_draws(self, images: Tensor, draws: Draws) -> Tensor:
         """Return image i modulo B of images `[B, 3, H, W]` under draw i of n, float32 `[n, 3, H, W]`."""
-        n = len(draws.order)
-        result = images.new_empty((n, *images.shape[1:]), dtype=torch.float32)
         # autocast would blur in bfloat16
         with torch.autocast(images.device.type, enabled=False):
-            apply = self._one_by_one if images.device.type == "cpu" else self._by_order
-            apply(images, draws, result)
-        return result
+            return self._one_by_one(images, draws) if images.device.type == "cpu" else self._at_once(images, draws)
 
-    def _by_order(self, images: Tensor, draws: Draws, result: Tensor) -> None:
-        """Fill `result`, all images with one order of the jitter at a time."""
-        for rows in _same_order(draws.order):
-            own = Draws(*(numbers[rows] for numbers in draws))
-            on_device = rows.to(images.device, non_blocking=True)
-            result[on_device] = self._chain(images[on_device % len(images)].float(), own)
+    def _at_once(self, images: Tensor, draws: Draws) -> Tensor:
+        """Do what `apply_draws` promises in kernels whose number and shapes the draws do not change."""
+        n, setting = len(draws.order), STRENGTHS[self.strength]
+        images = images.repeat(-(-n // max(1, len(images))), 1, 1, 1)[:n].float()
+        order = torch.tensor(ORDERS)[draws.order]
+        factors, to_mean, to_luma, gray, posterized = _sent(
+            images.device, draws.factors.gather(1, order), order == CONTRAST, order == SATURATION, draws.gray[:, None],
+            draws.posterize[:, None],
+        )  # fmt: skip
+        for step in range(order.shape[1]):
+            images = blend(images, factors[:, step], to_mean[:, step], to_luma[:, step])
+        images = torch.lerp(images, to_gray(images), gray[:, 0])
+        if setting.posterize:
+            images = torch.lerp(images, posterize(images), posterized[:, 0])
+        return blur(images, draws.sigma) if setting.blur else images
 
-    def _one_by_one(self, images: Tensor, draws: Draws, result: Tensor) -> None:
-        """Fill `result` on a CPU; see `semantic_cpu`."""
+    def _one_by_one(self, images: Tensor, draws: Draws) -> Tensor:
+        """Do what `apply_draws` promises on a CPU; see `semantic_cpu`."""
+        result = images.new_empty((len(draws.order), *images.shape[1:]), dtype=torch.float32)
         setting, image = STRENGTHS[self.strength], result.new_empty(images.shape[1:])
         for row, (order, factors, gray, posterized, sigma) in enumerate(zip(*(part.tolist() for part in draws))):
             changed = image if setting.blur else result[row]
             cpu.colour_(changed.copy_(images[row % len(images)]), ORDERS[order], factors)
             if gray:
-                changed.copy_(cpu.luma(changed).expand_as(changed))
+                changed.copy_(luma(changed).expand_as(changed))
             if posterized:
-                cpu.posterize_(changed, POSTERIZE_BITS)
+                posterize_(changed)
             if setting.blur:
-                cpu.blur_rows(changed, BLUR_KERNEL[0], sigma, out=result[row])
-
-    def _chain(self, images: Tensor, draws: Draws) -> Tensor:
-        images = jitter(images, draws.factors, ORDERS[draws.order[0]])
-        images = _replace(images, draws.gray, to_gray)
-        images = _replace(images, draws.posterize, posterize)
-        return blur(images, draws.sigma) if STRENGTHS[self.strength].blur else images
+                cpu.blur_rows(changed, sigma, out=result[row])
+        return result
 
     def _check(self, images: Tensor) -> None:
         if not images.is_floating_point():
@@ -154,53 +152,7 @@ class SemanticAugmentation(nn.Module):
         return f"strength={self.strength!r}"
 
 
-def jitter(images: Tensor, factors: Tensor, order: tuple[int, ...] = ORDERS[0]) -> Tensor:
-    """Multiply brightness, contrast and saturation of images `[B, 3, H, W]` by factors `[B, 3]`, in any order."""
-    from kornia import enhance
-
-    # PIL's definitions; Kornia's plain adjust_brightness adds, and its adjust_saturation works in HSV
-    operations = (
-        enhance.adjust_brightness_accumulative,
-        enhance.adjust_contrast_with_mean_subtraction,
-        enhance.adjust_saturation_with_gray_subtraction,
-    )
-    for operation in order:
-        images = operations[operation](images, factors[:, operation])
-    return images
-
-
-def to_gray(images: Tensor) -> Tensor:
-    """Make the three channels of images `[B, 3, H, W]` equal (ITU-R 601 luma)."""
-    from kornia.color import rgb_to_grayscale
-
-    return rgb_to_grayscale(images).expand(-1, 3, -1, -1)
-
-
-def posterize(images: Tensor) -> Tensor:
-    """Keep the upper 4 bits of the 8 of images `[B, 3, H, W]` in [0, 1]."""
-    from kornia.enhance import posterize as reduce_bits
-
-    # filled on the device: Kornia copies a plain number there, for which the host would wait
-    return reduce_bits(images, torch.full((), POSTERIZE_BITS, device=images.device))
-
-
-def blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """Blur images `[B, 3, H, W]` along their columns with standard deviations sigma `[B]`, in pixels."""
-    from kornia.filters import gaussian_blur2d
-
-    return gaussian_blur2d(images, BLUR_KERNEL, sigma[:, None].expand(-1, 2))
-
-
-def _replace(images: Tensor, chosen: Tensor, operation) -> Tensor:
-    """Apply `operation` to the chosen rows alone; `images` may be overwritten."""
-    if not chosen.any():
-        return images
-    rows = chosen.nonzero()[:, 0].to(images.device, non_blocking=True)
-    images[rows] = operation(images[rows])
-    return images
-
-
-def _same_order(order: Tensor) -> Iterator[Tensor]:
-    """Yield the rows of each jitter order that occurs."""
-    for number in order.unique().tolist():
-        yield (order == number).nonzero()[:, 0]
+def _sent(device: torch.device, *numbers: Tensor) -> tuple[Tensor, ...]:
+    """Send numbers `[n, *]` to the device in one copy, and return each as float32 `[n, *, 1, 1, 1]`."""
+    sent = torch.cat([part.float() for part in numbers], dim=1).to(device, non_blocking=True)
+    return sent[..., None, None, None].split([part.shape[1] for part in numbers], dim=1)

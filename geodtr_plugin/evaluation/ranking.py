@@ -10,8 +10,8 @@ References are ordered by cosine similarity to the query. The *best positive* is
 * Where the truth has groups, groups compete in place of references; see `groups`.
 * A model's own distance stands in for the cosine, with the similarity at the best heading; see `distances`.
 
-The ranks are those of float64 arithmetic, counted tile by tile; see `tiles` for how that is fast. Memory is bounded by
-the tiles, whose size changes nothing.
+The ranks are those of float64 arithmetic, counted tile by tile; see `tiles` for how that is fast on a CPU, and `looks`
+for a GPU. Memory is bounded by the tiles, whose size changes nothing.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from ..utils.ragged import Ragged
 from .groups import Groups
+from .looks import TwoLooks, looks_pay
 from .scores import CosineScores, Scores
 from .similarity import Vectors, plain_float32
 from .truth import Truth
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 
 TIES = ("pessimistic", "optimistic")
 TIE = 1e-12  # similarities closer than this are equal: above float64's rounding, far below any real difference
-TILE_BYTES = {"cpu": 6 * 2**20, "cuda": 48 * 2**20}  # tiles that stay in a CPU's cache; ones that keep a GPU busy
+# tiles that stay in a CPU's cache; small ones beside embeddings on a GPU
+TILE_BYTES = {"cpu": 6 * 2**20, "cuda": 8 * 2**20}
 CELL_BYTES = 12  # of a tile: its similarity, and what is compared and counted of it
 
 
@@ -146,7 +148,7 @@ class _LeftOut:
         parts = [pairs(truth.positives), pairs(truth.ignored), themselves]
         rows, columns = (np.concatenate(part) for part in zip(*parts))
         order = np.argsort(rows, kind="stable")
-        parts[2] = (rows[order], columns[order])
+        self.numbers = parts[2] = (rows[order], columns[order])  # of all, on the CPU
         self.positives, self.ignored, self.all = (
             tuple(torch.from_numpy(part).to(device) for part in both) for both in parts
         )
@@ -174,6 +176,8 @@ def _count(
     buffer_bytes: int | None, progress: bool,
 ) -> Tensor:  # fmt: skip
     """Return how many competing references, or groups, reach each query's threshold, int64 `[N]`."""
+    if groups is None and isinstance(scores, CosineScores) and looks_pay(scores.query, scores.reference):
+        return TwoLooks(scores.query, scores.reference, threshold, pairs.numbers, buffer_bytes).counts()
     queries, device = len(threshold), threshold.device
     height, width = tile_shape(buffer_bytes or TILE_BYTES.get(device.type, TILE_BYTES["cuda"]))
     tiles = [slice(left, min(left + width, references)) for left in range(0, references, width)]

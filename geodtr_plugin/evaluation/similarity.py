@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import timeit
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,7 +16,7 @@ from ..utils.errors import UserError
 
 NO_DIRECTION = 1e-12  # a vector shorter than this has no direction: its similarity to everything is 0
 TOO_LONG = 1e30  # squares of longer ones leave float32
-BLOCK_BYTES = {"cpu": 2**20, "cuda": 2**26}  # of float64 rows at once: what a cache holds; what keeps a GPU busy
+BLOCK_BYTES = {"cpu": 2**20, "cuda": 2**24}  # of float64 rows at once: what a cache holds; what keeps a GPU busy
 
 
 class NonFiniteEmbeddingsError(UserError, ValueError):
@@ -45,7 +46,9 @@ class Vectors:
         norms = torch.empty(len(self.data), dtype=torch.float64, device=device)
         for part, rows in zip(norms.split(self.block), self.data.split(self.block)):
             torch.linalg.vector_norm(rows.to(device), dim=1, dtype=torch.float64, out=part)
-        _require_finite(norms, name)
+        self.longest = norms.max().item()
+        if not self.longest < TOO_LONG:  # the negation catches NaN too
+            raise _not_finite(norms, name)
         self.inverse_norms = torch.where(norms < NO_DIRECTION, 0.0, 1.0 / norms)  # float64 [N]
 
     def __len__(self) -> int:
@@ -57,9 +60,20 @@ class Vectors:
         return self.data.shape[1]
 
     @property
+    def copied(self) -> bool:
+        """Whether float32 rows on the device have to be made first."""
+        return self.data.dtype != torch.float32 or self.data.device.type != self.device.type
+
+    @property
     def block(self) -> int:
         """Rows that are worked on at once in float64."""
         return max(1, BLOCK_BYTES.get(self.device.type, BLOCK_BYTES["cuda"]) // (8 * self.size))
+
+    def take(self, rows: Tensor) -> Vectors:
+        """Return some of the vectors, rows `[n]`, as a copy of their data."""
+        taken = copy.copy(self)
+        taken.data, taken.inverse_norms = self.data[rows.to(self.data.device)], self.inverse_norms[rows]
+        return taken
 
     def rows(self, rows: slice | Tensor, dtype: torch.dtype) -> Tensor:
         """Return rows `[n, D]` on the device as they came, not normalised; they may be the caller's own memory."""
@@ -116,7 +130,8 @@ def pair_similarities(query: Vectors, rows: Tensor, reference: Vectors, columns:
     products = torch.empty(len(rows), dtype=torch.float64, device=query.device)
     parts = (numbers.split(query.block) for numbers in (products, rows, columns))
     for part, some, others in zip(*parts):
-        torch.linalg.vecdot(query.rows(some, torch.float64), reference.rows(others, torch.float64), out=part)
+        terms = query.rows(some, torch.float64).mul_(reference.rows(others, torch.float64))
+        torch.sum(terms, dim=1, out=part)
     return products * query.inverse_norms[rows] * reference.inverse_norms[columns]
 
 
@@ -136,12 +151,11 @@ def plain_float32(device: torch.device) -> Iterator[None]:
         yield
 
 
-def _require_finite(norms: Tensor, name: str) -> None:
-    bad = (~(norms < TOO_LONG)).nonzero()[:, 0].tolist()  # the negation catches NaN too
-    if bad:
-        rows = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
-        raise NonFiniteEmbeddingsError(
-            f"{len(bad):,} of {len(norms):,} {name} embeddings are not finite, or longer than 1e30 (rows {rows}): the "
-            "model diverged or its precision overflowed.",
-            "Use an earlier checkpoint, or embed in fp32.",
-        )
+def _not_finite(norms: Tensor, name: str) -> NonFiniteEmbeddingsError:
+    bad = (~(norms < TOO_LONG)).nonzero()[:, 0].tolist()
+    rows = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
+    return NonFiniteEmbeddingsError(
+        f"{len(bad):,} of {len(norms):,} {name} embeddings are not finite, or longer than 1e30 (rows {rows}): the "
+        "model diverged or its precision overflowed.",
+        "Use an earlier checkpoint, or embed in fp32.",
+    )

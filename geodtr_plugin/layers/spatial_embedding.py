@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .modulation import masked_sums
+from .modulation import masked_sums, modulate
 from .trunks import feature_size
 
 POOLS = {"mean": lambda x: x.mean(dim=1), "max": lambda x: x.amax(dim=1)}  # [B, C, N] -> [B, N]

@@ -57,7 +57,8 @@ class CounterfactualLoss(FullPrecisionLoss):
         if len(embeddings) == 0:
             return {"loss": self.zero(embeddings, ref_emb)}
         one, other = (self.distance.maybe_normalize(rows) for rows in (embeddings, ref_emb))
-        distances = self.as_distances(self.distance.pairwise_distance(one, other) ** self.distance.power)
+        values = self.distance.pairwise_distance(one, other)
+        distances = self.as_distances(values if self.distance.power == 1 else values**self.distance.power)
         losses = F.softplus(-self.beta * distances)
         rows = torch.arange(len(losses), device=losses.device)
         return {"loss": {"losses": losses, "indices": rows, "reduction_type": "element"}}

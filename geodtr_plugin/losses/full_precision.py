@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import torch
-from pytorch_metric_learning.distances import BaseDistance, CosineSimilarity
+from pytorch_metric_learning.distances import BaseDistance
 from pytorch_metric_learning.losses import BaseMetricLossFunction
 from torch import Tensor
+
+from .cosine import FewKernelsCosine
 
 SubLoss = dict[str, object]  # PML's {"losses": ..., "indices": ..., "reduction_type": ...}
 
@@ -14,7 +16,7 @@ class FullPrecisionLoss(BaseMetricLossFunction):
     """A PML loss that computes in float32 (float64 stays), also under autocast and on bfloat16 embeddings.
 
     Similarities s are turned into 2 - 2s, the squared Euclidean distance of unit vectors; distances are used as they
-    are. So `CosineSimilarity()`, the default, and `LpDistance(power=2)` mean the same.
+    are. So `CosineSimilarity()`, as the default is one, and `LpDistance(power=2)` mean the same.
 
     Args:
         **kwargs: PML's: `reducer` (default MeanReducer), `distance`, `embedding_regularizer`, ...
@@ -37,7 +39,7 @@ class FullPrecisionLoss(BaseMetricLossFunction):
 
     def get_default_distance(self) -> BaseDistance:
         """Return cosine similarity."""
-        return CosineSimilarity()
+        return FewKernelsCosine()
 
     def excess(self, one: Tensor, other: Tensor | float) -> Tensor:
         """Return how much farther `one` is than `other`, in distances, for values of `self.distance` of any shape."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from . import register_loss
 from .full_precision import FullPrecisionLoss, SubLoss
 from .pairs import Exclusion, labelled_pairs, paired_rows
+from .soft_margin_mean import soft_margin_mean
 
 Terms = tuple[Tensor, Tensor]  # loss terms and the query row of each
 
@@ -83,7 +84,8 @@ class SoftMarginTripletLoss(FullPrecisionLoss):
             positives, negatives = self.masks(embeddings, labels, ref_emb, ref_labels)
             simple = ref_emb is not embeddings and self._only_mean_counts()
             if simple and (self._pairs_by_row(embeddings, ref_emb) or _one_each(positives)):
-                mean = self._mean(matrix, positives, negatives)
+                slope = self.alpha * self.scale * (1 if self.distance.is_inverted else -1)
+                mean = soft_margin_mean(matrix, positives, negatives, slope)
                 return {"loss": {"losses": mean, "indices": None, "reduction_type": "already_reduced"}}
             directions = [self._direction(matrix, positives, negatives, rows_are_queries=True)]
             if ref_emb is not embeddings:
@@ -116,18 +118,6 @@ class SoftMarginTripletLoss(FullPrecisionLoss):
         if isinstance(reducer, MultipleReducers):  # beside a regularizer
             reducer = dict(reducer.reducers).get("loss", reducer.default_reducer)
         return type(reducer) is MeanReducer and self.hard_ratio == 1
-
-    def _mean(self, matrix: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
-        """Return the loss where every row and every column has one positive; no shape depends on the data.
-
-        Both directions have then a term for every negative pair, so that their means have one divisor.
-        """
-        own = matrix.where(positives, 0)
-        bests = own.sum(1, keepdim=True), own.sum(0, keepdim=True)
-        del own  # as large as the matrix, as everything here: memory is what limits the batch
-        steep = self.alpha * self.scale
-        there, back = (F.softplus(self.distance.margin(best, matrix), beta=steep) for best in bests)
-        return steep * there.add_(back).where(negatives, 0).sum() / (2 * negatives.sum().clamp(min=1))
 
     def _direction(self, matrix: Tensor, positives: Tensor, negatives: Tensor, rows_are_queries: bool) -> Terms:
         """Return the terms of all triplets that start from a row of `matrix`."""

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional as tv
 
-from geodtr_plugin.augmentations import SemanticAugmentation, semantic
+from geodtr_plugin.augmentations import SemanticAugmentation, colours
 from geodtr_plugin.augmentations.semantic import ORDERS, Draws
 from geodtr_plugin.utils.errors import UserError
 
@@ -44,23 +44,23 @@ def plain(n: int, **changes) -> Draws:
 def test_jitter_equals_torchvision(column, adjust, factor):
     factors = torch.ones(1, 3)
     factors[0, column] = factor
-    assert_as_torchvision(semantic.jitter(IMAGE, factors, (column,)), adjust(PICTURE, factor))
+    assert_as_torchvision(colours.jitter(IMAGE, factors, (column,)), adjust(PICTURE, factor))
 
 
 def test_grayscale_equals_torchvision():
-    assert_as_torchvision(semantic.to_gray(IMAGE), tv.to_grayscale(PICTURE, 3))
+    assert_as_torchvision(colours.to_gray(IMAGE), tv.to_grayscale(PICTURE, 3))
 
 
 def test_posterize_equals_torchvision():
-    assert_as_torchvision(semantic.posterize(IMAGE), tv.posterize(PICTURE, 4), levels=1e-3)
+    assert_as_torchvision(colours.posterize(IMAGE), tv.posterize(PICTURE, 4), levels=1e-3)
 
 
 @pytest.mark.parametrize("sigma", [0.1, 0.8, 5.0])
 def test_blur_equals_torchvision_and_is_vertical(sigma):
-    blurred = semantic.blur(IMAGE, torch.tensor([sigma]))
+    blurred = colours.blur(IMAGE, torch.tensor([sigma]))
     assert_as_torchvision(blurred, tv.gaussian_blur(PICTURE, [1, 5], [sigma, sigma]))
     stripes = IMAGE[:, :, :1].expand(-1, -1, 45, -1)
-    torch.testing.assert_close(semantic.blur(stripes.contiguous(), torch.tensor([sigma])), stripes)
+    torch.testing.assert_close(colours.blur(stripes.contiguous(), torch.tensor([sigma])), stripes)
 
 
 @pytest.mark.parametrize("number, order", enumerate(ORDERS))
@@ -91,8 +91,7 @@ def test_a_batch_is_its_images_one_by_one():
 def test_a_gpu_does_the_same_as_a_cpu(strength):
     augmentation = SemanticAugmentation(strength, torch.Generator().manual_seed(1))
     images, draws = (batch(3) * 255).round() / 255, augmentation.draw(40)
-    batched = torch.empty(40, 3, 24, 40)
-    augmentation._by_order(images, draws, batched)
+    batched = augmentation._at_once(images, draws)
     # a value between two of the posterized levels may fall to either of them, and be blurred over five rows
     ours, same = augmentation.apply_draws(images, draws), ~draws.posterize
     torch.testing.assert_close(ours[same], batched[same], atol=2e-5, rtol=0)

@@ -12,17 +12,26 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geodtr_plugin.evaluation import NonFiniteEmbeddingsError, Ranks, Truth, rank_queries, tiles
+from geodtr_plugin.evaluation import NonFiniteEmbeddingsError, Ranks, Truth, looks, rank_queries, ranking, tiles
 from geodtr_plugin.evaluation.ranking import CELL_BYTES, tile_shape
 
 
-@pytest.fixture(scope="module", params=[("bfloat16", "rows"), ("bfloat16", "pairs"), ("float32", "rows")])
+WAYS = [("bfloat16", "rows"), ("bfloat16", "pairs"), ("float32", "rows"), ("looks", "rows"), ("looks", "pairs")]
+
+
+@pytest.fixture(scope="module", params=WAYS, ids=" ".join)
 def precisions(request):
-    """Begin in bfloat16 or float32 whatever this processor is good at, and look again at rows of a tile or at pairs."""
+    """Begin in bfloat16 or float32 whatever this processor is good at, and look again at rows of a tile or at pairs.
+
+    "looks": in the way of a GPU, on the CPU.
+    """
     first, again = request.param
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiles, "bfloat16_pays", lambda device: first == "bfloat16")
-        patch.setattr(tiles, "MANY", -1 if again == "rows" else 2)
+        for module in (tiles, looks):
+            patch.setattr(module, "MANY", -1 if again == "rows" else 2)
+        if first == "looks":
+            patch.setattr(ranking, "looks_pay", lambda *both: max(x.longest for x in both) < looks.LONG)
         yield
 
 
@@ -120,6 +129,7 @@ def test_every_precision_has_its_part_and_ranks_are_those_of_float64(monkeypatch
         rows[dtype].append(len(block.threshold[some]))
         return compare(block, some, columns, dtype)
 
+    monkeypatch.setattr(ranking, "looks_pay", lambda query, reference: False)
     monkeypatch.setattr(tiles, "MANY", 1 / 128)
     monkeypatch.setattr(tiles, "bfloat16_pays", lambda device: first == torch.bfloat16)
     monkeypatch.setattr(tiles.QueryBlock, "_compare", counting)
@@ -142,9 +152,45 @@ def test_every_precision_has_its_part_and_ranks_are_those_of_float64(monkeypatch
         assert 8 < max(rows[torch.float32]), "the bulk of the similarities is undecided in bfloat16"
 
 
-def test_nothing_is_compared_again_where_the_first_precision_decides(monkeypatch):
-    monkeypatch.setattr(tiles, "pair_similarities", lambda *arguments: pytest.fail("something is in doubt"))
+@pytest.mark.parametrize("on_a_gpu", [False, True])
+def test_nothing_is_compared_again_where_the_first_precision_decides(monkeypatch, on_a_gpu):
+    monkeypatch.setattr(ranking, "looks_pay", lambda query, reference: on_a_gpu)
+    for module in (tiles, looks):
+        monkeypatch.setattr(module, "pair_similarities", lambda *arguments: pytest.fail("something is in doubt"))
     assert rank_queries(torch.eye(50), torch.eye(50)).plain.tolist() == [0] * 50
+
+
+def hard_pairs(n=600, size=64):
+    """Queries and references of all kinds: easy, in the bulk, of one direction, without direction, long and short."""
+    reference = torch.nn.functional.normalize(torch.randn(3 * n, size))
+    query = torch.tensor([2.0, 0.3, 0.02]).repeat(n // 3)[:, None] * reference[:n] + 0.1 * torch.randn(n, size)
+    reference[n : n + n // 2] = reference[: n // 2] * torch.linspace(0.5, 2, n // 2)[:, None]
+    reference[-n:] = reference[:n] + 1e-5 * torch.randn(n, size)
+    query[5], reference[7], query[11], query[12], reference[13] = 0, 0, 1e-20, 1e-13, reference[13] * 1e11
+    query[20:30] *= 1e15 if n > 500 else 1
+    return query, reference
+
+
+@pytest.mark.parametrize("n", [90, 600])  # of 600, some are too long for products that are not normalised
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("ties", ["pessimistic", "optimistic"])
+def test_two_looks_find_the_ranks_of_single_tiles(monkeypatch, n, dtype, ties):
+    query, reference = (x.to(dtype) for x in hard_pairs(n))
+    truth = Truth.from_lists([[i, (i * 7) % 40] if i % 40 != (i * 7) % 40 else [i] for i in range(n)],
+                             [[3 * n - 1 - i] for i in range(n)])  # fmt: skip
+    expected = rank_queries(query, reference, truth, ties=ties)
+    monkeypatch.setattr(ranking, "looks_pay", lambda *both: max(x.longest for x in both) < looks.LONG)
+    monkeypatch.setattr(looks, "MANY", 1 / 64)
+    second, again = [], []
+    look, whole = looks.TwoLooks.second, looks.TwoLooks.whole
+    monkeypatch.setattr(looks.TwoLooks, "second", lambda *a: (second.append(len(a[2])), look(*a))[1])
+    monkeypatch.setattr(looks.TwoLooks, "whole", lambda *a: (again.append(len(a[1])), whole(*a))[1])
+    for buffer_bytes in (20_000, 500_000, None):
+        ranks = rank_queries(query, reference, truth, ties=ties, buffer_bytes=buffer_bytes)
+        for name in Ranks.COLUMNS:
+            assert (getattr(ranks, name) == getattr(expected, name)).all()
+    if n < 500:
+        assert sum(second) > 20 and 0 < sum(again) < 3 * n
 
 
 def test_parts_of_the_queries_are_joined_and_taken():

@@ -17,6 +17,7 @@ from pytorch_metric_learning.trainers import TwoStreamMetricLoss
 from pytorch_metric_learning.utils import loss_and_miner_utils as lmu
 
 from geodtr_plugin.losses import SoftMarginTripletLoss, soft_margin_triplet
+from geodtr_plugin.losses.cosine import FewKernelsCosine
 
 
 class ScaledCosine(CosineSimilarity):
@@ -313,3 +314,43 @@ def test_calls_that_do_not_say_what_belongs_together():
         SoftMarginTripletLoss()(query, ref_emb=reference)
     with pytest.raises(ValueError, match="4 embeddings and 5 ref_emb"):
         SoftMarginTripletLoss()(query, torch.arange(4), ref_emb=reference)
+
+
+@pytest.mark.parametrize("distance", [None, CosineSimilarity(), LpDistance(power=2)])
+@pytest.mark.parametrize("exclusion", [None, lambda own, other: (own[:, None] - other[None, :]).abs() == 3])
+def test_the_gradient_can_be_taken_twice_and_derived_again(distance, exclusion):
+    query, reference = pair(5, size=3)
+    labels = torch.tensor([7, 3, 9, 4, 11])
+    loss = SoftMarginTripletLoss(2.0, distance=distance, exclusion=exclusion)
+    each = SoftMarginTripletLoss(2.0, distance=distance, exclusion=exclusion, reducer=DoNothingReducer())
+
+    def mean(query, reference):
+        return loss(query, labels, ref_emb=reference, ref_labels=labels)
+
+    def listed(query, reference):
+        return each(query, labels, ref_emb=reference, ref_labels=labels)["loss"]["losses"].mean()
+
+    value = mean(query, reference)
+    first, again = (torch.autograd.grad(value, (query, reference), retain_graph=True) for _ in range(2))
+    assert all(map(torch.equal, first, again))
+    assert torch.autograd.gradgradcheck(mean, (query, reference))
+    gradients = [torch.autograd.grad(func(query, reference), query, create_graph=True)[0] for func in (mean, listed)]
+    penalties = [torch.autograd.grad(g.square().sum(), (query, reference)) for g in gradients]
+    for ours, theirs in zip(*penalties):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-13)
+    with torch.no_grad():
+        assert mean(query, reference) == value
+
+
+def test_unit_rows_are_those_of_pmls_cosine_with_their_gradients():
+    rows = torch.randn(6, 4, dtype=torch.float64, requires_grad=True)
+    ours, theirs = (distance.normalize(rows) for distance in (FewKernelsCosine(), CosineSimilarity()))
+    assert torch.equal(ours, theirs)
+    weights = torch.randn_like(rows)
+    for own, other in zip(*(torch.autograd.grad((x * weights).sum(), rows) for x in (ours, theirs))):
+        torch.testing.assert_close(own, other, rtol=1e-12, atol=1e-14)
+    assert torch.autograd.gradcheck(FewKernelsCosine().normalize, rows)
+    assert torch.autograd.gradgradcheck(FewKernelsCosine().normalize, rows)
+    nothing = torch.zeros(2, 4, requires_grad=True)
+    ours, theirs = (distance.normalize(nothing) for distance in (FewKernelsCosine(), CosineSimilarity()))
+    assert torch.equal(*(torch.autograd.grad(x.sum(), nothing)[0] for x in (ours, theirs)))
