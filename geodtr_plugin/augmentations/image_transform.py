@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -94,6 +95,14 @@ class ImageTransform:
     def _unrolled(self, tiles: Tensor) -> Tensor:
         square = tiles.shape[-1] == tiles.shape[-2]  # the polar transform says what is wrong with others
         return PolarTransform(self.height, self.width)(self._reduced(tiles) if square else tiles)
+
+    @property
+    def tile_pixels(self) -> int:
+        """Pixels along a tile beyond which the network sees no more of it."""
+        if not self.polar:
+            return max(self.height, self.width)
+        # a row of the unrolled tile is a step from its centre to its edge, and its lowest row a circle of pi sides
+        return self.tile or max(2 * self.height, round(self.width / math.pi))
 
     def to_config(self) -> dict[str, Any]:
         """Return a plain dictionary for config.json."""

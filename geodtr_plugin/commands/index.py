@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 from ..methods.packaged import require_packaged
 from ..search.geotags import NameOrder
@@ -14,6 +14,7 @@ from ..utils.errors import UnknownNameError, UserError
 
 if TYPE_CHECKING:
     from ..search.building import Summary
+    from ..search.tile_sources.options import TileOptions
 
 DESCRIPTION = """Embed aerial tiles (or photos) with a run's model, for geodtr locate.
 
@@ -21,9 +22,12 @@ DESCRIPTION = """Embed aerial tiles (or photos) with a run's model, for geodtr l
   geodtr index build --model worlds --references tiles/ -o city.index          # no training
   geodtr index build --run runs/my_run --references places.csv -o city.index --kind ivf --dtype float16
   geodtr index build --run runs/my_run --references north/ -o north.index --cells city.index
+  geodtr index build --model worlds --references city.mbtiles --tile-metres 70 -o city.index
 
 References are a folder, searched to its last subfolder, or a table file,lat,lon. Coordinates come from the table, else
 from the images' GPS, else, if asked, from their names. What is interrupted goes on where it was with the same command.
+With --tile-metres, tiles are cut from a picture of the ground: a z/x/y folder (XYZ or TMS), MBTiles, a GeoTIFF, COG or
+image with a world file, or a folder of these. Their names are the latitudes and longitudes of their centres.
 Cells are learned from a sample of the references; --cells takes those of another index, so that many machines can each
 build a part of a large gallery. geodtr locate searches the parts as one.
 Exit code 0 if anything could be indexed, else 1; what was left out is named.
@@ -55,6 +59,12 @@ def build_parser() -> ArgumentParser:
     add("--dtype", type=Literal["float32", "float16"], default="float32", help="of the stored vectors")
     add("--names", type=NameOrder, default="none",
         help="read coordinates from names that end with them, such as tile_48.13743_11.57549.png")  # fmt: skip
+    add("--tile-metres", type=float | None, help="cut tiles of this side on the ground from --references")
+    add("--overlap", type=float, default=0.5, help="share of a tile's side that the next one shows again")
+    add("--zoom", type=int | None, help="of z/x/y or MBTiles; the coarsest that is as fine as the network if not given")
+    add("--area", type=str | None, help="cut tiles around a place only: LAT,LON,5km")
+    add("--crs", type=str | None, help="of pictures that do not say theirs, such as EPSG:25832")
+    add("--tms", action="store_true", help="the rows of a z/x/y folder count from the south")
     add("--batch-size", type=int, default=64, help="images that the network takes at once")
     add("--overwrite", action="store_true", help="replace an index, or an unfinished one of other settings")
     add_common_options(parser, "import", "device", "workers", "threads", "debug")
@@ -73,9 +83,22 @@ def _build(argv: Sequence[str]) -> int:
     from ..search.building import build_index
 
     names = ("kind", "nlist", "nprobe", "dtype", "names", "batch_size", "device", "workers", "overwrite", "cells")
-    settings = {name: options[name] for name in names}
+    settings = {name: options[name] for name in names} | {"tiles": _tiles(options)}
     _report(build_index(options.run or options.model, options.references, options.out, **settings), options.names)
     return 0
+
+
+def _tiles(options: Namespace) -> TileOptions | None:
+    """Return what is to be cut, or None."""
+    from ..search.tile_sources.options import TileOptions
+
+    asked = {name: options[name] for name in ("overlap", "zoom", "area", "crs", "tms")}
+    if options.tile_metres is not None:
+        return TileOptions(options.tile_metres, **asked)
+    for name, value in asked.items():
+        if value not in (None, False, TileOptions.overlap):
+            raise UserError(f"--{name} is for tiles that are cut.", "--tile-metres 70 cuts tiles of 70 m.")
+    return None
 
 
 def _report(summary: Summary, names: NameOrder) -> None:
@@ -101,7 +124,15 @@ def report_images(what: str, images: Sequence[tuple[str, str]]) -> None:
     from ..search.photos import printable_name
     from ..utils.visible import visible
 
-    for name, reason in images[:MOST_NAMED]:
-        say(visible(f"{what}: {printable_name(name)} {reason}.", one_line=True), error=True)
-    if len(images) > MOST_NAMED:
-        say(f"{what}: {len(images) - MOST_NAMED:,} more.", error=True)
+    groups: dict[str, list[str]] = {}
+    for name, reason in images:
+        groups.setdefault(reason, []).append(name)
+    lines = []
+    for reason, names in groups.items():
+        few = names if len(names) <= MOST_NAMED else names[:1]
+        likewise = f", and {len(names) - 1:,} more likewise" if few is not names else ""
+        lines += [f"{what}: {printable_name(name)} {reason}{likewise}." for name in few]
+    for line in lines[:MOST_NAMED]:
+        say(visible(line, one_line=True), error=True)
+    if len(lines) > MOST_NAMED:
+        say(f"{what}: {len(lines) - MOST_NAMED:,} more.", error=True)

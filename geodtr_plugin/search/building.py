@@ -7,15 +7,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..augmentations import ImageTransform
 from ..utils.claims import claimed
 from ..utils.errors import UserError
 from .cells import CELLS_FILE
 from .embedder import Embedder, RunRecord
 from .geotags import NameOrder
 from .index_folder import MANIFEST, read_manifest
-from .listing import list_images, polar_notes
+from .listing import References, file_state, list_images, polar_notes
 from .photos import printable_name
-from .unfinished import UnfinishedIndex, file_state, recover
+from .tile_sources.options import TileOptions
+from .unfinished import UnfinishedIndex, recover
 from .vector_index import Kind, refuse_two_sources
 
 
@@ -48,13 +50,14 @@ def build_index(
     run: str | os.PathLike, references: str | os.PathLike, out: str | os.PathLike, *, kind: Kind = "auto",
     nlist: int | None = None, nprobe: int | None = None, dtype: str = "float32", names: NameOrder = "none",
     batch_size: int = 64, device: str = "auto", workers: int = 0, overwrite: bool = False, progress: bool = True,
-    cells: str | os.PathLike | None = None, after_batch: Callable[[int], None] | None = None,
+    cells: str | os.PathLike | None = None, tiles: TileOptions | None = None,
+    after_batch: Callable[[int], None] | None = None,
 ) -> Summary:  # fmt: skip
     """Embed references with a run's model and index them, or go on with an interrupted build of equal settings.
 
     Args:
         run: the run folder.
-        references: a folder of images, or a table file,lat,lon.
+        references: a folder of images, or a table file,lat,lon; with `tiles`, a picture of the ground.
         out: the index, a folder that is made.
         kind, nlist, nprobe: see `VectorIndex.build`.
         dtype: of the stored vectors, float32 or float16.
@@ -65,6 +68,7 @@ def build_index(
         overwrite: replace an index, or an unfinished one of other settings.
         progress: show a bar.
         cells: an index of the same run whose cells are taken, instead of learning those of `kind` and `nlist`.
+        tiles: cut these from `references`: a z/x/y tree, MBTiles, a GeoTIFF or a folder of them.
         after_batch: called with the number of images that are done and safe.
 
     Raises:
@@ -79,8 +83,10 @@ def build_index(
     with claimed(out.with_name(f".{out.name}.lock"), f"The index {printable_name(out)}"):
         recover(out)
         _refuse_taken(out, overwrite)
-        record, images = RunRecord.read(run), list_images(references, names)
-        notes = (*images.notes, *(polar_notes(references) if record.views["reference"]["polar"] else ()))
+        record = RunRecord.read(run)
+        images = _references(references, names, tiles, record)
+        polar = record.views["reference"]["polar"] and tiles is None
+        notes = (*images.notes, *(polar_notes(references) if polar else ()))
         refuse_two_sources(cells, kind, nlist)
         settings = {
             "kind": kind, "nlist": nlist, "nprobe": nprobe, "dtype": dtype, "batch_size": batch_size, "names": names,
@@ -105,6 +111,17 @@ def build_index(
         chosen, without_position = index.finish()
         index.publish()
     return Summary(out, chosen, index.rows, without_position, index.left_out(), notes, index.unplaced(), resumed_at)
+
+
+def _references(
+    references: str | os.PathLike, names: NameOrder, tiles: TileOptions | None, record: RunRecord
+) -> References:
+    """Return the images to be embedded: those in files, or tiles in the resolution of the network's input."""
+    if tiles is None:
+        return list_images(references, names)
+    from .tile_sources.tile_list import TileList
+
+    return TileList(references, tiles, ImageTransform.from_config(record.views["reference"]).tile_pixels)
 
 
 def _exact_kind(method: str, kind: Kind, cells: str | os.PathLike | None) -> Kind:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from ..utils.figures import new_figure, save_figure, widest
 from .answers import coordinates, direction
 from .errors_in_metres import LocationErrors
 from .locator import Answer, Locator, Match
-from .photos import BadImageError, printable_name, read_photo
+from .photos import BadImageError, Photo, printable_name, read_photo
 
 MOST_QUERIES = 20  # a longer picture is one that nobody looks at
 _SIDE = 480  # pixels that are kept of an image; the picture shows fewer
@@ -46,19 +47,25 @@ def draw_contact_sheet(
             ax.axis("off")
         _show(axes[0], image, "query\n" + _short(answer.query, 14 * wide))
         for rank, (ax, match) in enumerate(zip(axes[1:], answer.matches), start=1):
-            _show(ax, thumbnail(locator.path_of(match), _SIDE), _caption(rank, answer, match, errors))
+            _show(ax, thumbnail(match, _SIDE, locator.picture_of), _caption(rank, answer, match, errors))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # names in scripts that the font lacks
         save_figure(figure, file, dpi=110)
     return len(drawn)
 
 
-def thumbnail(path: str | os.PathLike, side: int) -> np.ndarray:
-    """Read an image and make it fit a square of `side` pixels, uint8 `[h, w, 3]`; grey where its file has gone."""
+def thumbnail(what: Any, side: int, read: Callable[[Any], Photo] = read_photo) -> np.ndarray:
+    """Read an image and make it fit a square of `side` pixels, uint8 `[h, w, 3]`; grey where its file has gone.
+
+    Args:
+        what: the path, or what `read` takes.
+        side: pixels.
+        read: returns the image.
+    """
     from PIL import Image
 
     try:
-        pixels = read_photo(path).pixels
+        pixels = read(what).pixels
     except BadImageError:
         return _GREY
     image = Image.fromarray(np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()))

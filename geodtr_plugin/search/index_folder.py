@@ -27,6 +27,7 @@ from ..utils.typed import check
 from .embedder import RunRecord
 from .geotags import on_earth
 from .photos import printable_name
+from .tile_sources.options import TileOptions
 from .vector_index import VectorIndex
 
 FORMAT = 1
@@ -35,7 +36,18 @@ MANIFEST, VECTORS = "manifest.json", "vectors.npy"
 REFERENCES, LEFT_OUT = "references.jsonl", "left_out.jsonl"
 
 
-class Manifest(TypedDict):
+class Tiles(TypedDict):
+    """How the references of an index were cut from its root."""
+
+    options: TileOptions
+    pixels: int
+
+
+class _Optional(TypedDict, total=False):
+    tiles: Tiles
+
+
+class Manifest(_Optional):
     """What a search needs of manifest.json."""
 
     format: int
@@ -64,6 +76,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise UserError(message, AGAIN)
     with understood(printable_name(path / MANIFEST), AGAIN):
         check(manifest, Manifest, "the manifest")
+        if "tiles" in manifest:
+            TileOptions(**manifest["tiles"]["options"])
         for role in ROLES:
             ImageTransform.from_config(manifest["run"]["views"][role])
     return manifest

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
 
 from ..datasets.folder import STATEMENT, says_centred
 from ..datasets.folder_csv import Row, Table, read_table, tables_of
@@ -15,11 +18,52 @@ from ..utils.errors import DatasetCorruptError, DatasetNotFoundError, UserError
 from ..utils.paths import is_hidden, walk_files
 from ..utils.roles import ROLE_FOLDERS, SPLITS
 from .geotags import NameOrder, name_position
+from .photo_reader import PhotoReader, ReadResult
 from .photos import printable_name
+from .tile_sources.opening import looks_like_source
 
+CUT = "--tile-metres 70 cuts tiles of 70 m from it, with their coordinates."
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .tif .tiff .bmp .gif .jp2 .j2k .avif .ppm .pgm .heic .heif".split()
 )
+
+
+class References(Protocol):
+    """What an index is built of: images in files (`ImageList`), or tiles that are cut (`tile_sources`).
+
+    Attributes:
+        root: the folder that the names start from, or the source of the tiles.
+        files: a name for each, in a fixed order.
+        positions: latitude and longitude in degrees by name, for those that do not bring their own.
+        left_out: (name, reason) of what cannot be used, as far as that is known without opening it.
+        notes: sentences that a user must read.
+    """
+
+    @property
+    def root(self) -> Path: ...
+    @property
+    def files(self) -> Sequence[str]: ...
+    @property
+    def positions(self) -> dict[str, tuple[float, float]]: ...
+    @property
+    def left_out(self) -> tuple[tuple[str, str], ...]: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+    def reader(self, on_load: Callable[[Tensor], Tensor]) -> Reader:
+        """Return what reads them by their numbers, each resized by `on_load`."""
+
+    def state(self) -> dict[str, Any]:
+        """Return all that their pixels and places depend on, as plain values."""
+
+    def described(self) -> dict[str, Any]:
+        """Return what a manifest says of them besides."""
+
+
+class Reader(Protocol):
+    """Reads references in batches, as `PhotoReader` does."""
+
+    def batches(self, batch_size: int, first: int = 0, workers: int = 0) -> Iterator[list[ReadResult]]: ...
 
 
 @dataclass(frozen=True)
@@ -39,6 +83,31 @@ class ImageList:
     positions: dict[str, tuple[float, float]] = field(default_factory=dict)
     left_out: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+
+    def reader(self, on_load: Callable[[Tensor], Tensor]) -> PhotoReader:
+        """Return what decodes the files, and resizes each by `on_load`."""
+        return PhotoReader([os.path.join(self.root, name) for name in self.files], on_load)
+
+    def state(self) -> dict[str, Any]:
+        """Return names, sizes and times of the files, and their places."""
+        return {
+            "root": str(self.root.absolute()),
+            "files": [[name, *file_state(os.path.join(self.root, name))] for name in self.files],
+            "positions": {name: list(at) for name, at in self.positions.items()},
+        }
+
+    def described(self) -> dict[str, Any]:
+        """Return nothing: a manifest names the root anyway."""
+        return {}
+
+
+def file_state(path: str | os.PathLike) -> tuple[int, int]:
+    """Return size and time of a file, by which a changed one is known; -1 of one that is not there."""
+    try:
+        status = os.stat(path)
+        return status.st_size, status.st_mtime_ns
+    except (OSError, ValueError):
+        return -1, -1
 
 
 def list_images(where: str | os.PathLike, names: NameOrder = "none") -> ImageList:
@@ -64,6 +133,8 @@ def list_images(where: str | os.PathLike, names: NameOrder = "none") -> ImageLis
         images = _from_tables([where])
     elif os.path.isdir(where):
         images = _from_own_data(where) if is_own_data(where) else _from_folder(where)
+        if looks_like_source(where):
+            images = replace(images, notes=(*images.notes, f"{printable_name(where)} looks like a z/x/y tree. {CUT}"))
     else:
         raise _nothing_at(where)
     in_names = {name: at for name in images.files if (at := name_position(name, names)) is not None}
@@ -109,6 +180,8 @@ def _nothing_at(where: Path) -> DatasetNotFoundError:
             f"{where} is no folder.",
             f"Write the world to one first: geodtr data write {where.name} --out my_city, then --references my_city.",
         )
+    if looks_like_source(where):
+        return DatasetNotFoundError(f"{printable_name(where)} is a picture of the ground, and no gallery.", CUT)
     kind = "a file, but neither a folder nor a .csv table" if os.path.exists(where) else "not there"
     message = f"{printable_name(where)} is {kind}."
     return DatasetNotFoundError(message, "Name a folder of images, or a table file,lat,lon.")

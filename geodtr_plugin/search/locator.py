@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from .embedder import Embedder, RunRecord
 from .index_folder import AGAIN, load_vectors, read_manifest, read_references
 from .joined_index import JoinedIndex
 from .photo_reader import PhotoReader, ReadResult
-from .photos import printable_name
+from .photos import BadImageError, Photo, printable_name, read_photo
+from .tile_sources.tile_list import open_cutter
 from .vector_index import VectorIndex
 
 
@@ -70,6 +72,7 @@ class Locator:
         references: a path, a latitude and a longitude in degrees (None where unknown) for each row.
         root: the folder that the paths start from.
         notes: sentences about what is wrong with index and model.
+        tiles: how references below a folder, or a source of that path, were cut from it, as a manifest says it.
 
     Raises:
         ValueError: there are more or fewer references than vectors.
@@ -81,12 +84,13 @@ class Locator:
     def __init__(
         self, embedder: Embedder, index: VectorIndex | JoinedIndex,
         references: Sequence[tuple[str, float | None, float | None]], root: str | os.PathLike = ".",
-        notes: Sequence[str] = (),
+        notes: Sequence[str] = (), tiles: Mapping[str, Mapping[str, Any]] | None = None,
     ):  # fmt: skip
         if len(references) != len(index):
             raise ValueError(f"{len(index)} vectors came with {len(references)} references")
         self.embedder, self.index, self.references = embedder, index, list(references)
         self.root, self.notes = Path(root), tuple(notes)
+        self._cutters = {source: cache(partial(open_cutter, Path(source), each)) for source, each in (tiles or {}).items()}
 
     @classmethod
     def load(
@@ -122,15 +126,17 @@ class Locator:
             warn(note)
         embedder = Embedder.load(now, device, cropped_queries, headings)
         roots = [manifest["root"] for manifest in manifests] if len(paths) > 1 else [""]
+        tiles = {manifest["root"]: manifest["tiles"] for manifest in manifests if "tiles" in manifest}
         parts = [(load_vectors(each), read_references(each, root)) for each, root in zip(paths, roots)]
         for each, (vectors, references) in zip(paths, parts):
             if len(vectors) != len(references):
                 what = f"{printable_name(each)} has {len(vectors):,} vectors and {len(references):,} references."
                 raise DamagedFileError(what, AGAIN)
         if len(parts) == 1:
-            return cls(embedder, *parts[0], manifests[0]["root"], notes)
+            return cls(embedder, *parts[0], manifests[0]["root"], notes, tiles)
         joined = JoinedIndex([vectors for vectors, _ in parts])
-        return cls(embedder, joined, [line for _, references in parts for line in references], notes=notes)
+        lines = [line for _, references in parts for line in references]
+        return cls(embedder, joined, lines, notes=notes, tiles=tiles)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -182,8 +188,24 @@ class Locator:
                 yield Answer(names[image.number], found, image.fault, image.position, image.note)
 
     def path_of(self, match: Match) -> Path:
-        """Return the file of a match."""
+        """Return the file of a match; of a tile that was cut, a name for it below its source."""
         return self.root / match.path
+
+    def picture_of(self, match: Match) -> Photo:
+        """Return the picture of a match: its file, or the tile cut anew from its source.
+
+        Raises:
+            BadImageError: the file or the source has gone, or changed so that it cannot be read.
+        """
+        path = self.path_of(match)
+        source = str(path.parent)
+        if source not in self._cutters:
+            return read_photo(path)
+        try:
+            pixels = self._cutters[source]().picture(np.array([match.lat, match.lon], np.float64))
+        except UserError as error:
+            raise BadImageError(f"cannot be cut again ({error})") from error
+        return Photo(torch.tensor(pixels).permute(2, 0, 1))
 
     def _search(
         self, images: list[ReadResult], k: int, exact: bool, nprobe: int | None

@@ -114,7 +114,7 @@ def _tip(heading: float | None) -> str:
 def _panel(number: int, answer: Answer, locator: Locator, errors: LocationErrors | None) -> str:
     """Return the query and its matches as pictures, to stand beside the map."""
     rows = [
-        f'<li data-rank="{rank}"><span class="rank">{rank}</span>{_image(locator.path_of(match), _name(match.path))}'
+        f'<li data-rank="{rank}"><span class="rank">{rank}</span>{_picture(locator, match)}'
         f"<span><b>{escape(_name(match.path))}</b><br>{escape(_numbers(answer, match, errors))}<br>"
         f"{escape(coordinates(match))}</span></li>"
         for rank, match in enumerate(answer.matches, start=1)
@@ -122,7 +122,7 @@ def _panel(number: int, answer: Answer, locator: Locator, errors: LocationErrors
     state = "shown" if number == 0 else "other"
     return (
         f'<section class="query {state}" data-query="{number}">'
-        f"<figure>{_image(answer.query, _name(answer.query), 2 * _THUMBNAIL)}"
+        f"<figure>{_image(thumbnail(answer.query, 2 * _THUMBNAIL), _name(answer.query))}"
         f"<figcaption>{escape(_name(answer.query))}</figcaption></figure><ol>{''.join(rows)}</ol></section>"
     )
 
@@ -133,11 +133,15 @@ def _numbers(answer: Answer, match: Match, errors: LocationErrors | None) -> str
     return f"similarity {match.similarity:.4f}{looks}" + ("" if metres is None else f", {metres:,.1f} m off")
 
 
-def _image(path: str | os.PathLike, name: str, side: int = _THUMBNAIL) -> str:
+def _picture(locator: Locator, match: Match) -> str:
+    return _image(thumbnail(match, _THUMBNAIL, locator.picture_of), _name(match.path))
+
+
+def _image(pixels: np.ndarray, name: str) -> str:
     from PIL import Image
 
     stream = io.BytesIO()
-    Image.fromarray(thumbnail(path, side)).save(stream, "JPEG", quality=80)
+    Image.fromarray(pixels).save(stream, "JPEG", quality=80)
     data = base64.b64encode(stream.getvalue()).decode()
     return f'<img alt="{escape(name)}" src="data:image/jpeg;base64,{data}">'
 

@@ -11,7 +11,6 @@ replaced/       for an instant, the index that was NAME before
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -31,8 +30,7 @@ from ..utils.versions import package_versions
 from .cells import read_cells
 from .embedder import Embedder, RunRecord
 from .index_folder import FORMAT, LEFT_OUT, MANIFEST, REFERENCES, VECTORS, write_json_lines
-from .listing import ImageList
-from .photo_reader import PhotoReader
+from .listing import References
 from .vector_index import VectorIndex
 
 PLAN, LOG = "plan.json", "images.jsonl"
@@ -50,7 +48,7 @@ class UnfinishedIndex:
         settings: all else that the finished index depends on.
     """
 
-    def __init__(self, out: Path, record: RunRecord, images: ImageList, settings: dict[str, Any]):
+    def __init__(self, out: Path, record: RunRecord, images: References, settings: dict[str, Any]):
         self.out, self.folder = out, partial_folder(out)
         self.index, self.replaced = self.folder / "index", self.folder / "replaced"
         self.record, self.images, self.settings = record, images, settings
@@ -83,11 +81,11 @@ class UnfinishedIndex:
         self, embedder: Embedder, workers: int, progress: bool, after_batch: Callable[[int], None] | None
     ) -> None:
         """Embed the images that are not done; a batch's rows are written before its line in the log."""
-        root, files = self.images.root, self.images.files
         vectors = self._vectors(embedder.model.embedding_size)
-        reader = PhotoReader([os.path.join(root, name) for name in files], lambda x: embedder.on_load(x, "reference"))
+        reader = self.images.reader(lambda x: embedder.on_load(x, "reference"))
         bar = tqdm(
-            total=len(files), initial=len(self.done), desc="embedding references", unit="image", disable=not progress
+            total=len(self.images.files), initial=len(self.done), desc="embedding references", unit="image",
+            disable=not progress,
         )  # fmt: skip
         with bar, (self.folder / LOG).open("a", encoding="utf-8") as log:
             for batch in reader.batches(self.settings["batch_size"], len(self.done), workers):
@@ -149,13 +147,8 @@ class UnfinishedIndex:
 
     def _plan(self) -> dict[str, Any]:
         """Return all that the vectors depend on; a build may only be continued if none of it has changed."""
-        root = self.images.root
-        return {
-            "record": asdict(self.record), "settings": self.settings, "versions": self.versions,
-            "root": str(root.absolute()),
-            "files": [[name, *file_state(os.path.join(root, name))] for name in self.images.files],
-            "positions": {name: list(at) for name, at in self.images.positions.items()},
-        }  # fmt: skip
+        made_of = {"record": asdict(self.record), "settings": self.settings, "versions": self.versions}
+        return {**made_of, **self.images.state()}
 
     def _read_log(self, remedy: str) -> None:
         """Count the finished batches; a last line that was cut off is no batch, and is removed."""
@@ -194,6 +187,7 @@ class UnfinishedIndex:
             "embedding_size": index.vectors.shape[1], "dtype": str(index.vectors.dtype), "kind": index.kind,
             "nlist": cells, "nprobe": index.nprobe, "batch_size": self.settings["batch_size"],
             "names": self.settings["names"], "versions": {"faiss": faiss.__version__, **self.versions},
+            **self.images.described(),
         }  # fmt: skip
 
 
@@ -209,15 +203,6 @@ def recover(out: Path) -> None:
         (folder / "replaced").rename(out)
     if folder.is_dir() and not (folder / "index").is_dir():
         shutil.rmtree(folder)
-
-
-def file_state(path: str | os.PathLike) -> tuple[int, int]:
-    """Return size and time of a file, by which a changed one is known; -1 of one that is not there."""
-    try:
-        status = os.stat(path)
-        return status.st_size, status.st_mtime_ns
-    except (OSError, ValueError):
-        return -1, -1
 
 
 def _keep_first_rows(file: Path, count: int) -> None:
