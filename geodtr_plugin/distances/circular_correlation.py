@@ -54,7 +54,7 @@ class CircularCorrelation(HeadingDistance):
         Raises:
             ValueError: embeddings are not of the size of the maps.
         """
-        query, reference = self._maps(query, self.query_width), self._maps(reference, self.width)
+        query, reference = self._maps(query, reference)
         if torch.is_grad_enabled() and (query.requires_grad or reference.requires_grad):
             return self._similarities(query, reference)
         side = max(1, int((TILE_BYTES / (query.element_size() * self.width)) ** 0.5))
@@ -67,7 +67,7 @@ class CircularCorrelation(HeadingDistance):
 
     def pair_similarities(self, query: Tensor, reference: Tensor) -> Tensor:
         """Return the cosines `[n]` at the best headings of pairs: query `[n, Dq]` and reference `[n, Dr]` by row."""
-        query, reference = self._maps(query, self.query_width), self._maps(reference, self.width)
+        query, reference = self._maps(query, reference)
         return self._at_best(pair_correlations(query, reference).T, reference)
 
     @torch.no_grad()
@@ -82,7 +82,7 @@ class CircularCorrelation(HeadingDistance):
             Degrees `[n]` in [-180, 180), positive clockwise, in steps of 360 / width. A query that begins at column k
             of the reference has the heading 360 k / width - 180 + fov / 2: k steps, if it shows the full turn.
         """
-        query, reference = self._maps(query, self.query_width), self._maps(reference, self.width)
+        query, reference = self._maps(query, reference)
         shifts = pair_correlations(query, reference).argmax(1)
         return wrapped(shifts * (360 / self.width) + (self.fov - 360) / 2)
 
@@ -100,11 +100,13 @@ class CircularCorrelation(HeadingDistance):
         if size != (wanted := self.height * columns * self.channels):
             raise ValueError(f"maps of {columns} columns have {wanted} numbers, not {size}")
 
-    def _maps(self, embeddings: Tensor, columns: int) -> Tensor:
-        """Return embeddings `[n, D]` as unit maps `[n, columns, height * channels]`, float32 at least."""
-        self.check_size(embeddings.shape[1], columns)
-        embeddings = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
-        return self.as_columns(normalize(embeddings, dim=1))
+    def _maps(self, query: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+        """Return embeddings as unit maps `[n, columns, height * channels]` of one type, float32 at least."""
+        self.check_size(query.shape[1], self.query_width)
+        self.check_size(reference.shape[1], self.width)
+        dtype = torch.promote_types(torch.promote_types(query.dtype, reference.dtype), torch.float32)
+        query, reference = (self.as_columns(normalize(x.to(dtype), dim=1)) for x in (query, reference))
+        return query, reference
 
     def _similarities(self, query: Tensor, reference: Tensor) -> Tensor:
         """Return the cosines `[n, m]` of unit maps at their best shifts."""

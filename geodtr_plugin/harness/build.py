@@ -61,7 +61,7 @@ def model_settings(config: RunConfig) -> dict[str, Any]:
     """
     settings, view = dict(config.recipe.model), config.recipe.view
     if "aligned" in inspect.signature(METHODS[config.method]).parameters:  # it need not look for what is known
-        settings.setdefault("aligned", not view.turned_in_tests)
+        settings.setdefault("aligned", view.known)
     if view.fov == 360:
         return settings
     height, width = (whole := panorama_model(config)).query_size
@@ -161,6 +161,7 @@ def build_trainer(
         checks.check_polar(model, part)
     checks.check_batches(config, model, train)
     transform = build_batch_transform(recipe, model, transforms).to(device)
+    checks.check_twins(model, transform.augment)
     sampler = build_run_sampler(config, train)
     checks.check_sampler(model, sampler)
     exclusion = build_exclusion(train, transform.multiplier)

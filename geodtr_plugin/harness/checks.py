@@ -116,6 +116,16 @@ def check_square(chsg: CHSG, reference_size: Sequence[int]) -> None:
         )
 
 
+def check_twins(model: TwoTower, chsg: CHSG) -> None:
+    """Raise UserError for twins that differ by a turn, with a model to which all headings are alike."""
+    if model.distance is not None and chsg.plan.layout == "distinct":
+        raise UserError(
+            f"The CHSG variant {chsg.name} makes twins that differ by a turn, and {model.method_name} compares all "
+            "headings, so that these are the same to it.",
+            "Choose --chsg s, ls or raw; or --model.aligned true, where queries look at the middle of their tiles.",
+        )
+
+
 def check_counterfactual(model: TwoTower) -> None:
     """Raise UserError for a model without a counterfactual branch."""
     if not model.has_counterfactual:

@@ -70,6 +70,8 @@ def collect_results(
 def published(method: str, train: Sequence[str], test: str, polar: bool) -> dict[str, float]:
     """Return the paper's row for training set, test set and kind of aerial image; empty if it has none.
 
+    `test` is the name of a set, under the view of `FieldOfView.test_name`.
+
     Papers train on one set: there is no row for several.
     """
     return dict(METHODS[method].paper.published.get(("+".join(train), test, polar), {}))
@@ -115,7 +117,7 @@ def test_entry(
         "last": last,
         "best": best,
         "chance_recall_at_1": chance_of(split),
-        "published": published(config.method, trained_on, name, polar),
+        "published": published(config.method, trained_on, config.recipe.view.test_name(name), polar),
         "rules": {
             "ties": config.recipe.evaluation.ties,
             "percent_rounding": split.percent_rounding,

@@ -14,8 +14,8 @@ from .vgg16 import VGG16
 from .vit import build_distilled_vit, resize_positions
 
 __all__ = [
-    "MASKS", "MASK_RANGE", "VGG16", "AttentionGuide", "CircularConv2d", "CroppedTower", "DistilledTower", "GeM", "LayoutExtractorV1",
-    "LayoutExtractorV2", "LayoutTower", "MaskBottleneck", "NetVLAD", "PCAWhitening", "SpatialEmbedding", "SpatialTower",
-    "build_distilled_vit", "build_trunk", "feature_size", "modulate", "resize_positions", "sample_locations",
-    "square_for", "wrap_columns",
+    "MASKS", "MASK_RANGE", "VGG16", "AttentionGuide", "CircularConv2d", "CroppedTower", "DistilledTower", "GeM",
+    "LayoutExtractorV1", "LayoutExtractorV2", "LayoutTower", "MaskBottleneck", "NetVLAD", "PCAWhitening",
+    "SpatialEmbedding", "SpatialTower", "build_distilled_vit", "build_trunk", "feature_size", "modulate",
+    "resize_positions", "sample_locations", "square_for", "wrap_columns",
 ]  # fmt: skip

@@ -18,14 +18,15 @@ from .packaged import packaged_names
 
 if TYPE_CHECKING:
     from .base import Embeddings, Paper, TwoTower
-    from .recipe import PARTS, Augment, Evaluation, FieldOfView, Loss, Optim, Recipe, Sampling
+    from .field_of_view import FieldOfView
+    from .recipe import PARTS, Augment, Evaluation, Loss, Optim, Recipe, Sampling
     from .weights import load_author_weights, load_model, transforms_of
 
 __getattr__, __dir__, _lazy = lazy_imports(__name__)
 __all__ = ["METHODS", "create_model", "list_methods", "register_method", *_lazy]
 
 _MODULES = (
-    "geodtr", "geodtr_plus", "haf", "l2ltr", "netvlad", "safa", "safa_port", "sample4geo", "simple", "transgeo",
+    "dsm", "geodtr", "geodtr_plus", "haf", "l2ltr", "netvlad", "safa", "safa_port", "sample4geo", "simple", "transgeo",
 )  # fmt: skip
 METHODS: Registry[type[TwoTower]] = Registry("method", __name__, {name: (name,) for name in _MODULES})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from torch import Tensor, nn
 
@@ -39,7 +39,8 @@ class Paper:
         url: the paper's page.
         code: the authors' repository.
         licence: licence of the authors' code ("none" forbids copying it).
-        published: percent by (train, test, polar), named as our calculator names them.
+        published: percent by (train, test, polar), named as our calculator names them; `test` is what
+            `FieldOfView.test_name` makes of a data set's name.
         weights: where the authors keep trained weights; empty where none are known.
     """
 
@@ -82,6 +83,7 @@ class TwoTower(nn.Module):
     paper: ClassVar[Paper]
     recipes: ClassVar[dict[str, Recipe]]  # "paper", "paper_offset", "laptop", "laptop_offset"
     has_counterfactual: ClassVar[bool] = False  # whether the towers take `counterfactual=True`
+    author_framework: ClassVar[Literal["pytorch", "tensorflow"]] = "pytorch"  # whose layout the authors' weights have
     author_extras: ClassVar[frozenset[str]] = frozenset()  # tensors of the authors' files that are no part of ours
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
@@ -176,7 +178,10 @@ class TwoTower(nn.Module):
         raise UserError(message, "Check --method and the model's options against those that the weights come from.")
 
     def author_tensors(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Return the authors' tensors, of any shapes, under names that `author_key` knows."""
+        """Return the authors' tensors, of any shapes, under names that `author_key` knows.
+
+        Those of TensorFlow come and go in its layout, without what belongs to an optimizer.
+        """
         return tensors
 
     def adapt(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

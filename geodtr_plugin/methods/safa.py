@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
-
 from torch import nn
 
 from ..layers import VGG16, SpatialTower, build_trunk, square_for
-from ..utils.errors import UserError
 from . import register_method
 from .base import Paper, TwoTower, published_row
 from .recipe import Augment, Evaluation, Loss, Optim, Recipe
+from .tensorflow import vgg16_variable
 
 # RGB means of the original VGG16, without division by a standard deviation; red is 123.68 there, the authors have 123.6
 CAFFE_MEAN = (123.6 / 255, 116.779 / 255, 103.939 / 255)
 CAFFE_STD = (1 / 255, 1 / 255, 1 / 255)
+SPATIAL = {"w1": "weights1", "b1": "biases1", "w2": "weights2", "b2": "biases2"}  # ours: the authors' names
 
 
 @register_method("safa")
@@ -86,7 +85,7 @@ class SAFA(TwoTower):
         url="https://proceedings.neurips.cc/paper/2019/hash/ba2f0015122a5955f8b3a50240fb91b2-Abstract.html",
         code="https://github.com/YujiaoShi/cross_view_localization_SAFA",
         licence="none",
-        weights="https://github.com/YujiaoShi/cross_view_localization_SAFA (README; of TensorFlow, not read here)",
+        weights="https://github.com/YujiaoShi/cross_view_localization_SAFA (README; of TensorFlow)",
         published={  # as Tables I to III of the GeoDTR+ paper have them
             ("cvusa", "cvusa", True): published_row(89.84, 96.93, 98.14, 99.64),
             ("cvusa", "cvusa", False): published_row(81.15, 94.23, 96.85, 99.49),
@@ -101,13 +100,18 @@ class SAFA(TwoTower):
         },
     )
 
-    def author_key(self, key: str) -> NoReturn:
-        """Refuse: the authors' checkpoints are TensorFlow's.
+    author_framework = "tensorflow"
+
+    def author_key(self, key: str) -> str | None:
+        """Return the authors' name of one of our tensors: `query_tower.spatial.w1` is `spatial_grd/weights1`.
 
         Raises:
-            UserError: always.
+            UserError: the trunk is not theirs.
         """
-        raise UserError(
-            "The authors of SAFA published TensorFlow checkpoints, which are not read here. Train safa yourself; "
-            "checkpoints of the PyTorch port in the GeoDTR+ repository load into safa_port."
-        )
+        role, part, rest = key.split(".", 2)
+        view = {"query_tower": "grd", "reference_tower": "sat"}[role]
+        if part == "spatial":
+            return f"spatial_{view}/{SPATIAL[rest]}"
+        if not isinstance(self.query_tower.trunk, VGG16):
+            return super().author_key(key)
+        return vgg16_variable(f"VGG_{view}", rest)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from ..utils.digest import sha256_of
 from ..utils.errors import DamagedFileError, UnknownNameError, UserError
 from ..utils.reading import read_json, understood
 from ..utils.roles import ROLES, Role
-from . import METHODS, create_model
+from . import METHODS, create_model, tensorflow
 from .base import TwoTower
 from .packaged import packaged_folder, remedy_for
 from .weights_file import examples, read_tensors, state_dict_of
@@ -31,21 +32,28 @@ def load_author_weights(model: TwoTower, weights: str | Path | Mapping[str, Any]
     Args:
         model: a model of the sizes and options that the checkpoint was trained with.
         weights: the authors' file, or its content: a state dict, or one under `model_state_dict`, `state_dict` or
-            `model`, also of a model within torch.compile or data-parallel training.
+            `model`, also of a model within torch.compile or data-parallel training. Of TensorFlow's networks, a dict
+            or an .npz file of {name of a variable: array in TensorFlow's layout}, optimizers' variables included.
 
     Raises:
         UserError: a tensor of the checkpoint finds no place, one of the model stays unfilled, or a shape differs.
     """
     if isinstance(weights, Mapping):
-        return _load_theirs(model, state_dict_of(weights), "the authors' checkpoint")
+        arrays = {name: x for name, x in weights.items() if isinstance(x, np.ndarray)}
+        tensors = {**tensorflow.as_tensors(arrays), **state_dict_of(weights)}
+        return _load_theirs(model, tensors, "the authors' checkpoint")
     return _load_theirs(model, read_tensors(weights), str(weights))
 
 
 def _load_theirs(model: TwoTower, tensors: Mapping[str, Tensor], source: str) -> TwoTower:
+    of_tensorflow = model.author_framework == "tensorflow"
+    if of_tensorflow:
+        tensors = tensorflow.variables(tensors)
     tensors = {name: x for name, x in model.author_tensors(tensors).items() if name not in model.author_extras}
     names = {name: key for key in model.state_dict() if (name := model.author_key(key)) is not None}
     _check_names(source, tensors, names)
-    return _fill(model, {names[name]: tensor for name, tensor in tensors.items()})
+    ours = {names[name]: tensor for name, tensor in tensors.items()}
+    return _fill(model, tensorflow.to_our_layout(model, ours) if of_tensorflow else ours)
 
 
 def load_weights(model: TwoTower, path: str | Path) -> TwoTower:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import pickle
 import pickletools
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..utils.errors import DamagedFileError, UserError
+from .tensorflow import as_tensors
 
 WRAPPERS = ("model_state_dict", "state_dict", "model")  # keys under which training scripts store a state dict
 FETCH_AGAIN = "Copy or download it again."
 STATE_DICT = "Where it was made, save the state dict alone: torch.save(model.state_dict(), FILE)."
+AS_NPZ = "Where TensorFlow is at hand, write its variables to an .npz file, as the guide to models of one's own shows."
+TENSORFLOW = (".index", ".meta", ".data-00000-of-00001")  # of the files of a checkpoint of its first version
 TEXTS = {  # how files begin that came in place of weights
     b"version https://git-lfs": ("a pointer of git LFS, not the weights themselves", "Fetch them: git lfs pull."),
     b"<!doctype html": ("a web page, not weights", "Download the file itself: open the address in a browser."),
@@ -25,7 +30,7 @@ TEXTS[b"<html"] = TEXTS[b"<!doctype html"]
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """Return the state dict in a .safetensors file or a checkpoint of torch.save, on the CPU.
+    """Return the state dict in a .safetensors file or a checkpoint of torch.save, or an .npz file's arrays, on the CPU.
 
     Nothing but tensors and plain containers is unpickled: objects of other classes, such as the options or numpy's
     numbers that training scripts keep beside the tensors, are passed over, and no code of theirs is run.
@@ -34,6 +39,8 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         UserError: there is no such file, it is damaged or something else, or it holds no tensors.
     """
     path = Path(path)
+    if path.suffix in TENSORFLOW or Path(f"{path}.index").is_file():
+        raise UserError(f"{path} is a checkpoint of TensorFlow, which is not needed here and not read.", AS_NPZ)
     if not path.is_file():
         raise UserError(f"There is no weights file {path}.")
     try:
@@ -42,6 +49,8 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     _check_begin(path, begin)
+    if _is_npz(path):
+        return _load_npz(path)
     is_safetensors = begin[8:9] == b"{"  # after the length of its header; neither format of torch has that there
     is_torch = begin.startswith((b"PK\x03\x04", b"\x80"))
     try:
@@ -108,6 +117,25 @@ def _check_begin(path: Path, begin: bytes) -> None:
     for text, (what, remedy) in TEXTS.items():
         if begin.lstrip().lower().startswith(text):
             raise UserError(f"{path} is {what}.", remedy)
+
+
+def _is_npz(path: Path) -> bool:
+    """Tell whether a file is an archive of numpy's arrays."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    return bool(names) and all(name.endswith(".npy") for name in names)
+
+
+def _load_npz(path: Path) -> dict[str, Tensor]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return as_tensors(archive)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        raise DamagedFileError(f"{path} is damaged or cut short.", FETCH_AGAIN) from error
+    except ValueError as error:  # numpy's for pickled objects, and for a header that is none
+        raise UserError(f"{path} holds more than arrays of numbers ({error}).", AS_NPZ) from error
 
 
 def _load_torch(path: Path) -> Any:

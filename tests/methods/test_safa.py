@@ -1,5 +1,6 @@
 """SAFA. Its authors' TensorFlow code does not run here, so that `embedding` stands for it: the published description in
-plain tensor operations on the state dict, with poolings as TensorFlow pads them, written without our layers."""
+plain tensor operations on the state dict, with poolings as TensorFlow pads them, written without our layers. The same
+in TensorFlow's own order stands in test_tensorflow.py."""
 
 import pytest
 import torch
@@ -117,7 +118,7 @@ def test_the_paper_recipe_is_the_authors():
 
 
 def test_what_cannot_be_is_answered_with_a_sentence():
-    with pytest.raises(UserError, match="TensorFlow checkpoints, which are not read here.*safa_port"):
+    with pytest.raises(UserError, match="none of safa, and no checkpoint layout"):  # the authors had no such trunk
         load_author_weights(create_model("safa", **TINY), {"anything": torch.zeros(1)})
     with pytest.raises(UserError, match="at least 2 positions"):
         create_model("safa", pretrained=False, query_size=(32, 32))
