@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,6 +15,9 @@ from ..utils.ragged import as_int64, group
 from .metrics import KS, metric_functions, recall_at
 from .ranking import TIES, Ranks, rank_queries
 from .truth import Truth
+
+if TYPE_CHECKING:
+    from ..distances import HeadingDistance
 
 PREFIX = "calculate_"  # PML's: a method with this prefix is a metric
 PML_METRICS = frozenset(name.removeprefix(PREFIX) for name in dir(AccuracyCalculator) if name.startswith(PREFIX))
@@ -39,6 +43,7 @@ class CrossViewAccuracyCalculator(AccuracyCalculator):
         device: where to compute; PML's default is the GPU if there is one.
         interval: compute `recall_at_1_low` and `recall_at_1_high`.
         buffer_bytes: memory for tiles, see `rank_queries`.
+        distance: of the model, where it has one of its own, see `rank_queries`; PML's own metrics know none.
         **kwargs: PML's other arguments, which keep their meaning.
 
     Raises:
@@ -56,11 +61,12 @@ class CrossViewAccuracyCalculator(AccuracyCalculator):
         device: torch.device | str | None = None,
         interval: bool = True,
         buffer_bytes: int | None = None,
+        distance: HeadingDistance | None = None,
         **kwargs,
     ):
         if ties not in TIES:
             raise ValueError(f"ties must be one of {', '.join(TIES)}, not {ties!r}")
-        self.ties, self.buffer_bytes = ties, buffer_bytes
+        self.ties, self.buffer_bytes, self.distance = ties, buffer_bytes, distance
         self.rank_metrics = metric_functions(ks, percent_rounding, interval)
         pml_only = PML_METRICS - set(self.rank_metrics)
         self.ours_by_default = not include and pml_only.isdisjoint(exclude)
@@ -134,8 +140,10 @@ class CrossViewAccuracyCalculator(AccuracyCalculator):
         ref_includes_query: bool = False,
     ) -> Ranks:
         """Return the ranks of queries `[N, D]` among references `[M, D]` under this calculator's rules."""
-        rules = dict(ties=self.ties, device=self.device, buffer_bytes=self.buffer_bytes)
-        return rank_queries(query, reference, truth, ref_includes_query=ref_includes_query, **rules)
+        return rank_queries(
+            query, reference, truth, ref_includes_query=ref_includes_query, ties=self.ties, device=self.device,
+            buffer_bytes=self.buffer_bytes, distance=self.distance,
+        )  # fmt: skip
 
     def _get_accuracy(self, function_dict: dict, **kwargs) -> dict[str, float]:
         """Compute the metrics, called by PML; from the results of a k-nn search, as in PML's tests, PML's own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,6 +13,9 @@ from torch import Tensor
 from .ranking import Ranks, rank_queries
 from .truth import Truth
 from .uncertainty import wilson
+
+if TYPE_CHECKING:
+    from ..distances import HeadingDistance
 
 KS = (1, 5, 10)  # the K of R@K that every paper prints
 PERCENT_ROUNDING = ("floor", "floor_plus_one")  # floor_plus_one: VIGOR's own script
@@ -31,6 +35,7 @@ def recall(
     interval: bool = True,
     buffer_bytes: int | None = None,
     progress: bool = False,
+    distance: HeadingDistance | None = None,
 ) -> dict[str, float]:
     """Compute all metrics of a retrieval from embeddings; similarity is the cosine, whatever the norms.
 
@@ -39,14 +44,15 @@ def recall(
         reference: `[M, D]`.
         truth: the right answers; by default query i is shown by reference i alone.
         ks, percent_rounding, interval: see `summarise`.
-        ties, device, buffer_bytes, progress: see `rank_queries`.
+        ties, device, buffer_bytes, progress, distance: see `rank_queries`.
 
     Returns:
         What `summarise` returns.
     """
     ranks = rank_queries(
-        query, reference, truth, ties=ties, device=device, buffer_bytes=buffer_bytes, progress=progress
-    )
+        query, reference, truth, ties=ties, device=device, buffer_bytes=buffer_bytes, progress=progress,
+        distance=distance,
+    )  # fmt: skip
     return summarise(ranks, ks=ks, percent_rounding=percent_rounding, interval=interval)
 
 

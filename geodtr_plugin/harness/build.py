@@ -64,7 +64,7 @@ def model_settings(config: RunConfig) -> dict[str, Any]:
     """
     settings, view = dict(config.recipe.model), config.recipe.view
     if "aligned" in inspect.signature(METHODS[config.method]).parameters:  # it need not look for what is known
-        settings.setdefault("aligned", not view.turned_in_tests)
+        settings.setdefault("aligned", view.known)
     if view.fov == 360:
         return settings
     height, width = (whole := panorama_model(config)).query_size

@@ -10,7 +10,7 @@ import numpy as np
 from ..augmentations import ImageTransform
 from ..distances import HeadingDistance, MaxOverHeadings
 from ..methods import TwoTower
-from ..methods.recipe import FieldOfView
+from ..methods.field_of_view import FieldOfView
 from ..testers.turned import TurnedCopies
 from ..utils.errors import UserError
 from ..utils.roles import Role
@@ -60,7 +60,7 @@ class Orientation:
 
     def turns(self, count: int) -> np.ndarray | None:
         """Return by which shares of a turn `count` test queries look elsewhere than north, `[count]`; None: by none."""
-        return np.random.default_rng(HEADINGS_SEED).random(count) if self.view.turned_in_tests else None
+        return None if self.view.known else np.random.default_rng(HEADINGS_SEED).random(count)
 
     def true_headings(self, count: int) -> np.ndarray:
         """Return where the centres of test queries look, degrees clockwise from north, float64 `[count]`.

@@ -18,7 +18,8 @@ from .packaged import packaged_names
 
 if TYPE_CHECKING:
     from .base import Embeddings, Paper, TwoTower
-    from .recipe import PARTS, Augment, Evaluation, FieldOfView, Loss, Optim, Recipe, Sampling
+    from .field_of_view import FieldOfView
+    from .recipe import PARTS, Augment, Evaluation, Loss, Optim, Recipe, Sampling
     from .weights import load_author_weights, load_model, transforms_of
 
 __getattr__, __dir__, _lazy = lazy_imports(__name__)

@@ -149,6 +149,9 @@ class MapTower(nn.Module):
         channels: of the map.
         circular: images show the full turn, and convolutions reach over their seam.
 
+    Raises:
+        ValueError: the trunk's do not.
+
     Attributes:
         shape: (height, width, channels) of the map, `[h / 4, w]` rounded up.
         middle: columns of its middle to which the map is cropped; None leaves it whole.
@@ -158,7 +161,7 @@ class MapTower(nn.Module):
 
     def __init__(self, trunk: nn.Module, image_size: tuple[int, int], channels: int, circular: bool = False):
         super().__init__()
-        self.trunk, self.circular = trunk, circular
+        self.trunk, self.circular = wrap_columns(trunk) if circular else trunk, circular
         inputs, height, width = feature_size(trunk, image_size)
         self.shape = -(-height // 4), width, channels
         self.narrow1 = nn.Conv2d(inputs, WIDTHS[0], 3, (2, 1), (0, 1))

@@ -15,31 +15,10 @@ from ..losses.schedule import plain_schedule
 from ..utils.errors import UserError
 from ..utils.typed import typed
 from .earlier_names import with_current_names
+from .field_of_view import FieldOfView
+from .ranges import ABOVE_ZERO, MOST, MOST_COUNT, check_numbers
 
 Strength = Literal["strong", "weak", "none"]
-
-
-def check_numbers(settings: object, option: str, **ranges: tuple[float, float]) -> None:
-    """Check numbers among the fields of a settings object; None passes.
-
-    Args:
-        settings: a dataclass.
-        option: what stands before a field's name on the command line, such as `--optim.`.
-        ranges: lowest and highest value by field, both included.
-
-    Raises:
-        UserError: a number is outside of its range, or not a number.
-    """
-    for name, (low, high) in ranges.items():
-        value = getattr(settings, name)
-        if value is not None and not low <= value <= high:
-            bounds = f"{low:g} or more" if high in (MOST, MOST_COUNT) else f"{low:g} to {high:g}"
-            raise UserError(f"{option}{name} is {value}.", f"It must be {bounds}.")
-
-
-MOST = 1e300  # of a number without an upper bound of its own: infinity is none
-MOST_COUNT = 2**62
-ABOVE_ZERO = 1e-300
 
 
 @dataclass(frozen=True)
@@ -62,41 +41,6 @@ class Augment:
     semantic: Literal["strong", "weak", "cutout", "none"] = "strong"
     tiles: Literal["none", "crop+turn"] = "none"
     panoramas: Literal["none", "roll"] = "none"
-
-
-@dataclass(frozen=True)
-class FieldOfView:
-    """What of a panorama the query shows.
-
-    Args:
-        fov: horizontal field of view of the queries in degrees, in training and test
-        heading: where a limited field of view looks: random (unknown orientation), or fixed to the panorama's centre
-        turned: when panoramas begin anywhere in place of south: never, in tests (whose headings are drawn once, the
-            same for all methods and runs), or always, in training too
-        headings: how many headings tests try for every query, 360 / headings degrees apart; the most similar one counts
-            and is told. 0 tries none: queries are what they seem
-    """
-
-    fov: float = 360.0
-    heading: Literal["random", "fixed"] = "random"
-    turned: Literal["never", "tests", "always"] = "never"
-    headings: int = 0
-
-    @property
-    def turned_in_tests(self) -> bool:
-        """Tell whether queries of a test look anywhere."""
-        return self.turned != "never" or (self.fov < 360 and self.heading == "random")
-
-    def __post_init__(self):
-        check_numbers(self, "--view.", headings=(0, MOST_COUNT))
-        if not 0 < self.fov <= 360:
-            raise UserError(f"--fov is {self.fov:g}; a field of view is above 0 and at most 360 degrees.")
-
-    def test_name(self, name: str) -> str:
-        """Return what numbers of a test set are published under: "cvusa", "cvusa@180" where headings are unknown."""
-        if self.turned_in_tests:
-            return f"{name}@{self.fov:g}"
-        return name if self.fov == 360 else f"{name}@{self.fov:g}, known heading"
 
 
 @dataclass(frozen=True)

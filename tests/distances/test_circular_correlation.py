@@ -1,4 +1,4 @@
-"""DSM's distance equals the literal crop at the best shift, in values, gradients and headings, and fits PML's losses."""
+"""DSM's distance equals the literal crop at the best shift, in values, gradients, headings, and fits PML's losses."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from torch.nn.functional import normalize
 
 from geodtr_plugin.augmentations import ImageTransform
 from geodtr_plugin.datasets import ImageArray
+from geodtr_plugin.distances import CircularCorrelation
 from geodtr_plugin.harness import settings
 from geodtr_plugin.harness.data import load_splits
 from geodtr_plugin.harness.evaluate import Evaluator, write_ranks
@@ -175,6 +176,13 @@ def test_the_file_of_ranks_and_the_report_tell_headings(split, tmp_path):
     assert heading_lines({"tests": {NAME: {"last": numbers(split)}}}) == []
 
 
+def test_numbers_are_published_under_the_name_of_what_is_known():
+    named = {words: settings(f"{WORDS} {words}").recipe.view.test_name("cvusa") for words in
+             ("", "--headings 8", "--view.turned tests", "--fov 90", "--fov 90 --view.heading fixed",
+              "--fov 90 --view.heading fixed --view.turned tests")}  # fmt: skip
+    assert list(named.values()) == ["cvusa", "cvusa", "cvusa@360", "cvusa@90", "cvusa@90, known heading", "cvusa@90"]
+
+
 def test_training_pairs_are_measured_as_they_are_trained(split):
     unturned = evaluator(split).embed(split)["query"]
     for words in ("--view.turned tests", f"--view.turned tests --headings {WIDTH}"):
@@ -196,8 +204,10 @@ def test_what_cannot_be_turned_is_refused(split, words, model, said):
         evaluator(split, words, model)
 
 
-def test_a_model_that_compares_headings_itself_tries_none(split):
+def test_a_model_that_compares_headings_itself_tries_none_and_tells_them(split):
     model = Planted()
-    model.distance = object()
+    model.distance = CircularCorrelation((1, WIDTH, 1))
+    found = numbers(split, "--view.turned tests", model)
+    assert found["recall_at_1"] == 100 and found["heading_median_error"] == 0 and found["heading_within_5"] == 100
     with pytest.raises(UserError, match="planted compares all headings by itself"):
         evaluator(split, "--headings 4", model)
