@@ -46,7 +46,7 @@ def answers_of(parts):
 
 
 def test_errors_are_those_of_the_most_similar_tiles(parts, measured):
-    apart = parts.references_at = parts.split.references.coordinates[answers_of(parts)]
+    apart = parts.split.references.coordinates[answers_of(parts)]
     errors = np.linalg.norm(apart - parts.split.queries.coordinates, axis=1)
     assert measured["median_metres"] == pytest.approx(np.median(errors), abs=1e-3)
     for limit in (5, 10, 25, 50):

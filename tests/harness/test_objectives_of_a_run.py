@@ -21,8 +21,8 @@ WORDS = "--method vigor --recipe laptop_offset_stage2 --data.count 24 --batch-si
 
 def trainer_of(train, words=""):
     config = settings(f"{WORDS} --train {train} {words}")
-    model = build_model(config)
-    return build_trainer(config, model, build_image_transforms(config, model), load_splits(config)[0], torch.device("cpu"))
+    model, split = build_model(config), load_splits(config)[0]
+    return build_trainer(config, model, build_image_transforms(config, model), split, torch.device("cpu"))
 
 
 def test_objectives_that_the_data_feed_are_there_with_their_weights():
@@ -32,12 +32,12 @@ def test_objectives_that_the_data_feed_are_there_with_their_weights():
     assert all(p.requires_grad for p in trainer.models["trunk"].parameters())
 
 
-def test_those_that_the_data_cannot_feed_are_left_out_with_a_line_each(caplog):
-    logging.getLogger("geodtr_plugin").propagate = True
+def test_those_that_the_data_cannot_feed_are_left_out_with_a_line_each(caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("geodtr_plugin"), "propagate", True)  # a run turns it off
     with caplog.at_level(logging.INFO, "geodtr_plugin"):
         trainer = trainer_of("synth-suburb")
     assert "without the objective 'overlap': synth-suburb does not tell offset, semi_positive" in caplog.text
-    assert "without the objective 'offset': synth-suburb does not tell offset; offset_head stays as it is" in caplog.text
+    assert "objective 'offset': synth-suburb does not tell offset; offset_head stays as it is" in caplog.text
     assert set(trainer.loss_funcs) == {"metric_loss"} and len(trainer.dataset[0]) == 3
     model = trainer.models["trunk"]
     assert not any(p.requires_grad for p in model.offset_head.parameters()) and trainer.frozen == ("offset_head",)
