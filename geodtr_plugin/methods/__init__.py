@@ -25,8 +25,8 @@ __getattr__, __dir__, _lazy = lazy_imports(__name__)
 __all__ = ["METHODS", "create_model", "list_methods", "register_method", *_lazy]
 
 _MODULES = (
-    "cde", "cvft", "geodtr", "geodtr_plus", "haf", "l2ltr", "netvlad", "safa", "safa_port", "sample4geo", "seh", "simple",
-    "transgeo",
+    "cde", "cvft", "geodtr", "geodtr_plus", "haf", "l2ltr", "netvlad", "safa", "safa_port", "sample4geo", "seh",
+    "simple", "transgeo",
 )  # fmt: skip
 METHODS: Registry[type[TwoTower]] = Registry("method", __name__, {name: (name,) for name in _MODULES})
 

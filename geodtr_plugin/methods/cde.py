@@ -69,7 +69,6 @@ class CDE(TwoTower):
         self.backbone = backbone
         self.decoder: Any = PanoramaDecoder(width, channels) if generator else None
         self.discriminator: Any = PatchDiscriminator(6, discriminator_width) if generator else None
-        self.note = "" if generator else "without generator and discriminator"
 
     recipes = {
         "paper": Recipe(
@@ -115,6 +114,11 @@ class CDE(TwoTower):
             ("cvact", "cvact-test", True): published_row(61.29, 85.13, 89.14, 98.32),
         },
     )
+
+    @property
+    def mark(self) -> str:
+        """What tables say where the retrieval is trained alone."""
+        return "" if self.decoder is not None else "without generator"
 
     def own_step(self) -> CDEStep | None:
         """Return the alternating step of discriminator, retrieval and generator; None without a generator."""
