@@ -43,7 +43,32 @@ def test_singular_values_are_computed_in_full_precision_within_autocast():
         low = conv(images)
         assert low.dtype == torch.bfloat16 and conv.train()(images).isfinite().all()
     torch.testing.assert_close(low.float(), full, rtol=0.05, atol=0.02)
-    assert conv.parametrizations.weight[0]._u.dtype == weight.dtype == torch.float32
+    assert conv.parametrizations.weight[0].u.dtype == weight.dtype == torch.float32
+
+
+def test_it_is_torchs_earlier_normalisation_in_training_and_evaluation():
+    torch.manual_seed(0)
+    ours, theirs = gan_conv(6, 10, 3), torch.nn.utils.spectral_norm(torch.nn.Conv2d(6, 10, 3, padding=1))
+    with torch.no_grad():
+        theirs.weight_orig.copy_(ours.parametrizations.weight.original)
+        theirs.weight_u.copy_(ours.parametrizations.weight[0].u)
+        theirs.weight_v.copy_(ours.parametrizations.weight[0].v)
+        theirs.bias.zero_()
+    images = torch.randn(2, 6, 5, 5)
+    for mode in (True, True, False):
+        found, expected = ours.train(mode)(images), theirs.train(mode)(images)
+        torch.testing.assert_close(found, expected)
+    found.square().sum().backward()
+    expected.square().sum().backward()
+    torch.testing.assert_close(ours.parametrizations.weight.original.grad, theirs.weight_orig.grad, rtol=1e-3, atol=1e-3)
+
+
+def test_vectors_that_are_averages_serve():
+    torch.manual_seed(0)
+    conv, images = gan_conv(6, 10, 3).eval(), torch.randn(2, 6, 5, 5)
+    before = conv(images)
+    conv.parametrizations.weight[0].u.mul_(0.9)
+    torch.testing.assert_close(conv(images), before)
 
 
 def test_self_attention_equals_a_loop_and_begins_as_the_identity():
