@@ -60,7 +60,8 @@ def test_it_is_torchs_earlier_normalisation_in_training_and_evaluation():
         torch.testing.assert_close(found, expected)
     found.square().sum().backward()
     expected.square().sum().backward()
-    torch.testing.assert_close(ours.parametrizations.weight.original.grad, theirs.weight_orig.grad, rtol=1e-3, atol=1e-3)
+    gradients = ours.parametrizations.weight.original.grad, theirs.weight_orig.grad
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-3)
 
 
 def test_vectors_that_are_averages_serve():
