@@ -48,7 +48,7 @@ def collect_results(
     selected = {name: {**best["tests"][name], "epoch": best["epoch"]} if best else None for name in tests}
     results = {
         "method": config.method,
-        "mark": model.paper.mark,
+        "mark": model.mark,
         "notes": model.paper.notes_on(tests),
         "train": config.train,
         "polar": model.polar,

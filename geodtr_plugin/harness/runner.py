@@ -163,7 +163,7 @@ class Run:
         model, recipe = self.model, self.config.recipe
         parameters, trained = count_parameters(model), count_parameters(model, trained=True)
         some = f" ({trained:,} of them trained)" if trained < parameters else ""
-        mark = f" ({model.paper.mark})" if model.paper.mark else ""
+        mark = f" ({model.mark})" if model.mark else ""
         precision = recipe.optim.precision if self.trainer else recipe.evaluation.precision or recipe.optim.precision
         log.info(
             f"{self.config.method}{mark}: {parameters:,} parameters{some}, embedding of {model.embedding_size}, query "

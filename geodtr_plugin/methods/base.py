@@ -102,7 +102,6 @@ class TwoTower(nn.Module):
     std: tuple[float, float, float] = IMAGENET_STD
     normalised_as_trunk: bool = False  # whether `mean` and `std` are the trunk's; set by create_model
     predicts_offset: bool = False  # whether `extras` holds utils.pair_data.OFFSET of the pairs, as `datasets.Offsets`
-    note: str = ""  # what readers of its numbers must know, as that a part of the method is left out
     tile_size: int | None = None  # pixels that square tiles are reduced to before they are unrolled; None: as stored
     embedding_size: int
     config: dict[str, Any]  # what create_model was called with; set by it
@@ -114,6 +113,11 @@ class TwoTower(nn.Module):
         self.distance: HeadingDistance | None = None  # no class attribute: that would hide a module of this name
         self.query_tower: nn.Module
         self.reference_tower: nn.Module
+
+    @property
+    def mark(self) -> str:
+        """A word that tables add to the method's name, of the method or of this model's options; "" adds none."""
+        return self.paper.mark
 
     def forward(
         self, query: Tensor | None = None, reference: Tensor | None = None, counterfactual: bool = False

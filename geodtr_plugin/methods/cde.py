@@ -69,7 +69,6 @@ class CDE(TwoTower):
         self.backbone = backbone
         self.decoder: Any = PanoramaDecoder(width, channels) if generator else None
         self.discriminator: Any = PatchDiscriminator(6, discriminator_width) if generator else None
-        self.note = "" if generator else "without generator and discriminator"
 
     recipes = {
         "paper": Recipe(
@@ -88,9 +87,10 @@ class CDE(TwoTower):
         "laptop": Recipe(
             model=dict(query_size=(32, 88), backbone="tiny", pretrained=False, width=8, discriminator_width=16),
             augment=Augment(chsg="ls", layout="weak", semantic="none"),
+            # all triplets: the hardest alone let all embeddings become one at this learning rate
             loss=Loss("soft_margin", args=dict(alpha=10.0, hard_ratio=1.0), counterfactual=0.0),
             optim=Optim(
-                "adam", lr=1e-3, weight_decay=0.0, eps=1e-8, momentum=0.5, epochs=10, batch_size=32, schedule="cosine",
+                "adam", lr=1e-3, weight_decay=0.0, eps=1e-8, momentum=0.5, epochs=5, batch_size=32, schedule="cosine",
                 warmup_epochs=1, max_grad_norm=None, precision="fp32",
             ),
             evaluation=Evaluation(every=5),
@@ -116,6 +116,11 @@ class CDE(TwoTower):
         },
     )
 
+    @property
+    def mark(self) -> str:
+        """What tables say where the retrieval is trained alone."""
+        return "" if self.decoder is not None else "without generator"
+
     def own_step(self) -> CDEStep | None:
         """Return the alternating step of discriminator, retrieval and generator; None without a generator."""
         return CDEStep(self) if self.decoder is not None else None
@@ -132,7 +137,7 @@ class CDE(TwoTower):
         """Return the name of one of our tensors in the authors' checkpoints."""
         part = max((part for part in AUTHOR_PARTS if f"{key}.".startswith(f"{part}.")), key=len)
         rest = key.removeprefix(part).replace("parametrizations.weight.original", "weight_orig")
-        return AUTHOR_PARTS[part] + rest.replace("parametrizations.weight.0._", "weight_")
+        return AUTHOR_PARTS[part] + rest.replace("parametrizations.weight.0.", "weight_")
 
     def author_tensors(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Return the authors' tensors, of any shapes; without a generator, those of the encoder and the retrieval."""

@@ -2,6 +2,7 @@
 
 from .cross_view import CrossViewTrainer
 from .ema import WeightAverage
+from .own_step import OwnStep, Stepper
 from .step_meter import NonFiniteLossError
 
-__all__ = ["CrossViewTrainer", "NonFiniteLossError", "WeightAverage"]
+__all__ = ["CrossViewTrainer", "NonFiniteLossError", "OwnStep", "Stepper", "WeightAverage"]
