@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from PIL import UnidentifiedImageError
 
 from ...datasets.decode import decode_image, open_image
 from ...utils.errors import UserError
@@ -65,6 +66,8 @@ class Pyramid(TileSource):
                     if header.width == header.height <= MOST_SIDE:
                         return header.width
                     reason = f"they have {header.width} x {header.height} pixels"
+            except UnidentifiedImageError:
+                reason = "they are no images of a known format"
             except (OSError, SyntaxError, BadImageError) as error:
                 reason = str(error)
         raise UserError(f"No tile of zoom {self.zoom} can be read ({reason}).", "Name a folder of square images.")
@@ -93,5 +96,7 @@ def decode_block(data: bytes, side: int) -> np.ndarray:
         return np.ascontiguousarray(decode_image(data).permute(1, 2, 0).numpy())
     except BadImageError:
         raise
+    except UnidentifiedImageError as error:
+        raise BadImageError("is not an image of a known format" if data else "is empty") from error
     except Exception as error:  # Pillow's readers raise a dozen types for damaged files
         raise BadImageError(f"is damaged ({str(error).rstrip('.') or type(error).__name__})") from error

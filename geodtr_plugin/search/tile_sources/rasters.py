@@ -113,8 +113,8 @@ def quiet() -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """Return GDAL's own words, which rasterio hides behind its error."""
-    return str(error.__cause__ or error).strip().rstrip(".")
+    """Return GDAL's own words, which rasterio hides behind its error: the last of a chain, where it began."""
+    return str(error.__cause__ or error).strip().rstrip(".").rpartition(": ")[2]
 
 
 def _system(dataset: Any, path: Path, crs: str | None) -> Any:
@@ -183,13 +183,14 @@ def _placed(
         raise BadImageError("reaches beyond what its coordinate reference system can show: cut it with gdal_translate")
     if np.abs(degrees[:, 1]).max() > NORTHERNMOST:
         raise BadImageError("reaches beyond 85 degrees of latitude, where Web Mercator ends")
-    middle = np.array([[size[0] / 2, size[1] / 2]]) + np.array([[0, 0], [1, 0], [0, 1]])
-    centre, *beside = _reproject(crs, LATLON, _apply(transform, middle))
+    middle = np.array(size) / 2 + np.array([[0, 0], [1, 0], [0, 1]])
+    degrees = np.concatenate([_reproject(crs, LATLON, _apply(transform, middle)), degrees])
+    centre = degrees[0].copy()
     degrees[:, 0] = centre[0] + (degrees[:, 0] - centre[0] + 180) % 360 - 180  # not torn at the date line
-    edges = to_plane(degrees[:, ::-1])
-    extent = tuple(np.concatenate([edges.min(axis=0), edges.max(axis=0)]).tolist())
-    steps = to_plane(np.array(beside)[:, ::-1]) - to_plane(centre[None, ::-1])
-    metres = float(np.sqrt(np.abs(np.linalg.det(steps / plane_a_metre(centre[1])))))
+    plane = to_plane(degrees[:, ::-1])
+    extent = tuple(np.concatenate([plane.min(axis=0), plane.max(axis=0)]).tolist())
+    pixel = (plane[1:3] - plane[0]) / plane_a_metre(centre[1])  # two sides of one, metres east and south
+    metres = float(np.sqrt(np.abs(np.linalg.det(pixel))))
     return Raster(path, name, crs, transform, size, bands, alpha, extent, metres)
 
 

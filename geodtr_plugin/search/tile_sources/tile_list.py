@@ -68,12 +68,12 @@ class TileList:
         return {"tiles": {"options": asdict(self.options), "pixels": self.pixels}}
 
     def _note(self) -> str:
-        (south, west), (north, east) = self.places.min(axis=0), self.places.max(axis=0)
+        first, last = (f"{lat:.5f}, {lon:.5f}" for lat, lon in self.places[[0, -1]].tolist())
         metres = metres_a_pixel(float(self.places[:, 0].mean()), self.source.zoom, self.source.side)
         return (
             f"Tiles of {self.options.metres:g} m, {self.options.step:g} m apart, are cut from "
             f"{printable_name(self.root.name)} (zoom {self.source.zoom}, {metres:.2g} m a pixel): {len(self.places):,} "
-            f"between {south:.5f}, {west:.5f} and {north:.5f}, {east:.5f}."
+            f"from {first} to {last}."
         )
 
 
