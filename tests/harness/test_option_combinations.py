@@ -96,9 +96,14 @@ def test_a_loss_is_named_in_every_spelling(words):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "words", ["--sampler hard --optim.sharpness 0.5 --loss info_nce", "--sampler similar --sampling.every 1"]
+    "words",
+    [
+        "--sampler hard --optim.sharpness 0.5 --loss info_nce",
+        "--sampler similar --sampling.every 1",
+        "--method oricnn --model.width 4 --augment.tiles crop+turn --augment.panoramas roll --micro-batch 4",
+    ],
 )
-def test_samplers_and_two_pass_optimizers_resume_exactly(words, tmp_path, monkeypatch):
+def test_samplers_two_pass_optimizers_and_images_that_move_resume_exactly(words, tmp_path, monkeypatch):
     words = [*SMALL, "--epochs", "3", *words.split()]
     assert run_command([*words, "--out", str(tmp_path / "straight")]) == 0
     whole = Run.end_of_epoch
