@@ -144,12 +144,9 @@ class OffsetHead(nn.Module):
         hidden: features between the two maps.
     """
 
-    to_shares: Tensor
-
     def __init__(self, size: int, hidden: int = 512):
         super().__init__()
         self.hidden, self.out = nn.Linear(2 * size, hidden), nn.Linear(hidden, 2)
-        self.register_buffer("to_shares", torch.tensor([0.5, -0.5]), persistent=False)
         for layer in (self.hidden, self.out):
             nn.init.trunc_normal_(layer.weight, std=INITIAL_STD, a=-2 * INITIAL_STD, b=2 * INITIAL_STD)
             nn.init.constant_(layer.bias, INITIAL_BIAS)
@@ -158,4 +155,5 @@ class OffsetHead(nn.Module):
         """Map features `[B, size]` of both roles, not normalised, to offsets `[B, 2]`, in fp32."""
         with torch.autocast(query.device.type, enabled=False):
             both = torch.cat([reference, query], dim=1).float()
-            return self.out(torch.relu(self.hidden(both))) * self.to_shares
+            down, left = self.out(torch.relu(self.hidden(both))).unbind(dim=1)
+            return torch.stack([down, -left], dim=1) / 2

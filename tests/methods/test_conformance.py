@@ -161,8 +161,8 @@ def test_every_parameter_that_learns_gets_a_gradient(name):
     model = build(name).train()
     outputs = model(**images(model, 4), **({"counterfactual": True} if model.has_counterfactual else {}))
     direction = torch.randn(4, model.embedding_size)
-    said = sum(values.sum() for values in (outputs.extras or {}).values())  # by heads, for objectives
-    (said + sum((embedding * direction).sum() for embedding in outputs[:4] if embedding is not None)).backward()
+    embeddings, heads = (part for part in outputs[:4] if part is not None), (outputs.extras or {}).values()
+    (sum((embedding * direction).sum() for embedding in embeddings) + sum(head.sum() for head in heads)).backward()
     without = [key for key, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert not without, "take requires_grad from what never learns; under DDP it would stop the training"
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
