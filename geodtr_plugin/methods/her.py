@@ -24,7 +24,7 @@ BLOCKS = {  # of each stage, and ImageNet's weights
 }
 KERNELS = (3, 5, 7)  # sides of what attention sees of a position's surroundings
 REDUCTION = 16  # of the channels within the channel attention
-CONTEXT, HIDDEN = 128, 100  # channels of the context attention; of the head that tells turns
+HIDDEN = 100  # channels of the head that tells turns
 HEAD, TURN = "turn_head", "turn"
 
 
@@ -44,6 +44,7 @@ class HER(TwoTower):
             any name of `layers.build_trunk`, without, whose images are normalised as it wants them.
         pretrained: start the trunks from ImageNet weights; attention starts from scratch.
         dim: length of the embedding.
+        context: channels of each convolution of the context attention.
         turn_head: learn by how far a tile was turned against its panorama, as `extras["turn"]` of the pairs.
     """
 
@@ -53,7 +54,7 @@ class HER(TwoTower):
     def __init__(
         self, query_size: tuple[int, int] = (224, 1232), reference_size: tuple[int, int] | None = None,
         polar: bool = False, backbone: str = "fcanet18", pretrained: bool = True, dim: int = 1024,
-        turn_head: bool = True,
+        context: int = 128, turn_head: bool = True,
     ):  # fmt: skip
         square = square_for(query_size, share=0.95, multiple=32)  # 224 x 1232 -> 512 x 512
         super().__init__(query_size, reference_size or (query_size if polar else square), polar)
@@ -61,7 +62,7 @@ class HER(TwoTower):
         def tower(image_size: tuple[int, int]) -> ContextTower:
             own = backbone in BLOCKS
             trunk = fcanet(backbone, pretrained) if own else build_trunk(backbone, pretrained, image_size)
-            return ContextTower(trunk, image_size, dim)
+            return ContextTower(trunk, image_size, dim, context)
 
         self.query_tower, self.reference_tower = tower(self.query_size), tower(self.reference_size)
         self.embedding_size, self.authors_trunk = dim, backbone in BLOCKS
@@ -83,10 +84,12 @@ class HER(TwoTower):
             ),
             evaluation=Evaluation(every=5),
         ),
-        "laptop": Recipe(  # AdamW with warm-up and cosine, because a trunk from scratch needs a large learning rate
+        # AdamW with warm-up and cosine, because a trunk from scratch needs a large learning rate; tiles are not turned,
+        # as ten epochs are too few to learn pairs in any direction
+        "laptop": Recipe(
             model=dict(
                 query_size=(32, 88), reference_size=(64, 64), backbone="tiny", pretrained=False, dim=256,
-                turn_head=False,
+                context=32, turn_head=False,
             ),
             augment=Augment(chsg="raw"),
             loss=Loss("her", args=dict(alpha=25.0, margin=0.15, symmetric=True, detach=True), counterfactual=0.0),
@@ -164,13 +167,14 @@ class ContextTower(nn.Module):
         trunk: `[B, 3, H, W]` -> `[B, C, h, w]`.
         image_size: (height, width) of the images.
         dim: length of the embedding.
+        context: channels of each convolution of the context attention.
     """
 
-    def __init__(self, trunk: nn.Module, image_size: tuple[int, int], dim: int):
+    def __init__(self, trunk: nn.Module, image_size: tuple[int, int], dim: int, context: int):
         super().__init__()
         self.trunk = trunk
         channels, height, width = feature_size(trunk, image_size)
-        self.context = LocalAttention(channels, CONTEXT)
+        self.context = LocalAttention(channels, context)
         # an odd side gets a row on either end, as the authors' 7 x 39 cells; an even one none, as their 16 x 16
         self.pool = nn.MaxPool2d(2, padding=(height % 2, width % 2))
         self.out = nn.Linear(channels * ((height + 1) // 2) * ((width + 1) // 2), dim)

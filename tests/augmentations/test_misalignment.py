@@ -121,3 +121,14 @@ def test_it_comes_after_the_augmentation_so_that_twins_differ():
 def test_another_name_is_answered_with_those_that_there_are():
     with pytest.raises(UnknownNameError, match="crop\\+turn"):
         Misalignment(tiles="crop")
+
+
+def test_the_turns_of_tiles_are_told():
+    tiles = torch.arange(16.0).view(1, 1, 4, 4).repeat(MANY, 1, 1, 1)
+    one, other = (Misalignment(tiles="crop+turn", generator=torch.Generator().manual_seed(4)) for _ in range(2))
+    (ground, aerial, turns), again = one.told(tiles, tiles), other(tiles, tiles)
+    assert torch.equal(aerial, again[1]) and torch.equal(ground, tiles)
+    upright = torch.stack([tile.rot90(int(turn), (1, 2)) for tile, turn in zip(aerial, turns)])
+    assert set(turns.tolist()) == {0, 1, 2, 3} and (upright[:, 0, 0, 0] < upright[:, 0, 3, 3]).all()
+    assert (upright[:, 0, 0, 0] < upright[:, 0, 0, 3]).all()  # clockwise by so many quarters
+    assert Misalignment(panoramas="roll").told(tiles, tiles)[2] is None
