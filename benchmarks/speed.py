@@ -2,6 +2,7 @@
 
     loss          our soft-margin triplet loss against PML's TripletMarginLoss over all triplets
     evaluation    exact ranks against the bare matrix product and PML's AccuracyCalculator
+    distance      exact ranks by DSM's distance against the bare products of its Fourier form
     augmentation  CHSG with layouts and colours on a batch, against the authors' transforms image by image
     launches      operations that a GPU has to start in a step, against plain PyTorch's; counted on any machine
     step          a training step of GeoDTR+ in bf16, channels last and compiled, against plain fp32
@@ -25,7 +26,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout runs without being installed
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # and so does an import of this script
 
-PARTS = ("launches", "loss", "evaluation", "augmentation", "step", "loader")
+PARTS = ("launches", "loss", "evaluation", "distance", "augmentation", "step", "loader")
 SIZES = ("miniature", "small", "real")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 

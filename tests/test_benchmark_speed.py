@@ -19,6 +19,8 @@ LINES = {  # component -> how many rows
     "evaluation: memory, against PML's": 1,
     "evaluation: R@1, difference to PML's": 1,
     "evaluation: CVACT's test set, bare product": 1,
+    "distance: DSM's ranks, bare products": 2,
+    "distance: memory, against one similarity a pair": 1,
     "augmentation: CHSG of a batch, two samples a pair": 1,
     "augmentation: share of the training step": 1,
     "step: bf16, against fp32": 1,

@@ -73,17 +73,17 @@ class CorrelationScores(BoundedScores):
         if tile.dtype == torch.float64:
             exact = best_similarity(tile, energies.expand_as(tile))
             return exact, exact
-        error, rounding = self.error, 3 * 2.0**-24
-        scales = energies.clamp(min=SMALLEST_ENERGY).rsqrt()[:, 0].to(tile.dtype)  # [width, m]
-        best, shift = tile.max(0)
-        scale = scales.gather(0, shift)
-        low, high = (best - error) * scale - rounding, (best + error) * scale + rounding
-        if self.distance.query_width == self.distance.width:  # all crops have one energy: the shift does not matter
-            return low, high
-        second = tile.scatter_(0, shift[None], -torch.inf).amax(0)
-        unsure = second >= best - (2 * error + TIE)  # which shift is the best, float32 does not tell
-        most = (best + error).clamp_(min=0) * scales.amax(0) + rounding
-        return low.masked_fill_(unsure, -torch.inf), torch.where(unsure, most, high)
+        error, rounding, best = self.error, 3 * 2.0**-24, tile.amax(0)
+        scales = energies.clamp(min=SMALLEST_ENERGY).rsqrt().to(tile.dtype)  # what makes cosines of correlations
+        if self.distance.query_width == self.distance.width:  # all crops have one energy
+            least = most = scales[0]
+        else:  # float32 does not tell which of some shifts is the best
+            near = tile >= best - (2 * error + TIE)
+            least = torch.where(near, scales, torch.inf).amin(0)
+            most = torch.where(near, scales, 0.0).amax(0)
+        low, high = best - error, best + error  # the best correlation is between these
+        low = low * torch.where(low > 0, least, most) - rounding
+        return low, high * torch.where(high > 0, most, least) + rounding
 
     @property
     def error(self) -> float:
@@ -93,7 +93,7 @@ class CorrelationScores(BoundedScores):
         as many of these as there are columns. The terms' sizes add up to sqrt(2) at most (Cauchy-Schwarz, Parseval).
         """
         numbers = self.distance.height * self.distance.channels
-        return math.sqrt(2) * (2 * numbers + self.distance.width + 4) * 2.0**-24
+        return math.sqrt(2) * (2 * numbers + self.distance.width + 4) * 2.0**-24 + TIE
 
     def _maps(self, vectors: Vectors, rows: slice | Tensor, dtype: torch.dtype) -> Tensor:
         """Return rows as unit maps `[n, columns, height * channels]`."""
