@@ -34,8 +34,9 @@ def second_stage(first: Recipe, **optim: float) -> Recipe:
 class VIGOR(SAFAMining):
     """VIGOR (Zhu et al., CVPR 2021).
 
-    The first stage is `safa_mining`; the second goes on from its weights with a fresh offset head. Data sets without
-    offsets or semi-positives leave out the objectives that need them, and the head with them.
+    The first stage is `safa_mining`; the second goes on from its weights with a fresh offset head. Recipes for cameras
+    at the centres have no second stage. Data sets without offsets or semi-positives leave out the objectives that need
+    them, and the head with them.
 
     Differences from the authors': those of `safa_mining`; the optimizer and the bank of embeddings of the second stage
     start afresh, so that its first epoch draws all pairs at random; similarities that the overlap objective divides by

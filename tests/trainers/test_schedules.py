@@ -57,3 +57,12 @@ def test_a_rate_that_halves():
     found = rates(12, 12, base=1.0, name="halving", warmup_epochs=0)
     assert found == [1.0] * 5 + [0.5] * 5 + [0.25] * 2
     assert rates(4, 8, base=1.0, name="halving", warmup_epochs=2)[:2] == [0.5, 1.0]
+
+
+def test_a_rate_that_falls_by_one_factor():
+    found = rates(4, 5, base=1.0, name="exponential", warmup_epochs=0, decay=1 / 16)
+    assert found == pytest.approx([1, 1 / 2, 1 / 4, 1 / 8, 1 / 16])
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1e-5)  # VIGOR's, after 150,000 steps
+    length = dict(epochs=30, steps_per_epoch=5000, by="step", warmup_epochs=0)
+    scheduler = build_schedule("exponential", optimizer, **length, decay=0.1)["trunk_scheduler_by_iteration"]
+    assert 1e-5 * scheduler.lr_lambdas[0](112_710) == pytest.approx(1e-5 * 0.1 ** (112_710 / 150_000))
