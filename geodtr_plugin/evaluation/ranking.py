@@ -9,8 +9,8 @@ References are ordered by cosine similarity to the query. The *best positive* is
 * Ignored references (VIGOR's semi-positives) compete in `plain`, and are taken out of the gallery in `without_ignored`.
 * Where the truth has groups, groups compete in place of references; see `groups`.
 
-The ranks are those of float64 arithmetic, counted tile by tile; see `tiles` for how that is fast on a CPU, and `looks`
-for a GPU. Memory is bounded by the tiles, whose size changes nothing.
+The ranks are those of float64 arithmetic, counted tile by tile; see `tiles` for how that is fast on a CPU, and
+`large_tiles` on a GPU. Memory is bounded by the tiles, whose size changes nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from ..utils.ragged import Ragged
 from .groups import Groups
-from .looks import TwoLooks, looks_pay
+from .large_tiles import LargeTiles, large_tiles_pay
 from .similarity import Vectors, pair_similarities, plain_float32
 from .tiles import QueryBlock
 from .truth import Truth
@@ -169,8 +169,8 @@ def _count(
     buffer_bytes: int | None, progress: bool,
 ) -> Tensor:  # fmt: skip
     """Return how many competing references, or groups, reach each query's threshold, int64 `[N]`."""
-    if groups is None and looks_pay(query, reference):
-        return TwoLooks(query, reference, threshold, pairs.numbers, buffer_bytes).counts()
+    if groups is None and large_tiles_pay(query, reference):
+        return LargeTiles(query, reference, threshold, pairs.numbers, buffer_bytes).counts()
     height, width = tile_shape(buffer_bytes or TILE_BYTES.get(query.device.type, TILE_BYTES["cuda"]))
     tiles = [slice(left, min(left + width, len(reference))) for left in range(0, len(reference), width)]
     counts = torch.empty(len(query), dtype=torch.int64, device=query.device)
