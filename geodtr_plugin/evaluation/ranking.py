@@ -10,8 +10,8 @@ References are ordered by cosine similarity to the query. The *best positive* is
 * Where the truth has groups, groups compete in place of references; see `groups`.
 * A model's own distance stands in for the cosine, with the similarity at the best heading; see `distances`.
 
-The ranks are those of float64 arithmetic, counted tile by tile; see `tiles` for how that is fast on a CPU, and `looks`
-for a GPU. Memory is bounded by the tiles, whose size changes nothing.
+The ranks are those of float64 arithmetic, counted tile by tile; see `tiles` for how that is fast on a CPU, and
+`large_tiles` on a GPU. Memory is bounded by the tiles, whose size changes nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from ..utils.ragged import Ragged
 from .groups import Groups
-from .looks import TwoLooks, looks_pay
+from .large_tiles import LargeTiles, large_tiles_pay
 from .scores import CosineScores, Scores
 from .similarity import Vectors, plain_float32
 from .truth import Truth
@@ -176,8 +176,8 @@ def _count(
     buffer_bytes: int | None, progress: bool,
 ) -> Tensor:  # fmt: skip
     """Return how many competing references, or groups, reach each query's threshold, int64 `[N]`."""
-    if groups is None and isinstance(scores, CosineScores) and looks_pay(scores.query, scores.reference):
-        return TwoLooks(scores.query, scores.reference, threshold, pairs.numbers, buffer_bytes).counts()
+    if groups is None and isinstance(scores, CosineScores) and large_tiles_pay(scores.query, scores.reference):
+        return LargeTiles(scores.query, scores.reference, threshold, pairs.numbers, buffer_bytes).counts()
     queries, device = len(threshold), threshold.device
     height, width = tile_shape(buffer_bytes or TILE_BYTES.get(device.type, TILE_BYTES["cuda"]))
     tiles = [slice(left, min(left + width, references)) for left in range(0, references, width)]

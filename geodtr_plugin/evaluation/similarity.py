@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import timeit
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -68,12 +67,6 @@ class Vectors:
     def block(self) -> int:
         """Rows that are worked on at once in float64."""
         return max(1, BLOCK_BYTES.get(self.device.type, BLOCK_BYTES["cuda"]) // (8 * self.size))
-
-    def take(self, rows: Tensor) -> Vectors:
-        """Return some of the vectors, rows `[n]`, as a copy of their data."""
-        taken = copy.copy(self)
-        taken.data, taken.inverse_norms = self.data[rows.to(self.data.device)], self.inverse_norms[rows]
-        return taken
 
     def rows(self, rows: slice | Tensor, dtype: torch.dtype) -> Tensor:
         """Return rows `[n, D]` on the device as they came, not normalised; they may be the caller's own memory."""

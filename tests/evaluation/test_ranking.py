@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from fractions import Fraction
@@ -12,26 +13,26 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geodtr_plugin.evaluation import NonFiniteEmbeddingsError, Ranks, Truth, looks, rank_queries, ranking, tiles
+from geodtr_plugin.evaluation import NonFiniteEmbeddingsError, Ranks, Truth, large_tiles, rank_queries, ranking, tiles
 from geodtr_plugin.evaluation.ranking import CELL_BYTES, tile_shape
 
 
-WAYS = [("bfloat16", "rows"), ("bfloat16", "pairs"), ("float32", "rows"), ("looks", "rows"), ("looks", "pairs")]
+WAYS = [("bfloat16", "rows"), ("bfloat16", "pairs"), ("float32", "rows"), ("large", "rows"), ("large", "pairs")]
 
 
 @pytest.fixture(scope="module", params=WAYS, ids=" ".join)
 def precisions(request):
     """Begin in bfloat16 or float32 whatever this processor is good at, and look again at rows of a tile or at pairs.
 
-    "looks": in the way of a GPU, on the CPU.
+    "large": in the large tiles of a GPU, on the CPU.
     """
     first, again = request.param
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiles, "bfloat16_pays", lambda device: first == "bfloat16")
-        for module in (tiles, looks):
+        for module in (tiles, large_tiles):
             patch.setattr(module, "MANY", -1 if again == "rows" else 2)
-        if first == "looks":
-            patch.setattr(ranking, "looks_pay", lambda *both: max(x.longest for x in both) < looks.LONG)
+        if first == "large":
+            patch.setattr(ranking, "large_tiles_pay", lambda *both: max(x.longest for x in both) < large_tiles.LONG)
         yield
 
 
@@ -129,7 +130,7 @@ def test_every_precision_has_its_part_and_ranks_are_those_of_float64(monkeypatch
         rows[dtype].append(len(block.threshold[some]))
         return compare(block, some, columns, dtype)
 
-    monkeypatch.setattr(ranking, "looks_pay", lambda query, reference: False)
+    monkeypatch.setattr(ranking, "large_tiles_pay", lambda query, reference: False)
     monkeypatch.setattr(tiles, "MANY", 1 / 128)
     monkeypatch.setattr(tiles, "bfloat16_pays", lambda device: first == torch.bfloat16)
     monkeypatch.setattr(tiles.QueryBlock, "_compare", counting)
@@ -154,8 +155,8 @@ def test_every_precision_has_its_part_and_ranks_are_those_of_float64(monkeypatch
 
 @pytest.mark.parametrize("on_a_gpu", [False, True])
 def test_nothing_is_compared_again_where_the_first_precision_decides(monkeypatch, on_a_gpu):
-    monkeypatch.setattr(ranking, "looks_pay", lambda query, reference: on_a_gpu)
-    for module in (tiles, looks):
+    monkeypatch.setattr(ranking, "large_tiles_pay", lambda query, reference: on_a_gpu)
+    for module in (tiles, large_tiles):
         monkeypatch.setattr(module, "pair_similarities", lambda *arguments: pytest.fail("something is in doubt"))
     assert rank_queries(torch.eye(50), torch.eye(50)).plain.tolist() == [0] * 50
 
@@ -174,23 +175,24 @@ def hard_pairs(n=600, size=64):
 @pytest.mark.parametrize("n", [90, 600])  # of 600, some are too long for products that are not normalised
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("ties", ["pessimistic", "optimistic"])
-def test_two_looks_find_the_ranks_of_single_tiles(monkeypatch, n, dtype, ties):
+def test_large_tiles_find_the_ranks_of_small_ones(monkeypatch, n, dtype, ties):
     query, reference = (x.to(dtype) for x in hard_pairs(n))
     truth = Truth.from_lists([[i, (i * 7) % 40] if i % 40 != (i * 7) % 40 else [i] for i in range(n)],
                              [[3 * n - 1 - i] for i in range(n)])  # fmt: skip
+    monkeypatch.setattr(ranking, "large_tiles_pay", lambda query, reference: False)
     expected = rank_queries(query, reference, truth, ties=ties)
-    monkeypatch.setattr(ranking, "looks_pay", lambda *both: max(x.longest for x in both) < looks.LONG)
-    monkeypatch.setattr(looks, "MANY", 1 / 64)
-    second, again = [], []
-    look, whole = looks.TwoLooks.second, looks.TwoLooks.whole
-    monkeypatch.setattr(looks.TwoLooks, "second", lambda *a: (second.append(len(a[2])), look(*a))[1])
-    monkeypatch.setattr(looks.TwoLooks, "whole", lambda *a: (again.append(len(a[1])), whole(*a))[1])
-    for buffer_bytes in (20_000, 500_000, None):
+    monkeypatch.setattr(ranking, "large_tiles_pay", lambda *both: max(x.longest for x in both) < large_tiles.LONG)
+    decided, again = [], []
+    decide, repeat = large_tiles.LargeTiles.decide, large_tiles.LargeTiles.again
+    monkeypatch.setattr(large_tiles.LargeTiles, "decide", lambda *a: (decided.append(len(a[1])), decide(*a))[1])
+    monkeypatch.setattr(large_tiles.LargeTiles, "again", lambda *a: (again.append(a[1]), repeat(*a))[1])
+    for many, buffer_bytes in itertools.product((1, 1 / 32, 0), (20_000, 500_000, None)):
+        monkeypatch.setattr(large_tiles, "MANY", many)
         ranks = rank_queries(query, reference, truth, ties=ties, buffer_bytes=buffer_bytes)
         for name in Ranks.COLUMNS:
             assert (getattr(ranks, name) == getattr(expected, name)).all()
     if n < 500:
-        assert sum(second) > 20 and 0 < sum(again) < 3 * n
+        assert sum(decided) > 100 and again
 
 
 def test_parts_of_the_queries_are_joined_and_taken():
