@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,42 +15,22 @@ from ..datasets import ImageDataset, Split, Subset
 from ..evaluation import Headings, Ranks, Truth, find_headings, most_similar, rank_queries, summarise
 from ..methods import TwoTower
 from ..testers import CrossViewTester
-from ..utils.distributed import gather_objects, gather_shards, is_main_process, shard, wait_for_all, world_size
-from ..utils.errors import UserError
-from ..utils.files import write_text
-from ..utils.npy_rows import new_rows, open_rows, take_rows
+from ..utils.distributed import gather_objects, gather_shards, is_main_process, shard, world_size
+from ..utils.npy_rows import open_rows, take_rows
 from ..utils.ragged import Ragged
 from ..utils.roles import ROLES, Role
 from ..utils.seed import isolated_rng
-from ..utils.visible import csv_cell
 from .build import build_role_transforms, choose_workers
 from .checks import check_polar
 from .config import RunConfig
+from .details import Details
 from .metres import Answers, measure_metres, predict_offsets
 from .orientation import Orientation
 from .run_folder import RunFolder
+from .shared_file import shared_file
 
 NOT_PERCENT = ("median_rank", "mean_reciprocal_rank", "num_queries", "num_references", "k_at_1_percent")
 SHOWN = 5  # references that the picture of examples shows for each query
-
-
-@dataclass(frozen=True)
-class Details:
-    """What became of the queries of a test set, one by one.
-
-    Args:
-        ranks: of all queries.
-        wrong: the most similar reference that is neither right nor ignored, int `[N]`; -1 where there is none.
-        wrong_similarity: its cosine, float32 `[N]`.
-        examples: some queries, rows `[E]`, and their most similar references, best first, `[E, K]`.
-        headings: where the queries look, and where the model finds that they do; None where it cannot tell.
-    """
-
-    ranks: Ranks
-    wrong: np.ndarray
-    wrong_similarity: np.ndarray
-    examples: tuple[np.ndarray, np.ndarray]
-    headings: Headings | None = None
 
 
 class Evaluator:
@@ -249,62 +223,3 @@ class Evaluator:
 
     def _take(self, embeddings: Tensor, rows: np.ndarray) -> Tensor:
         return take_rows(embeddings, rows, self.folder.path if self.folder else None)
-
-
-def write_ranks(file: Path, split: Split, details: Details) -> None:
-    """Write a line a query: its id, rank (1 is the top), the right reference's similarity, the best wrong reference.
-
-    Where the model tells headings: also where the query looks by its right reference, and where it does, in degrees.
-    Empty cells: the gallery holds no right reference, or no wrong one. An id that a spreadsheet would compute gets a
-    `'` before it, see `csv_cell`.
-    """
-    lines = io.StringIO()
-    writer = csv.writer(lines, lineterminator="\n")
-    told = [] if details.headings is None else ["heading", "true_heading"]
-    writer.writerow(["query", "rank", "similarity", "wrong", "wrong_similarity", *told])
-    ranks = details.ranks
-    for row, query in enumerate(split.queries.ids):
-        right = [int(ranks.plain[row]) + 1, f"{ranks.similarity[row]:.6f}"] if ranks.found[row] else ["", ""]
-        wrong = int(details.wrong[row])
-        other = [split.references.ids[wrong], f"{details.wrong_similarity[row]:.6f}"] if wrong >= 0 else ["", ""]
-        looks = [_degrees(getattr(details.headings, name)[row]) for name in ("found", "true") if told]
-        writer.writerow(map(csv_cell, [query, *right, *other, *looks]))
-    write_text(file, lines.getvalue())
-
-
-def _degrees(heading: float) -> str:
-    return "" if np.isnan(heading) else f"{heading:.2f}"
-
-
-@contextmanager
-def shared_file(path: Path, shape: tuple[int, int]) -> Iterator[Path]:
-    """Give the name of a new `.npy` file [N, D] into which every process is to write its rows.
-
-    It becomes `path` when all have done so; whatever happens before, `path` stays as it was.
-
-    Raises:
-        UserError: the processes do not write to one file system, or the disk has no room.
-    """
-    partial = path.with_name(f"{path.stem}.partial.npy")  # always this one: no heap of them after runs that were killed
-    try:
-        if is_main_process():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("w+b") as file:
-                new_rows(file, shape)
-        wait_for_all()
-        if not partial.is_file():
-            raise UserError(
-                f"{partial} was made by the first process and is not there for another one.",
-                "Let all processes write to one file system, or keep embeddings in memory: "
-                "--evaluation.embeddings memory.",
-            )
-        yield partial
-        with partial.open("r+b") as file:
-            os.fsync(file.fileno())
-        wait_for_all()
-        if is_main_process():
-            os.replace(partial, path)
-    finally:
-        if is_main_process():
-            partial.unlink(missing_ok=True)
-    wait_for_all()

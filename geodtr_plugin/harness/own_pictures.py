@@ -11,7 +11,8 @@ from ..datasets import ImageDataset, Split
 from ..methods import TwoTower
 from ..testers.embedding import embed_input, modes_restored
 from ..utils.roles import ROLES, Role
-from .evaluate import Details, Evaluator
+from .details import Details
+from .evaluate import Evaluator
 from .pictures import sheet
 from .run_folder import RunFolder
 

@@ -25,7 +25,8 @@ from ..utils.seed import isolated_rng, seed_everything
 from .build import build_image_transforms, build_model, build_trainer
 from .config import RunConfig
 from .data import load_splits
-from .evaluate import Details, Evaluator, write_ranks
+from .details import Details, write_ranks
+from .evaluate import Evaluator
 from .initial_weights import find_initial_weights
 from .log import Scalars, log, open_scalars, start_log
 from .own_pictures import write_own_pictures

@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 
 from ..losses import NetworkBatch
-from ..utils.distributed import gather_rows
+from ..utils.distributed import gather_objects, gather_rows, world_size
+
+if TYPE_CHECKING:
+    from ..samplers import EmbeddingBank
 
 Synchronise = Callable[[bool], contextlib.AbstractContextManager[None]]
 
@@ -67,3 +70,11 @@ class WholeBatch:
 
     def backward(self, synchronise: Synchronise) -> None:
         """Do nothing: the gradient of the loss is that of the parameters already."""
+
+
+def write_bank(bank: EmbeddingBank, batch: Batch, embeddings: BatchEmbeddings) -> None:
+    """Keep the embeddings `[B, D]` of the batches of all processes in a bank."""
+    own = slice(len(batch.rows))  # twins come after all first samples
+    pair = (gather_rows(rows[own].detach()) for rows in embeddings[:2])
+    rows = batch.rows if world_size() == 1 else sum(gather_objects(batch.rows), [])
+    bank.write(rows, *pair)

@@ -8,20 +8,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
-from pytorch_metric_learning.utils.key_checker import KeyChecker
 from torch import Tensor
 
 from ..losses import NetworkBatch, Objective
-from ..utils.distributed import average_gradients, gather_objects, gather_rows, world_size
+from ..utils.distributed import average_gradients, gather_rows
 from ..utils.errors import UserError
 from ..utils.precision import at_least_float32, autocast, check_precision
-from .batches import Batch, BatchEmbeddings, WholeBatch
+from .batches import Batch, BatchEmbeddings, WholeBatch, write_bank
 from .checkpoint import unwrapped
 from .epoch_loop import EpochLoop
 from .freeze import rest
 from .micro_batches import MicroBatches
 from .objectives import mean_of_processes, network_batch
-from .own_step import OwnStep, take_own_step
+from .own_step import OwnStep, schema_of, take_own_step
 
 if TYPE_CHECKING:
     from ..samplers import EmbeddingBank
@@ -125,11 +124,7 @@ class CrossViewTrainer(EpochLoop):
         self.schema["loss_funcs"].keys = [*self.schema["loss_funcs"].keys, "counterfactual_loss", *self.objectives]
         self.schema["loss_funcs"].important = ["metric_loss"]
         if self.own_step is not None:
-            parts = list(self.own_step.parts())
-            ends = self.allowed_lr_scheduler_key_suffixes.values()
-            self.schema["optimizers"] = KeyChecker([f"{part}_optimizer" for part in parts], important=[])
-            schedulers = [part + end for part in parts for end in ends]
-            self.schema["lr_schedulers"] = KeyChecker(schedulers, warn_empty=False, important=[])
+            self.schema |= schema_of(self.own_step, self.allowed_lr_scheduler_key_suffixes.values())
 
     @property
     def objectives(self) -> dict[str, Objective]:
@@ -142,7 +137,7 @@ class CrossViewTrainer(EpochLoop):
         self.update_loss_weights()
         embeddings = self.step_on(batch) if self.own_step is None else take_own_step(self, batch)
         if self.bank is not None:
-            self.write_bank(self.bank, batch, embeddings)
+            write_bank(self.bank, batch, embeddings)
         if self.average is not None:
             self.average.update(unwrapped(self.models["trunk"]))
         return batch
@@ -213,13 +208,6 @@ class CrossViewTrainer(EpochLoop):
         for name, optimizer in self.optimizers.items():
             if name.removesuffix("_optimizer") not in self.freeze_these:
                 optimizer.step(*([second_pass] if getattr(optimizer, "needs_closure", False) else []))
-
-    def write_bank(self, bank: EmbeddingBank, batch: Batch, embeddings: BatchEmbeddings) -> None:
-        """Keep the embeddings `[B, D]` of the batches of all processes."""
-        own = slice(len(batch.rows))  # twins come after all first samples
-        pair = (gather_rows(rows[own].detach()) for rows in embeddings[:2])
-        rows = batch.rows if world_size() == 1 else sum(gather_objects(batch.rows), [])
-        bank.write(rows, *pair)
 
     def prepare(self, query: Tensor, reference: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Send a batch on the device, images [B, 3, H, W] and labels [B], through the batch transform."""

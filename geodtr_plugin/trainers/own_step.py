@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
+from pytorch_metric_learning.utils.key_checker import KeyChecker
 from torch import Tensor, nn
 
 from ..utils.precision import at_least_float32, autocast
@@ -79,6 +80,16 @@ class Stepper:
         loss.backward(inputs=parameters)
         self.norms.append(self.trainer.clip(parameters))
         optimizer.step()
+
+
+def schema_of(step: OwnStep, scheduler_ends: Iterable[str]) -> dict[str, KeyChecker]:
+    """Return which optimizers and schedules PML's trainer is to expect, named by the step's parts."""
+    parts = list(step.parts())
+    schedulers = [part + end for part in parts for end in scheduler_ends]
+    return {
+        "optimizers": KeyChecker([f"{part}_optimizer" for part in parts], important=[]),
+        "lr_schedulers": KeyChecker(schedulers, warn_empty=False, important=[]),
+    }
 
 
 def take_own_step(trainer: CrossViewTrainer, batch: Batch) -> BatchEmbeddings:

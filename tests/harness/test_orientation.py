@@ -16,7 +16,8 @@ from geodtr_plugin.datasets import ImageArray
 from geodtr_plugin.distances import CircularCorrelation
 from geodtr_plugin.harness import settings
 from geodtr_plugin.harness.data import load_splits
-from geodtr_plugin.harness.evaluate import Evaluator, write_ranks
+from geodtr_plugin.harness.details import write_ranks
+from geodtr_plugin.harness.evaluate import Evaluator
 from geodtr_plugin.harness.results import heading_lines
 from geodtr_plugin.harness.run_folder import RunFolder
 from geodtr_plugin.methods import TwoTower
