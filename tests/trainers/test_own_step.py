@@ -128,6 +128,28 @@ def test_it_equals_the_turns_by_hand_clipped_part_by_part(make_trainer):
         torch.testing.assert_close(tensor, theirs.state_dict()[name], rtol=1e-4, atol=1e-6, msg=name)
 
 
+def test_a_killed_training_goes_on_from_its_last_epoch(make_trainer, pairs, tmp_path):
+    straight = build(make_trainer, dataset=pairs(noisy=True))
+    straight.train(1, 3)
+    expected = outcome(straight)
+
+    def die(trainer):
+        if (trainer.epoch, trainer.iteration) == (2, 2):
+            raise MemoryError
+
+    first = build(make_trainer, dataset=pairs(noisy=True))
+    first.end_of_epoch_hook = lambda trainer: save_training_state(tmp_path / "last.pt", trainer, trainer.epoch)
+    first.end_of_iteration_hook = die
+    with pytest.raises(MemoryError):
+        first.train(1, 3)
+
+    resumed = build(make_trainer, dataset=pairs(noisy=True))
+    seed_everything(99)
+    assert load_training_state(tmp_path / "last.pt", resumed)["epoch"] == 1
+    resumed.train(2, 3)
+    torch.testing.assert_close(outcome(resumed), expected, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("step", [1, 3, 4])
 def test_a_stop_within_an_epoch_changes_nothing(make_trainer, pairs, tmp_path, step):
     straight = build(make_trainer, dataset=pairs(noisy=True))
