@@ -5,11 +5,12 @@
     distance      exact ranks by DSM's distance against the bare products of its Fourier form
     augmentation  CHSG with layouts and colours on a batch, against the authors' transforms image by image
     launches      operations that a GPU has to start in a step, against plain PyTorch's; counted on any machine
-    step          a training step of GeoDTR+ in bf16, channels last and compiled, against plain fp32
+    step          a training step of GeoDTR+ in bf16 and channels last, against plain fp32
     loader        from JPEG files to a CHSG batch on one core, against the authors' way
+    compiled      the step compiled, which takes minutes, against the step as it is; on a GPU
 
 The peers are built here from public libraries. What is compared takes turns, and medians are shown. With one thread on
-a CPU, times are those of the thread's CPU, so that other programs disturb little. Memory is the growth of the peak that
+a CPU, times are those of the thread's CPU, so that other programs disturb little. Rows are printed as they come. Memory is the growth of the peak that
 the system, or the GPU's allocator, saw. `ratio` says how many times faster ours is, or how many times less it takes.
 Figures with their dates: docs/benchmarks.
 """
@@ -26,7 +27,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout runs without being installed
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # and so does an import of this script
 
-PARTS = ("launches", "loss", "evaluation", "distance", "augmentation", "step", "loader")
+PARTS = ("launches", "loss", "evaluation", "distance", "augmentation", "step", "loader", "compiled")
 SIZES = ("miniature", "small", "real")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 

@@ -11,6 +11,12 @@ import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 LINES = {  # component -> how many rows
+    "launches: augmentation, tiles": 3,
+    "launches: augmentation, polar": 3,
+    "launches: network": 3,
+    "launches: soft margin": 3,
+    "launches: InfoNCE instead": 3,
+    "launches: counterfactual loss": 3,
     "loss: forward and backward, both directions": 2,
     "loss: value and gradient, relative difference": 2,
     "loss: peak of memory": 1,
@@ -23,14 +29,15 @@ LINES = {  # component -> how many rows
     "distance: memory, against one similarity a pair": 1,
     "augmentation: CHSG of a batch, two samples a pair": 1,
     "augmentation: share of the training step": 1,
+    "step: plain fp32": 1,
     "step: bf16, against fp32": 1,
     "step: bf16, channels last, against fp32": 1,
-    "step: bf16, channels last, compiled, against fp32": 1,
     "loader: CHSG on the same core": 1,
     "loader: CHSG left to a GPU": 1,
     "loader: the same from the cache": 1,
+    "compiled: bf16, channels last, against not compiled": 1,
 }
-FOR_A_GPU = "step: bf16, channels last, compiled, against fp32"
+FOR_A_GPU = "compiled: bf16, channels last, against not compiled"
 
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess:
@@ -80,6 +87,26 @@ def test_memory_is_the_peak_of_a_process_of_its_own(monkeypatch):
 
     floats = Bench("cpu", "small", 1).peak("loss", "one_step", pairs=1024, whose="ours") / 4 / 1024**2
     assert 3 < floats < 16  # a matrix and its gradient at least; all triplets would be hundreds
+
+
+def test_no_round_begins_after_the_longest_time(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from speed_parts import bench
+
+    calls = []
+    monkeypatch.setattr(bench.time, "perf_counter", lambda: 4.0 * len(calls))
+    bench.Bench("cpu", "miniature", 1).seconds({"": lambda: calls.append(1)}, rounds=99)
+    assert len(calls) == 3  # to warm up, and two rounds
+
+
+@pytest.mark.slow
+def test_rows_are_printed_as_they_are_measured():
+    command = [sys.executable, "-u", str(BENCHMARKS / "speed.py"), "--device", "cpu", "--size", "miniature", "--what", "loss"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        rows = (line for line in running.stdout if line.startswith("loss:"))
+        next(rows)
+        assert running.poll() is None, "it goes on after the first row"
+        running.kill()
 
 
 @pytest.mark.slow

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import GPU_TESTS
+
+from geodtr_plugin.evaluation import rank_queries, ranking
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from speed_parts import launches  # noqa: E402
@@ -51,3 +54,27 @@ def test_views_start_nothing():
     assert launches.count(lambda: x.T[1:].expand(2, 2, 4).detach()).total == 0
     assert launches.count(lambda: torch.ones(3) + 1).total == 0, "what happens on the CPU is not counted"
     assert launches.count(lambda: x.T.reshape(-1) + 1).total == 2
+
+
+def ranks(monkeypatch, buffer_bytes):
+    """Count what ranking 60 queries in large tiles does, on the CPU, and in how many tiles."""
+    monkeypatch.setattr(ranking, "large_tiles_pay", lambda query, reference: True)
+    query, reference = torch.eye(60), torch.eye(60)
+    counted = launches.count(lambda: rank_queries(query, reference, buffer_bytes=buffer_bytes), torch.device("cpu"))
+    return counted, counted.names["aten::mm"]
+
+
+def test_ranks_wait_once_for_a_large_tile(monkeypatch):
+    (few, some), (many, more) = ranks(monkeypatch, None), ranks(monkeypatch, 9 * 100)
+    assert some == 1 and more >= 36
+    waits = {"aten::nonzero", "aten::_local_scalar_dense", "aten::masked_select"}
+    assert sum(many.names[name] - few.names[name] for name in waits) == more - some
+    assert many.total - few.total <= 14 * (more - some)
+
+
+def test_tests_that_need_a_gpu_are_named_and_have_siblings():
+    texts = [path.read_text(encoding="utf-8") for path in Path(__file__).parent.rglob("test_*.py")]
+    for name in [*GPU_TESTS, *GPU_TESTS.values()]:
+        assert sum(f"def {name}(" in text for text in texts) == 1, name
+    asking = "cuda." + "is_available"
+    assert not any(asking in text for text in texts), "tests ask for a GPU by GPU_TESTS alone"

@@ -24,6 +24,7 @@ Work = Callable[[], object]
 Choice = TypeVar("Choice")
 HERE = Path(__file__).resolve().parent
 LARGE = 2**17  # bytes
+LONGEST = 10.0  # seconds of a measurement, after which no new round begins
 
 
 class Bench:
@@ -60,9 +61,15 @@ class Bench:
         return by_size["gpu" if self.on_gpu and self.size == "real" and "gpu" in by_size else self.size]
 
     def seconds(self, works: Mapping[str, Work], rounds: int = 5) -> dict[str, float]:
-        """Return the median seconds of each work after a first call, which warms up; the works take turns."""
+        """Return the median seconds of each work after a first call, which warms up; the works take turns.
+
+        After LONGEST seconds no round begins, so that one is enough of what takes long.
+        """
         times: dict[str, list[float]] = {name: [] for name in works}
+        begun = time.perf_counter()
         for turn in range(-1, self.rounds or rounds):
+            if turn > 0 and time.perf_counter() - begun > LONGEST:
+                break
             for name, work in works.items():
                 seconds = self.once(work)
                 if turn >= 0:

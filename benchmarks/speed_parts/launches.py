@@ -44,10 +44,11 @@ NOTHING_STARTS = {"aten::detach", "aten::_unsafe_view", "aten::empty", "aten::em
 
 
 class Launches(TorchDispatchMode):
-    """A context that counts the operations on `meta` by name, and lists copies for which a host would wait."""
+    """A context that counts the operations on a device by name, and lists copies to it for which a host would wait."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device = META) -> None:
         super().__init__()
+        self.device = device
         self.names: Counter[str] = Counter()
         self.waits: list[str] = []
 
@@ -61,18 +62,18 @@ class Launches(TorchDispatchMode):
         given = [leaf.device for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         made = [leaf.device for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         name = func._schema.name
-        if META in given + made and not func.is_view and name not in NOTHING_STARTS:
+        if self.device in given + made and not func.is_view and name not in NOTHING_STARTS:
             self.names[name] += 1
             # an asynchronous copy carries its flag as a keyword, or as the third argument of copy_
-            sent = "copy" in name and any(device != META for device in given)
+            sent = "copy" in name and any(device != self.device for device in given)
             if sent and not ((kwargs or {}).get("non_blocking") or True in args[2:]):
                 self.waits.append(name)
         return result
 
 
-def count(work: Callable[[], object]) -> Launches:
-    """Return what `work` starts on `meta`, where autocast, which does not know that device, changes nothing."""
-    autocast, tensor, launches = torch.autocast, torch.tensor, Launches()
+def count(work: Callable[[], object], device: torch.device = META) -> Launches:
+    """Return what `work` starts on a device; on `meta` autocast, which does not know that device, changes nothing."""
+    autocast, tensor, launches = torch.autocast, torch.tensor, Launches(device)
 
     def no_autocast(device_type: str, *arguments: Any, **words: Any) -> contextlib.AbstractContextManager[Any]:
         return contextlib.nullcontext() if device_type == "meta" else autocast(device_type, *arguments, **words)

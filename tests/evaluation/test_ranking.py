@@ -195,6 +195,14 @@ def test_large_tiles_find_the_ranks_of_small_ones(monkeypatch, n, dtype, ties):
         assert sum(decided) > 100 and again
 
 
+@pytest.mark.parametrize("where", ["cpu", "cuda"])
+def test_a_gpu_gives_the_ranks_of_a_cpu(where):
+    query, reference = hard_pairs()
+    expected = rank_queries(query, reference, Truth.diagonal(len(query)))
+    ranks = rank_queries(query.to(where), reference.to(where), Truth.diagonal(len(query)), device="cuda")
+    assert (ranks.plain == expected.plain).all()
+
+
 def test_parts_of_the_queries_are_joined_and_taken():
     query, reference, truth = torch.randn(30, 8), torch.randn(20, 8), Truth.from_lists([[i % 19] for i in range(30)])
     whole = rank_queries(query, reference, truth)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from geodtr_plugin.evaluation import similarity
 from geodtr_plugin.evaluation.ranking import TIE
@@ -53,6 +54,22 @@ def test_no_pairs_and_blocks_of_pairs(monkeypatch):
     monkeypatch.setattr(similarity, "BLOCK_BYTES", {"cpu": 7 * 8 * 6, "cuda": 0})
     assert torch.equal(pair_similarities(vectors, rows, vectors, columns), whole)
     assert torch.equal(Vectors(vectors.data, "query", CPU).inverse_norms, vectors.inverse_norms)
+
+
+def test_embeddings_may_lie_elsewhere_than_the_device(monkeypatch):
+    """With tensors that know their device and have no numbers, which refuse to meet those of another device."""
+    monkeypatch.setattr(torch.Tensor, "item", lambda self: 1.0)  # the longest norm
+    with FakeTensorMode():
+        gpu = torch.device("cuda")
+        for home in (CPU, gpu):
+            vectors = Vectors(torch.randn(8, 4, device=home), "query", gpu)
+            for size in (0, 3):
+                rows = torch.zeros(size, dtype=torch.int64, device=gpu)
+                assert pair_similarities(vectors, rows, vectors, rows).device.type == "cuda"
+            assert vectors.unit_rows(slice(2, 5), torch.bfloat16).device.type == "cuda"
+        monkeypatch.setattr(Vectors, "rows", lambda self, rows, dtype: torch.randn(len(rows), 4, device=CPU).to(dtype))
+        with pytest.raises(RuntimeError, match="device"):
+            pair_similarities(vectors, rows[:0], vectors, rows[:0])
 
 
 def test_a_vector_without_direction_is_similar_to_nothing():
