@@ -22,8 +22,8 @@ from geodtr_plugin.harness.build import build_image_transforms, build_model
 from geodtr_plugin.harness.data import load_splits
 from geodtr_plugin.harness.details import write_ranks
 from geodtr_plugin.harness.evaluate import Evaluator
-from geodtr_plugin.harness.shared_file import shared_file
 from geodtr_plugin.harness.run_folder import RunFolder
+from geodtr_plugin.harness.shared_file import shared_file
 from geodtr_plugin.utils import npy_rows as row_files
 from geodtr_plugin.utils.errors import UserError
 from geodtr_plugin.utils.npy_rows import open_rows, take_rows

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...utils.errors import NotSquareError, UserError
 from ..photo_reader import ReadResult
 from ..photos import BadImageError, printable_name
 from .cutter import EMPTY, MOST_EMPTY, TileCutter
