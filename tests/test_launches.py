@@ -1,4 +1,4 @@
-"""What a training step starts on a GPU, counted on `meta`: few operations whatever the batch, and no wait of the host."""
+"""What a training step starts on a GPU, counted on `meta`: few operations whatever the batch, and no wait."""
 
 from __future__ import annotations
 

@@ -108,7 +108,8 @@ class LargeTiles:
         counts = torch.zeros(len(self.query), dtype=torch.int64, device=self.query.device)
         crowded = False
         for strip, columns in enumerate(self.tiling.strips):
-            references, scale = self.reference.rows(columns, torch.float32), self.reference.inverse_norms[columns].float()
+            references = self.reference.rows(columns, torch.float32)
+            scale = self.reference.inverse_norms[columns].float()
             for block, rows in enumerate(self.tiling.blocks):
                 left_out = self.left_out.within(strip, block)
                 if not crowded:

@@ -90,7 +90,9 @@ class Locator:
             raise ValueError(f"{len(index)} vectors came with {len(references)} references")
         self.embedder, self.index, self.references = embedder, index, list(references)
         self.root, self.notes = Path(root), tuple(notes)
-        self._cutters = {source: cache(partial(open_cutter, Path(source), each)) for source, each in (tiles or {}).items()}
+        self._cutters = {
+            source: cache(partial(open_cutter, Path(source), dict(each))) for source, each in (tiles or {}).items()
+        }
 
     @classmethod
     def load(

@@ -75,7 +75,8 @@ class Mosaic(TileSource):
 
     def _inside(self, blocks: np.ndarray, number: int | slice) -> np.ndarray:
         """Tell whether blocks lie among those of pictures, bool `[N]` for many blocks or many pictures."""
-        return ((self._offset(blocks, number) >= 0) & (self._offset(blocks, number) < self._counts[number])).all(axis=-1)
+        offset = self._offset(blocks, number)
+        return ((offset >= 0) & (offset < self._counts[number])).all(axis=-1)
 
     def _offset(self, blocks: np.ndarray, number: int | slice) -> np.ndarray:
         """Return columns and rows counted from a picture's first block."""

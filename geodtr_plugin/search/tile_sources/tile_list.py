@@ -59,7 +59,8 @@ class TileList:
 
     def state(self) -> dict[str, Any]:
         """Return all that the tiles depend on, as plain values."""
-        return {"root": str(self.root.absolute()), "source": self.source.state(), **self.described(), "count": len(self.places)}
+        state = {"root": str(self.root.absolute()), "source": self.source.state()}
+        return {**state, **self.described(), "count": len(self.places)}
 
     def described(self) -> dict[str, Any]:
         """Return what a manifest says of the tiles, by which `open_cutter` cuts them again."""
