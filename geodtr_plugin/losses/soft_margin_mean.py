@@ -64,6 +64,6 @@ class _WithGradient(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         own, matrix, *masks = ctx.saved_tensors
         if torch.is_grad_enabled():  # it will be derived again, for which it has to depend on the matrix
-            mean = _parts(matrix, *masks, ctx.slope).mean
+            mean = _parts(matrix, masks[0], masks[1], ctx.slope).mean
             (own,) = torch.autograd.grad(mean, matrix, create_graph=True)
         return own * gradient, None, None, None
