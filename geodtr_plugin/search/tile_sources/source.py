@@ -9,7 +9,8 @@ import numpy as np
 
 from .mercator import latitude_of, to_plane
 
-Block: TypeAlias = np.ndarray | None  # uint8 [side, side, 3], or 4 with alpha where some of it shows nothing; None for nothing
+# uint8 [side, side, 3], or 4 with alpha where some of it shows nothing; None for nothing
+Block: TypeAlias = np.ndarray | None
 
 
 class TileSource(ABC):
