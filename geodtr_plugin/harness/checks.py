@@ -15,7 +15,7 @@ from torch.utils.data import BatchSampler
 from ..augmentations import Misalignment
 from ..datasets import Split, facts_of
 from ..datasets.registry import FOLDER
-from ..losses import build_loss
+from ..losses import Objective, build_loss
 from ..losses.schedule import check_schedule
 from ..methods import METHODS, Recipe, TwoTower, create_model
 from ..methods.recipe import MOST
@@ -24,6 +24,7 @@ from ..miners.chsg import variant_name
 from ..samplers import SAMPLERS
 from ..utils.distributed import launched
 from ..utils.errors import UnknownNameError, UserError
+from ..utils.pair_data import OFFSET
 from ..utils.registry import takes
 from ..utils.roles import ROLES, Role
 from .config import RunConfig
@@ -143,6 +144,16 @@ def check_square(chsg: CHSG, reference_size: Sequence[int]) -> None:
             f"The CHSG variant {chsg.name} turns aerial images by quarters, and these are {height}x{width}.",
             f"Make them square (--model.reference_size [{height},{height}]), or choose a variant that does not: "
             "--chsg raw or s.",
+        )
+
+
+def check_offsets(objectives: Mapping[str, Objective], misalign: Misalignment) -> None:
+    """Raise UserError for tiles that are cropped and turned by themselves, with objectives of where in them one is."""
+    bound = [name for name, objective in objectives.items() if OFFSET in objective.needs]
+    if bound and misalign.tiles != "none":
+        raise UserError(
+            f"--augment.tiles {misalign.tiles} moves the camera in its tile, which {', '.join(bound)} would not know.",
+            "Leave one of them out; an objective by a weight of 0 in --loss.objectives.",
         )
 
 

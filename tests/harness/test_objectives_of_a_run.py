@@ -56,6 +56,8 @@ def test_what_cannot_be_is_answered_with_a_sentence():
         trainer_of("synth-suburb-offset", "--loss.objectives.offset -1")
     with pytest.raises(UserError, match="gradient caching"):
         trainer_of("synth-suburb-offset", "--micro-batch 2")
+    with pytest.raises(UserError, match="moves the camera in its tile, which overlap, offset"):
+        trainer_of("synth-suburb-offset", "--augment.tiles crop+turn")
 
 
 STAGES = (
