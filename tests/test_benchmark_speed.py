@@ -99,7 +99,8 @@ def test_no_round_begins_after_the_longest_time(monkeypatch):
 
 @pytest.mark.slow
 def test_rows_are_printed_as_they_are_measured():
-    command = [sys.executable, "-u", str(BENCHMARKS / "speed.py"), "--device", "cpu", "--size", "miniature", "--what", "loss"]
+    words = ["--device", "cpu", "--size", "miniature", "--what", "loss"]
+    command = [sys.executable, "-u", str(BENCHMARKS / "speed.py"), *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
         rows = (line for line in running.stdout if line.startswith("loss:"))
         next(rows)

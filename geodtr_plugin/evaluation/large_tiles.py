@@ -108,16 +108,17 @@ class LargeTiles:
         counts = torch.zeros(len(self.query), dtype=torch.int64, device=self.query.device)
         crowded = False
         for strip, columns in enumerate(self.tiling.strips):
-            references, scale = self.reference.rows(columns, torch.float32), self.reference.inverse_norms[columns].float()
+            references = self.reference.rows(columns, torch.float32)
+            scale = self.reference.inverse_norms[columns].float()
             for block, rows in enumerate(self.tiling.blocks):
                 left_out = self.left_out.within(strip, block)
                 if not crowded:
                     sure, rest = self.compared(rows, references, scale, left_out)
                     crowded = len(rest) > MANY * (rows.stop - rows.start) * (columns.stop - columns.start)
                 if crowded:
-                    counts[rows] += self.again(rows, columns, left_out)
+                    counts[rows].add_(self.again(rows, columns, left_out))
                     continue
-                counts[rows] += sure
+                counts[rows].add_(sure)
                 if len(rest):
                     self.decide(rows.start + rest[:, 0], columns.start + rest[:, 1], counts)
         return counts

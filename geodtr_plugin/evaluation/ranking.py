@@ -34,7 +34,7 @@ from .truth import Truth
 
 TIES = ("pessimistic", "optimistic")
 TIE = 1e-12  # similarities closer than this are equal: above float64's rounding, far below any real difference
-TILE_BYTES = {"cpu": 6 * 2**20, "cuda": 8 * 2**20}  # tiles that stay in a CPU's cache; small ones beside embeddings on a GPU
+TILE_BYTES = {"cpu": 6 * 2**20, "cuda": 8 * 2**20}  # a tile stays in a CPU's cache, and is small on a GPU
 CELL_BYTES = 12  # of a tile: its similarity, and what is compared and counted of it
 
 
