@@ -1,7 +1,7 @@
 """The operations of the semantic augmentation on whole batches, in few kernels: a GPU waits for their start.
 
 Brightness, contrast and saturation are one operation, a blend of an image with something grayer, so that every image of
-a batch has its own order of the three and none has to be picked out. Kornia's take more kernels, and one order at a time.
+a batch has its own order of the three and none has to be picked out. Kornia takes more kernels, and one order a time.
 """
 
 from __future__ import annotations
