@@ -9,10 +9,10 @@
     loader        from JPEG files to a CHSG batch on one core, against the authors' way
     compiled      the step compiled, which takes minutes, against the step as it is; on a GPU
 
-The peers are built here from public libraries. What is compared takes turns, and medians are shown. With one thread on
-a CPU, times are those of the thread's CPU, so that other programs disturb little. Rows are printed as they come. Memory
-is the growth of the peak that the system, or the GPU's allocator, saw. `ratio` says how many times faster ours is, or
-how many times less it takes.
+The peers are built here from public libraries. What is compared takes turns, and medians are shown; rows come as they
+are measured. With one thread on a CPU, times are those of the thread's CPU, so that other programs disturb little.
+Memory is the growth of the peak that the system, or the GPU's allocator, saw. `ratio` says how many times faster ours
+is, or how many times less it takes.
 Figures with their dates: docs/benchmarks.
 """
 

@@ -1,4 +1,4 @@
-"""What a training step starts on a GPU, counted on `meta`: few operations whatever the batch, and no wait."""
+"""What a step starts on a GPU, counted on `meta`: few operations whatever the batch, and no wait of the host."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_ranks_wait_once_for_a_large_tile(monkeypatch):
     assert some == 1 and more >= 36
     waits = {"aten::nonzero", "aten::_local_scalar_dense", "aten::masked_select"}
     assert sum(many.names[name] - few.names[name] for name in waits) == more - some
-    assert many.total - few.total <= 14 * (more - some)
+    assert many.total - few.total <= 11 * (more - some)
 
 
 def test_tests_that_need_a_gpu_are_named_and_have_siblings():

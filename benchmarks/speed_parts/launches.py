@@ -100,9 +100,7 @@ def measure(bench: Bench) -> Iterator[Row]:
             "network": (network, trunks),
             "soft margin": (count(soft_margin(pairs)).total, count(plain_soft_margin(pairs)).total),
             "InfoNCE instead": (count(info_nce(pairs)).total, count(plain_info_nce(pairs)).total),
-            "counterfactual loss": tuple(
-                2 * count(each(pairs)).total for each in (counterfactual, plain_counterfactual)
-            ),
+            "counterfactual loss": tuple(2 * count(f(pairs)).total for f in (counterfactual, plain_counterfactual)),
         }
         for part, (ours, peer) in table.items():
             yield Row(f"launches: {part}", f"{pairs} pairs", ours, peer, unit="", note=NOTES.get(part, ""))

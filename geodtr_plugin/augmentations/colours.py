@@ -1,8 +1,7 @@
 """The operations of the semantic augmentation on whole batches, in few kernels: a GPU waits for their start.
 
 Brightness, contrast and saturation are one operation, a blend of an image with something grayer, so that every image of
-a batch has its own order of the three and none has to be picked out. Kornia's take ten kernels each, one order at a
-time.
+a batch has its own order of the three and none has to be picked out. Kornia takes more kernels, and one order a time.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ def blend(images: Tensor, factor: Tensor, to_mean: Tensor | float, to_luma: Tens
 
 
 def jitter(images: Tensor, factors: Tensor, order: tuple[int, ...] = (BRIGHTNESS, CONTRAST, SATURATION)) -> Tensor:
-    """Scale brightness, contrast and saturation of images `[B, 3, H, W]` by factors `[B, 3]`, in one order for all."""
+    """Multiply brightness, contrast and saturation of images `[B, 3, H, W]` by factors `[B, 3]`, in one order."""
     for operation in order:
         factor = factors[:, operation, None, None, None]
         images = blend(images, factor, float(operation == CONTRAST), float(operation == SATURATION))

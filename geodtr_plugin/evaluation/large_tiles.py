@@ -116,9 +116,9 @@ class LargeTiles:
                     sure, rest = self.compared(rows, references, scale, left_out)
                     crowded = len(rest) > MANY * (rows.stop - rows.start) * (columns.stop - columns.start)
                 if crowded:
-                    counts[rows] += self.again(rows, columns, left_out)
+                    counts[rows].add_(self.again(rows, columns, left_out))
                     continue
-                counts[rows] += sure
+                counts[rows].add_(sure)
                 if len(rest):
                     self.decide(rows.start + rest[:, 0], columns.start + rest[:, 1], counts)
         return counts

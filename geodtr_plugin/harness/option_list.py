@@ -86,7 +86,7 @@ def _add_aliases(parser: ArgumentParser) -> None:
         "32x88: of large ones it leaves many positions (stride 8), and masks grow by their square")  # fmt: skip
     add("--precision", type=Literal["fp32", "bf16"] | None, help="as --optim.precision")
     compiles = ActionYesNo(yes_prefix="", no_prefix="no-")
-    add("--compile", action=compiles, default=None, help="as --optim.compile: faster steps on GPUs after some minutes")
+    add("--compile", action=compiles, default=None, help="as --optim.compile: for long GPU trainings; takes minutes")
 
 
 def _add_machine_options(parser: ArgumentParser) -> None:

@@ -62,8 +62,8 @@ class _WithGradient(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        own, matrix, *masks = ctx.saved_tensors
+        own, matrix, positives, negatives = ctx.saved_tensors
         if torch.is_grad_enabled():  # it will be derived again, for which it has to depend on the matrix
-            mean = _parts(matrix, masks[0], masks[1], ctx.slope).mean
+            mean = _parts(matrix, positives, negatives, ctx.slope).mean
             (own,) = torch.autograd.grad(mean, matrix, create_graph=True)
         return own * gradient, None, None, None

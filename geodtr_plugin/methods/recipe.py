@@ -132,8 +132,8 @@ class Optim:
         ema: decay of a moving average of the weights, as 0.999, which is then what is evaluated and saved; null or 0
             is without
         precision: bf16 runs the network in bfloat16 autocast; losses and ranks stay in fp32
-        compile: torch.compile for the network in training: faster steps after a minute or more, mostly on GPUs; where
-            it fails, training goes on without
+        compile: torch.compile for the network in training, meant for GPUs: compiling takes minutes; where it fails,
+            training goes on without
     """
 
     name: Literal["adamw", "adam", "sgd"] = "adamw"

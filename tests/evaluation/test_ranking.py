@@ -13,7 +13,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geodtr_plugin.evaluation import NonFiniteEmbeddingsError, Ranks, Truth, large_tiles, rank_queries, ranking, tiles
+from geodtr_plugin.evaluation import (
+    NonFiniteEmbeddingsError,
+    Ranks,
+    Truth,
+    large_tiles,
+    rank_queries,
+    ranking,
+    tiles,
+)
 from geodtr_plugin.evaluation.ranking import CELL_BYTES, tile_shape
 
 WAYS = [("bfloat16", "rows"), ("bfloat16", "pairs"), ("float32", "rows"), ("large", "rows"), ("large", "pairs")]
