@@ -20,11 +20,13 @@ from ..photos import BadImageError
 from .mercator import AROUND, latitude_of, metres_a_pixel
 from .options import DEEPEST
 from .pyramids import coarsest
-from .rasters import Raster, import_rasterio, quiet, reason
+from .rasters import GDAL_CACHE, Raster, import_rasterio, quiet, reason
 from .source import Block, TileSource
 
 SIDE = 512  # pixels along a block: as wide as those of most COGs, and of GDAL's warper
 MOST_OPEN = 32  # files of a mosaic
+KEPT = 0.7  # share of GDAL's memory that is counted on: warped blocks lie in it too
+SOFT = 2.0  # times as coarse as a picture, and blocks lose nothing by the linear filter, which takes half the time
 
 
 class Mosaic(TileSource):
@@ -73,6 +75,11 @@ class Mosaic(TileSource):
         status = {raster.name: os.stat(raster.path) for raster in self.rasters}
         return [[name, each.st_size, each.st_mtime_ns] for name, each in status.items()]
 
+    def widest(self) -> float:
+        pixel = min(raster.metres for raster in self.rasters)
+        rows = SIDE * self.metres / pixel + 2 * SIDE  # of pixels in the finest picture that a row of blocks is made of
+        return max(GDAL_CACHE * 1e6 / (len(self.rasters[0].bands) * rows), SIDE) * pixel * KEPT
+
     def _inside(self, blocks: np.ndarray, number: int | slice) -> np.ndarray:
         """Tell whether blocks lie among those of pictures, bool `[N]` for many blocks or many pictures."""
         return ((self._offset(blocks, number) >= 0) & (self._offset(blocks, number) < self._counts[number])).all(axis=-1)
@@ -103,11 +110,13 @@ class Mosaic(TileSource):
         raster, pixel = self.rasters[number], AROUND / (SIDE * 2**self.zoom)
         left, top = (self._first[number] * SIDE * pixel * (1, -1) + (-AROUND / 2, AROUND / 2)).tolist()
         columns, rows = self._counts[number].tolist()
+        kinds = rasterio.enums.Resampling
+        filter = kinds.cubic if self.metres < SOFT * raster.metres else kinds.bilinear
         dataset = rasterio.open(raster.path)
         return dataset, rasterio.vrt.WarpedVRT(
             dataset, src_crs=raster.crs, src_transform=raster.transform, crs="EPSG:3857", width=columns * SIDE,
             height=rows * SIDE, transform=rasterio.Affine(pixel, 0, left, 0, -pixel, top), add_alpha=not raster.alpha,
-            resampling=rasterio.enums.Resampling.cubic, UNIFIED_SRC_NODATA="YES",  # black in one band is a colour
+            resampling=filter, UNIFIED_SRC_NODATA="YES",  # black in one band is a colour
         )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from ...utils.errors import UserError
 from ..photos import BadImageError
 from .mercator import NORTHERNMOST, plane_a_metre, to_plane
 
-GDAL_CACHE = "256"  # MB of decoded source blocks that GDAL keeps, unless GDAL_CACHEMAX says otherwise
+GDAL_CACHE = 256  # MB of decoded source blocks that GDAL keeps, unless GDAL_CACHEMAX says otherwise
 LATLON = "EPSG:4326"
 _EDGE = 33  # points along an edge by which the extent is found
 _ASTRAY = 1.0  # pixels by which a point of the edge may miss itself on its way to degrees and back
@@ -66,7 +66,7 @@ def import_rasterio() -> Any:
     Raises:
         UserError: it is not installed.
     """
-    os.environ.setdefault("GDAL_CACHEMAX", GDAL_CACHE)
+    os.environ.setdefault("GDAL_CACHEMAX", str(GDAL_CACHE))
     try:
         import rasterio
         import rasterio.vrt

@@ -45,6 +45,10 @@ class TileSource(ABC):
         """Tell which latitudes and longitudes in degrees, `[N, 2]`, the picture may show, bool `[N]`."""
         return np.isin(self._number(self.block_of(places)), self._number(self.blocks()))
 
+    def widest(self) -> float:
+        """Return metres along a row of blocks up to which the next row finds in memory what both are made of."""
+        return float("inf")
+
     def block_of(self, places: np.ndarray) -> np.ndarray:
         """Return the blocks that places in degrees lie in, `[N, 2]` -> int64 `[N, 2]`, column and row."""
         column, row = np.floor(to_plane(places) * 2**self.zoom).astype(np.int64).T
