@@ -125,7 +125,11 @@ def test_a_manifest_that_was_changed_is_refused(run, city, tmp_path):
     build(run, city, tmp_path / "i")
     file = tmp_path / "i/manifest.json"
     manifest = json.loads(file.read_text())
-    for tiles in ({"pixels": 96}, {"options": {"metres": 40.0}, "pixels": "96"}, {"options": {"metres": -4.0}, "pixels": 9}):
+    options = {"metres": 40.0}
+    for tiles in (
+        {"pixels": 96}, {"options": options, "pixels": "9"}, {"options": {"metres": -4.0}, "pixels": 9},
+        {"options": {**options, "more": 1}, "pixels": 9}, [],
+    ):  # fmt: skip
         file.write_text(json.dumps({**manifest, "tiles": tiles}))
         with pytest.raises(UserError):
             Locator.load(tmp_path / "i")

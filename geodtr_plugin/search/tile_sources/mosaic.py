@@ -49,6 +49,13 @@ class Mosaic(TileSource):
         self._first = np.floor(extents[:, :2]).astype(np.int64)  # column and row of each picture's first block
         self._counts = np.ceil(extents[:, 2:]).astype(np.int64) - self._first
 
+        wide = [raster.name for raster in rasters if raster.in_rows and raster.size[0] * raster.metres > self.widest()]
+        if wide:
+            self.notes = (
+                f"{wide[0]} is stored in rows too long for GDAL's memory, and is read several times. "
+                "gdal_translate -of COG makes a copy that is read once.",
+            )
+
     def blocks(self) -> np.ndarray:
         found = [np.indices(count).reshape(2, -1).T + first for first, count in zip(self._first, self._counts)]
         blocks = np.concatenate(found)
@@ -82,10 +89,10 @@ class Mosaic(TileSource):
 
     def _inside(self, blocks: np.ndarray, number: int | slice) -> np.ndarray:
         """Tell whether blocks lie among those of pictures, bool `[N]` for many blocks or many pictures."""
-        return ((self._offset(blocks, number) >= 0) & (self._offset(blocks, number) < self._counts[number])).all(axis=-1)
+        return (self._offset(blocks, number) < self._counts[number]).all(axis=-1)
 
     def _offset(self, blocks: np.ndarray, number: int | slice) -> np.ndarray:
-        """Return columns and rows counted from a picture's first block."""
+        """Return columns and rows counted from a picture's first block; very many for one that lies before it."""
         return (blocks - self._first[number]) % (2**self.zoom, 2**62)
 
     def _read(self, number: int, column: int, row: int) -> Block:

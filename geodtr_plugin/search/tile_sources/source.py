@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from .mercator import latitude_of, to_plane
 
-Block = np.ndarray | None  # uint8 [side, side, 3], or 4 with alpha where some of it shows nothing; None for nothing
+# uint8 [side, side, 3], or 4 with alpha where some of it shows nothing; None where all of it does
+Block: TypeAlias = "np.ndarray | None"
 
 
 class TileSource(ABC):
