@@ -1,4 +1,4 @@
-"""A ground whose colour is known at every latitude and longitude, and pictures of it in the formats of the field."""
+"""A ground whose colour is known at every latitude and longitude, and pictures of it in people's formats."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def moved(origin: tuple[float, float], metres: np.ndarray) -> np.ndarray:
 
 
 def colours(places: np.ndarray) -> np.ndarray:
-    """Return the colour of places in degrees, `[..., 2]` -> uint8 `[..., 3]`: waves of 30 to 90 m, alike anywhere."""
+    """Return the colour of places in degrees, `[..., 2]` -> uint8 `[..., 3]`: waves of 30 to 90 m."""
     lat, lon = np.radians(places[..., 0]), np.radians(places[..., 1])
     metres = np.stack([A * np.cos(lat) * np.cos(lon), A * np.cos(lat) * np.sin(lon), A * np.sin(lat)], -1)
     length = 2 * np.pi / np.array([35.0, 60.0, 45.0, 80.0, 30.0, 90.0])
@@ -49,9 +49,8 @@ def shift_between(tile: np.ndarray, place, metres: float) -> np.ndarray:
     """Return by how many metres (east, north) what a tile shows lies from where it should, by least squares."""
     pixels, step = len(tile), 0.5
     wanted = wanted_tile(place, metres, pixels).astype(float)
-    steps = [np.array(both) for both in ((step, 0), (0, step))]
-    moves = [wanted_tile(moved(tuple(place), each), metres, pixels).astype(float) for each in steps]
-    slopes = np.stack([((moved_ - wanted) / step).ravel() for moved_ in moves], 1)
+    beside = [wanted_tile(moved(tuple(place), np.array(move)), metres, pixels) for move in ((step, 0), (0, step))]
+    slopes = np.stack([((each.astype(float) - wanted) / step).ravel() for each in beside], 1)
     return np.linalg.lstsq(slopes, (tile - wanted).ravel(), rcond=None)[0]
 
 

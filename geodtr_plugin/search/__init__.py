@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .listing import list_images
     from .locator import Answer, Locator, Match
     from .photos import read_photo
+    from .tile_sources.options import TileOptions
     from .vector_index import VectorIndex
 
 __getattr__, __dir__, __all__ = lazy_imports(__name__)

@@ -90,9 +90,7 @@ class Locator:
             raise ValueError(f"{len(index)} vectors came with {len(references)} references")
         self.embedder, self.index, self.references = embedder, index, list(references)
         self.root, self.notes = Path(root), tuple(notes)
-        self._cutters = {
-            source: cache(partial(open_cutter, Path(source), dict(each))) for source, each in (tiles or {}).items()
-        }
+        self._cutters = {name: cache(partial(open_cutter, Path(name), each)) for name, each in (tiles or {}).items()}
 
     @classmethod
     def load(

@@ -15,7 +15,7 @@ from ..photos import SMALLEST, BadImageError
 from .mercator import plane_a_metre, to_plane
 from .source import Block, TileSource
 
-CACHE = 256 * 2**20  # bytes of decoded blocks that are kept
+CACHE = 128 * 2**20  # bytes of decoded blocks that are kept
 MOST_EMPTY = 0.5  # share of a tile that may show nothing
 _MARGIN = 4  # pixels around a tile that the filter may look at
 _PICTURE = 480  # pixels along a tile that people look at, at most
@@ -53,7 +53,7 @@ class TileCutter:
         """Return metres along rows, a step apart, whose blocks stay in memory until the next row needs them again."""
         pixel = 1 / (plane_a_metre(0.0).mean() * self._around)  # metres, at the equator, where fewest are needed
         rows = (self.metres + step) / pixel + 2 * self.source.side
-        return pixel * max(self.capacity / (4 * rows), self.source.side) / 2
+        return min(pixel * max(self.capacity / (4 * rows), self.source.side) / 2, self.source.widest())
 
     def cut(self, place: np.ndarray, pixels: int | None = None) -> Cut:
         """Return the tile around a latitude and longitude in degrees, `[2]`.

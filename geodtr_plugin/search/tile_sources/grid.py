@@ -16,7 +16,7 @@ _ROWS, _COLUMNS = 2**27, 2**30  # more than there can be: rows to either pole, c
 
 
 def grid_places(boxes: np.ndarray, step: float) -> np.ndarray:
-    """Return the centres of the grid in boxes, float64 `[N, 2]`, latitude and longitude in degrees, north to south.
+    """Return the centres of the grid in boxes, latitude and longitude in degrees, float64 `[N, 2]`, north first.
 
     Args:
         boxes: south, west, north and east in degrees, `[M, 4]`; an east above 180 lies beyond the date line.

@@ -20,11 +20,13 @@ from ..photos import BadImageError
 from .mercator import AROUND, latitude_of, metres_a_pixel
 from .options import DEEPEST
 from .pyramids import coarsest
-from .rasters import Raster, import_rasterio, quiet, reason
+from .rasters import GDAL_CACHE, Raster, import_rasterio, quiet, reason
 from .source import Block, TileSource
 
 SIDE = 512  # pixels along a block: as wide as those of most COGs, and of GDAL's warper
 MOST_OPEN = 32  # files of a mosaic
+KEPT = 0.7  # share of GDAL's memory that is counted on: warped blocks lie in it too
+SOFT = 2.0  # times as coarse as a picture, and blocks lose nothing by the linear filter, which takes half the time
 
 
 class Mosaic(TileSource):
@@ -46,6 +48,13 @@ class Mosaic(TileSource):
         extents = np.array([raster.extent for raster in rasters]) * 2**self.zoom
         self._first = np.floor(extents[:, :2]).astype(np.int64)  # column and row of each picture's first block
         self._counts = np.ceil(extents[:, 2:]).astype(np.int64) - self._first
+
+        wide = [raster.name for raster in rasters if raster.in_rows and raster.size[0] * raster.metres > self.widest()]
+        if wide:
+            self.notes = (
+                f"{wide[0]} is stored in rows too long for GDAL's memory, and is read several times. "
+                "gdal_translate -of COG makes a copy that is read once.",
+            )
 
     def blocks(self) -> np.ndarray:
         found = [np.indices(count).reshape(2, -1).T + first for first, count in zip(self._first, self._counts)]
@@ -73,13 +82,17 @@ class Mosaic(TileSource):
         status = {raster.name: os.stat(raster.path) for raster in self.rasters}
         return [[name, each.st_size, each.st_mtime_ns] for name, each in status.items()]
 
+    def widest(self) -> float:
+        pixel = min(raster.metres for raster in self.rasters)
+        rows = SIDE * self.metres / pixel + 2 * SIDE  # of pixels in the finest picture that a row of blocks is made of
+        return max(GDAL_CACHE * 1e6 / (len(self.rasters[0].bands) * rows), SIDE) * pixel * KEPT
+
     def _inside(self, blocks: np.ndarray, number: int | slice) -> np.ndarray:
         """Tell whether blocks lie among those of pictures, bool `[N]` for many blocks or many pictures."""
-        offset = self._offset(blocks, number)
-        return ((offset >= 0) & (offset < self._counts[number])).all(axis=-1)
+        return (self._offset(blocks, number) < self._counts[number]).all(axis=-1)
 
     def _offset(self, blocks: np.ndarray, number: int | slice) -> np.ndarray:
-        """Return columns and rows counted from a picture's first block."""
+        """Return columns and rows counted from a picture's first block; very many for one that lies before it."""
         return (blocks - self._first[number]) % (2**self.zoom, 2**62)
 
     def _read(self, number: int, column: int, row: int) -> Block:
@@ -104,11 +117,13 @@ class Mosaic(TileSource):
         raster, pixel = self.rasters[number], AROUND / (SIDE * 2**self.zoom)
         left, top = (self._first[number] * SIDE * pixel * (1, -1) + (-AROUND / 2, AROUND / 2)).tolist()
         columns, rows = self._counts[number].tolist()
+        kinds = rasterio.enums.Resampling
+        filter = kinds.cubic if self.metres < SOFT * raster.metres else kinds.bilinear
         dataset = rasterio.open(raster.path)
         return dataset, rasterio.vrt.WarpedVRT(
             dataset, src_crs=raster.crs, src_transform=raster.transform, crs="EPSG:3857", width=columns * SIDE,
             height=rows * SIDE, transform=rasterio.Affine(pixel, 0, left, 0, -pixel, top), add_alpha=not raster.alpha,
-            resampling=rasterio.enums.Resampling.cubic, UNIFIED_SRC_NODATA="YES",  # black in one band is a colour
+            resampling=filter, UNIFIED_SRC_NODATA="YES",  # black in one band is a colour
         )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from ...utils.errors import UserError
 from ..photos import BadImageError
 from .mercator import NORTHERNMOST, plane_a_metre, to_plane
 
-GDAL_CACHE = "256"  # MB of decoded source blocks that GDAL keeps, unless GDAL_CACHEMAX says otherwise
+GDAL_CACHE = 256  # MB of decoded source blocks that GDAL keeps, unless GDAL_CACHEMAX says otherwise
 LATLON = "EPSG:4326"
 _EDGE = 33  # points along an edge by which the extent is found
 _ASTRAY = 1.0  # pixels by which a point of the edge may miss itself on its way to degrees and back
@@ -40,6 +41,7 @@ class Raster:
         size: width and height in pixels.
         bands: numbers of its red, green and blue band, or of its grey one.
         alpha: number of its alpha band; None where it has none.
+        in_rows: the file holds whole rows of pixels and no blocks, so that a corner of it costs as much as a strip.
         extent: x and y in the plane from 0 to 1: left, top, right, bottom; a right above 1 lies beyond the date line.
         metres: on the ground along a pixel.
     """
@@ -51,6 +53,7 @@ class Raster:
     size: tuple[int, int]
     bands: tuple[int, ...]
     alpha: int | None
+    in_rows: bool
     extent: tuple[float, float, float, float] = field(default=(0, 0, 0, 0))
     metres: float = 0
 
@@ -66,7 +69,7 @@ def import_rasterio() -> Any:
     Raises:
         UserError: it is not installed.
     """
-    os.environ.setdefault("GDAL_CACHEMAX", GDAL_CACHE)
+    os.environ.setdefault("GDAL_CACHEMAX", str(GDAL_CACHE))
     try:
         import rasterio
         import rasterio.vrt
@@ -93,12 +96,13 @@ def describe(path: Path, name: str, crs: str | None = None) -> list[Raster]:
     try:
         with quiet(), rasterio.open(path) as dataset:
             system = _system(dataset, path, crs)
-            common = path, name, system.to_wkt(), dataset.transform, (dataset.width, dataset.height), *_bands(dataset)
+            size, in_rows = (dataset.width, dataset.height), dataset.block_shapes[0][1] == dataset.width
+            bands, alpha = _bands(dataset)
+            transform, placed = dataset.transform, partial(_placed, path, name, system.to_wkt())
     except rasterio.errors.RasterioIOError as error:
         raise BadImageError(f"is no picture that GDAL reads ({reason(error)})") from error
-    if not system.is_geographic:
-        return [_placed(*common)]
-    found = [_placed(*common[:3], shifted, *common[4:]) for shifted in _shifted(*common[3:5])]
+    ways = _shifted(transform, size) if system.is_geographic else [transform]
+    found = [placed(way, size, bands, alpha, in_rows) for way in ways]
     if not found:
         raise BadImageError("lies nowhere on Earth: its coordinates are no degrees")
     return found
@@ -173,8 +177,9 @@ def _shifted(transform: Any, size: tuple[int, int]) -> list[Any]:
 
 
 def _placed(
-    path: Path, name: str, crs: str, transform: Any, size: tuple[int, int], bands: tuple[int, ...], alpha: int | None
-) -> Raster:
+    path: Path, name: str, crs: str, transform: Any, size: tuple[int, int], bands: tuple[int, ...], alpha: int | None,
+    in_rows: bool,
+) -> Raster:  # fmt: skip
     """Return a raster with its extent and its metres along a pixel."""
     edge = _apply(transform, _edges(size))
     degrees = _reproject(crs, LATLON, edge)
@@ -191,7 +196,7 @@ def _placed(
     extent = tuple(np.concatenate([plane.min(axis=0), plane.max(axis=0)]).tolist())
     pixel = (plane[1:3] - plane[0]) / plane_a_metre(centre[1])  # two sides of one, metres east and south
     metres = float(np.sqrt(np.abs(np.linalg.det(pixel))))
-    return Raster(path, name, crs, transform, size, bands, alpha, extent, metres)
+    return Raster(path, name, crs, transform, size, bands, alpha, in_rows, extent, metres)
 
 
 def _reproject(source: str, target: str, points: np.ndarray) -> np.ndarray:

@@ -9,8 +9,8 @@ import numpy as np
 
 from .mercator import latitude_of, to_plane
 
-# uint8 [side, side, 3], or 4 with alpha where some of it shows nothing; None for nothing
-Block: TypeAlias = np.ndarray | None
+# uint8 [side, side, 3], or 4 with alpha where some of it shows nothing; None where all of it does
+Block: TypeAlias = "np.ndarray | None"
 
 
 class TileSource(ABC):
@@ -45,6 +45,10 @@ class TileSource(ABC):
     def holds(self, places: np.ndarray) -> np.ndarray:
         """Tell which latitudes and longitudes in degrees, `[N, 2]`, the picture may show, bool `[N]`."""
         return np.isin(self._number(self.block_of(places)), self._number(self.blocks()))
+
+    def widest(self) -> float:
+        """Return metres along a row of blocks up to which the next row finds in memory what both are made of."""
+        return float("inf")
 
     def block_of(self, places: np.ndarray) -> np.ndarray:
         """Return the blocks that places in degrees lie in, `[N, 2]` -> int64 `[N, 2]`, column and row."""

@@ -121,8 +121,8 @@ class MbTiles(TileStore):
         except sqlite3.Error as error:
             raise self._damaged(error) from error
         if about.get("format") == "pbf":
-            message = f"{printable_name(file)} holds vectors of a map, and no pictures."
-            raise UserError(message, "Name tiles of aerial pictures.")
+            what = f"{printable_name(file)} holds vectors of a map, and no pictures."
+            raise UserError(what, "Name tiles of aerial pictures.")
         self._xyz = about.get("scheme") == "xyz"
 
     def zooms(self) -> list[int]:

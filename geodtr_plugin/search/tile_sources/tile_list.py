@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -51,7 +51,7 @@ class TileList:
         self.cutter = TileCutter(self.source, options.metres, pixels)
         self.places = _places(self.cutter, options)
         self.files = _Names(self.places)
-        self.notes = (self._note(),) if len(self.places) else ()
+        self.notes = (self._note(), *self.source.notes) if len(self.places) else ()
 
     def reader(self, on_load: Callable[[Tensor], Tensor]) -> TileReader:
         """Return what cuts the tiles, and gives each the size in which it goes to the device."""
@@ -59,8 +59,8 @@ class TileList:
 
     def state(self) -> dict[str, Any]:
         """Return all that the tiles depend on, as plain values."""
-        state = {"root": str(self.root.absolute()), "source": self.source.state()}
-        return {**state, **self.described(), "count": len(self.places)}
+        known = {"root": str(self.root.absolute()), "source": self.source.state(), "count": len(self.places)}
+        return {**known, **self.described()}
 
     def described(self) -> dict[str, Any]:
         """Return what a manifest says of the tiles, by which `open_cutter` cuts them again."""
@@ -141,7 +141,7 @@ class _Names(Sequence):
         return f"{lat:.7f}_{lon:.7f}"
 
 
-def open_cutter(root: Path, tiles: dict[str, Any]) -> TileCutter:
+def open_cutter(root: Path, tiles: Mapping[str, Any]) -> TileCutter:
     """Return what cuts the tiles of an index again, from what its manifest says.
 
     Raises:
