@@ -52,7 +52,7 @@ def bare(ties="pessimistic"):
     """An Evaluator that can rank, and nothing else."""
     ranking = Evaluator.__new__(Evaluator)
     ranking.config = SimpleNamespace(recipe=SimpleNamespace(evaluation=SimpleNamespace(ties=ties)))
-    ranking.device, ranking.folder = CPU, None
+    ranking.device, ranking.folder, ranking.model = CPU, None, SimpleNamespace(distance=None)
     return ranking
 
 
