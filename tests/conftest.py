@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # helpers such as trees.py are i
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from gpu_tests import GPU_TESTS  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -25,13 +26,6 @@ def _own_cache(tmp_path_factory):
     """Worlds rendered by tests live in a folder of the test session, shared by its tests."""
     if "GEODTR_CACHE" not in os.environ:
         os.environ["GEODTR_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-
-
-# all tests that need a GPU, and those that find their kinds of fault without one
-GPU_TESTS = {
-    "test_files_give_the_numbers_of_the_gpus_memory": "test_embeddings_may_lie_elsewhere_than_the_device",
-    "test_a_gpu_gives_the_ranks_of_a_cpu": "test_large_tiles_find_the_ranks_of_small_ones",
-}
 
 
 def pytest_collection_modifyitems(items):

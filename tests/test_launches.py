@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import GPU_TESTS
+from gpu_tests import GPU_TESTS
 
 from geodtr_plugin.evaluation import rank_queries, ranking
 

@@ -73,7 +73,7 @@ class CorrelationScores(BoundedScores):
         if tile.dtype == torch.float64:
             exact = best_similarity(tile, energies.expand_as(tile))
             return exact, exact
-        error, rounding, best = self.error, 3 * 2.0**-24, tile.amax(0)
+        error, rounding, best = self.error, 8 * 2.0**-24, tile.amax(0)
         scales = energies.clamp(min=SMALLEST_ENERGY).rsqrt().to(tile.dtype)  # what makes cosines of correlations
         if self.distance.query_width == self.distance.width:  # all crops have one energy
             least = most = scales[0]

@@ -17,7 +17,7 @@ from geodtr_plugin import Truth, recall
 from geodtr_plugin.commands.run import run_command
 from geodtr_plugin.datasets import ImageArray, Subset
 from geodtr_plugin.evaluation.ranking import rank_queries
-from geodtr_plugin.harness import evaluate, settings
+from geodtr_plugin.harness import settings
 from geodtr_plugin.harness.build import build_image_transforms, build_model
 from geodtr_plugin.harness.data import load_splits
 from geodtr_plugin.harness.details import write_ranks

@@ -165,10 +165,10 @@ def test_sizes_equal_the_authors(options, parameters):
 def test_both_towers_give_unit_vectors_and_get_gradients(polar):
     model = create_model("geodtr", polar=polar, **TINY)
     outputs = model(torch.rand(3, 3, *model.query_size), torch.rand(3, 3, *model.reference_size), counterfactual=True)
-    for embedding in outputs:
+    for embedding in outputs[:4]:
         assert embedding.shape == (3, model.embedding_size)
         torch.testing.assert_close(embedding.norm(dim=1), torch.ones(3))
-    sum(embedding[:, 0].sum() for embedding in outputs).backward()
+    sum(embedding[:, 0].sum() for embedding in outputs[:4]).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 

@@ -132,10 +132,10 @@ def test_both_towers_give_unit_vectors_and_get_gradients(polar):
     torch.manual_seed(0)
     model = create_model("safa_port", polar=polar, **TINY)
     outputs = model(torch.rand(3, 3, *model.query_size), torch.rand(3, 3, *model.reference_size), counterfactual=True)
-    for found in outputs:
+    for found in outputs[:4]:
         assert found.shape == (3, model.embedding_size) and found.dtype == torch.float32
         torch.testing.assert_close(found.norm(dim=1), torch.ones(3))
-    sum(found[:, 0].sum() for found in outputs).backward()
+    sum(found[:, 0].sum() for found in outputs[:4]).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 

@@ -254,7 +254,7 @@ def test_samples_tell_their_layouts_and_turn_one_more_image_likewise(variant):
     draw.manual_seed(4)
     told = chsg.samples(ground, aerial)
     assert all(torch.equal(one, other) for one, other in zip(alone, told)) and told.more is None
-    _, _, labels, layouts, more = chsg.samples(ground, aerial, more=aerial.flip(0))
+    _, _, labels, layouts, more, _ = chsg.samples(ground, aerial, more=aerial.flip(0))
     assert len(more) == len(labels) == 8 * chsg.multiplier
     if chsg.plan.layout == "none":
         assert layouts is None
