@@ -124,8 +124,7 @@ class CrossViewTrainer(EpochLoop):
         self.schema["loss_funcs"].keys = [*self.schema["loss_funcs"].keys, "counterfactual_loss", *self.objectives]
         self.schema["loss_funcs"].important = ["metric_loss"]
         if self.own_step is not None:
-            for name, keys in schema_of(self.own_step, self.allowed_lr_scheduler_key_suffixes.values()).items():
-                self.schema[name] = keys
+            self.schema.update(schema_of(self.own_step, self.allowed_lr_scheduler_key_suffixes.values()))
 
     @property
     def objectives(self) -> dict[str, Objective]:

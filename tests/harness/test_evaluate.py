@@ -218,7 +218,8 @@ def test_a_file_has_its_name_when_it_is_complete(tmp_path):
 
 
 def test_processes_on_different_disks_are_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("geodtr_plugin.harness.shared_file.is_main_process", lambda: False)  # and what the first one made is somewhere else
+    # and what the first one made is somewhere else
+    monkeypatch.setattr("geodtr_plugin.harness.shared_file.is_main_process", lambda: False)
     with pytest.raises(UserError, match="one file system, or keep embeddings in memory"):
         with shared_file(tmp_path / "embeddings" / "set-query.npy", (4, 3)):
             pass
