@@ -20,7 +20,7 @@ from .epoch_loop import EpochLoop
 from .freeze import rest
 from .micro_batches import MicroBatches
 from .objectives import mean_of_processes, network_batch
-from .own_step import OwnStep, schema_of, take_own_step
+from .own_step import OwnStep, expect_parts, take_own_step
 
 if TYPE_CHECKING:
     from ..samplers import EmbeddingBank
@@ -124,7 +124,7 @@ class CrossViewTrainer(EpochLoop):
         self.schema["loss_funcs"].keys = [*self.schema["loss_funcs"].keys, "counterfactual_loss", *self.objectives]
         self.schema["loss_funcs"].important = ["metric_loss"]
         if self.own_step is not None:
-            self.schema.update(schema_of(self.own_step, self.allowed_lr_scheduler_key_suffixes.values()))
+            expect_parts(self.own_step, self)
 
     @property
     def objectives(self) -> dict[str, Objective]:

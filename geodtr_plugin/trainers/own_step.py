@@ -82,14 +82,12 @@ class Stepper:
         optimizer.step()
 
 
-def schema_of(step: OwnStep, scheduler_ends: Iterable[str]) -> dict[str, KeyChecker]:
-    """Return which optimizers and schedules PML's trainer is to expect, named by the step's parts."""
-    parts = list(step.parts())
-    schedulers = [part + end for part in parts for end in scheduler_ends]
-    return {
-        "optimizers": KeyChecker([f"{part}_optimizer" for part in parts], important=[]),
-        "lr_schedulers": KeyChecker(schedulers, warn_empty=False, important=[]),
-    }
+def expect_parts(step: OwnStep, trainer: CrossViewTrainer) -> None:
+    """Make PML's trainer expect an optimizer, and schedules, for each part of a step."""
+    parts, ends = list(step.parts()), trainer.allowed_lr_scheduler_key_suffixes.values()
+    schedulers = [part + end for part in parts for end in ends]
+    trainer.schema["optimizers"] = KeyChecker([f"{part}_optimizer" for part in parts], important=[])
+    trainer.schema["lr_schedulers"] = KeyChecker(schedulers, warn_empty=False, important=[])
 
 
 def take_own_step(trainer: CrossViewTrainer, batch: Batch) -> BatchEmbeddings:
