@@ -140,7 +140,7 @@ class OriCNN(TwoTower):
             ),
             evaluation=Evaluation(every=5),
         ),
-        # AdamW with warm-up and cosine, because there are few steps: too few to learn directions from the maps of images
+        # AdamW with warm-up and cosine, as there are few steps: too few to learn directions from the maps of images
         # that move by themselves, so that pairs stay aligned
         "laptop": Recipe(
             model=dict(query_size=(64, 176), reference_size=(96, 96), width=16),
