@@ -109,11 +109,13 @@ class CVMNet(TwoTower):
             ),
             evaluation=Evaluation(every=5),
         ),
-        "laptop": Recipe(  # AdamW with warm-up and cosine, because a trunk from scratch needs a large learning rate
+        # AdamW with warm-up and cosine, because a trunk from scratch needs a large learning rate; tiles stay as they
+        # are, because there are few steps
+        "laptop": Recipe(
             model=dict(
                 query_size=(32, 88), reference_size=(64, 64), backbone="tiny", pretrained=False, clusters=16, dim=512
             ),
-            augment=Augment(chsg="raw", tiles="crop+turn"),
+            augment=Augment(chsg="raw"),
             loss=Loss("soft_margin", args=dict(alpha=10.0, hard_ratio=1.0), counterfactual=0.0),
             optim=Optim(
                 "adamw", lr=1e-3, weight_decay=0.03, eps=1e-6, epochs=10, batch_size=32, schedule="cosine",

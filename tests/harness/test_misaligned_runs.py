@@ -30,8 +30,9 @@ CVM_NET = dict(query_size=(32, 88), reference_size=(32, 32), backbone="tiny", pr
 def run(tmp_path_factory):
     """A run of OriCNN on queries of 90 degrees, whose maps are cut with them."""
     out = tmp_path_factory.mktemp("run") / "run"
-    words = f"--method oricnn {SMALL} --fov 90 --chsg l+s --model.width 4 --model.query_size [32,88] --out {out}"
-    assert run_command([*words.split(), "--model.reference_size", "[32,32]"]) == 0
+    sizes = "--model.width 4 --model.query_size [32,88] --model.reference_size [32,32]"
+    moving = "--augment.tiles crop+turn --augment.panoramas roll --chsg l+s --fov 90"
+    assert run_command(f"--method oricnn {SMALL} {sizes} {moving} --out {out}".split()) == 0
     return out
 
 
