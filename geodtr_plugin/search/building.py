@@ -85,8 +85,9 @@ def build_index(
         _refuse_taken(out, overwrite)
         record = RunRecord.read(run)
         images = _references(references, names, tiles, record)
-        polar = record.views["reference"]["polar"] and tiles is None
-        notes = (*images.notes, *(polar_notes(references) if polar else ()))
+        notes = images.notes
+        if record.views["reference"]["polar"]:
+            notes += polar_notes(references) if tiles is None else tiles.polar_notes()
         refuse_two_sources(cells, kind, nlist)
         settings = {
             "kind": kind, "nlist": nlist, "nprobe": nprobe, "dtype": dtype, "batch_size": batch_size, "names": names,

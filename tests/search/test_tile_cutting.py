@@ -54,13 +54,13 @@ def test_every_block_is_read_once_and_threads_change_nothing(workers, tmp_path):
 
 
 def test_memory_is_bounded_and_strips_keep_reading_a_block_once_but_at_their_borders(tmp_path):
-    tree = write_tree(tmp_path, MUNICH, 300, 19, "jpg")
-    capacity, side = 20 * 256 * 256 * 3, 25.0
+    tree = write_tree(tmp_path, MUNICH, 200, 19, "jpg")
+    capacity, side = 16 * 256 * 256 * 3, 30.0
     source = open_source(tree, TileOptions(side, 0.5), PIXELS).source
     counts = counted(source)
     cutter = TileCutter(source, side, PIXELS, capacity)
     places = in_walking_order(grid_places(source.boxes(), side / 2), cutter.strip(side / 2))
-    assert cutter.strip(side / 2) < 300
+    assert cutter.strip(side / 2) < 200
     sizes = []
     for place in places:
         cutter.cut(place)
@@ -91,5 +91,5 @@ def test_a_tile_again_for_people(tmp_path):
 
 def test_the_zoom_is_the_coarsest_that_is_as_fine_as_the_network(tmp_path):
     file = write_mbtiles(tmp_path / "a.mbtiles", MUNICH, 10, (16, 17, 18, 19))  # 1.6, 0.8, 0.4 and 0.2 m a pixel
-    assert [tiles_of(file, metres).source.zoom for metres in (110.0, 52.0, 26.0, 10.0)] == [16, 17, 18, 19]
+    assert [tiles_of(file, metres).source.zoom for metres in (140.0, 70.0, 35.0, 15.0)] == [16, 17, 18, 19]
     assert tiles_of(file, zoom=17).source.zoom == 17

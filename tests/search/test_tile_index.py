@@ -159,6 +159,14 @@ def test_the_command(run, city, tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["i", "j"]
 
 
+def test_a_polar_model_wants_centres_near_the_photos(polar_run, run, city, tmp_path):
+    (_, note) = build(polar_run, city, tmp_path / "i").notes
+    assert "photos may stand 14 m from the nearest" in note and "--overlap 0.85 finds more" in note
+    assert len(build(run, city, tmp_path / "j").notes) == 1
+    dense = TileOptions(40.0, 0.85, area="48.137,11.575,10m")
+    assert len(build(polar_run, city, tmp_path / "k", dense).notes) == 1
+
+
 def test_what_many_share_is_counted(capsys):
     report_images("Left out", [*((str(i), "is mostly without data") for i in range(1234)), ("a.tif", "is damaged")])
     lines = capsys.readouterr().err.splitlines()

@@ -26,7 +26,6 @@ from .source import Block, TileSource
 SIDE = 512  # pixels along a block: as wide as those of most COGs, and of GDAL's warper
 MOST_OPEN = 32  # files of a mosaic
 KEPT = 0.7  # share of GDAL's memory that is counted on: warped blocks lie in it too
-SOFT = 2.0  # times as coarse as a picture, and blocks lose nothing by the linear filter, which takes half the time
 
 
 class Mosaic(TileSource):
@@ -118,7 +117,8 @@ class Mosaic(TileSource):
         left, top = (self._first[number] * SIDE * pixel * (1, -1) + (-AROUND / 2, AROUND / 2)).tolist()
         columns, rows = self._counts[number].tolist()
         kinds = rasterio.enums.Resampling
-        filter = kinds.cubic if self.metres < SOFT * raster.metres else kinds.bilinear
+        # what becomes smaller loses nothing by the linear filter, which takes half the time
+        filter = kinds.cubic if self.metres < raster.metres else kinds.bilinear
         dataset = rasterio.open(raster.path)
         return dataset, rasterio.vrt.WarpedVRT(
             dataset, src_crs=raster.crs, src_transform=raster.transform, crs="EPSG:3857", width=columns * SIDE,

@@ -10,6 +10,8 @@ from ..geotags import on_earth
 
 SMALLEST, LARGEST = 5.0, 5000.0  # metres: below, a picture shows no place; above, a tile is no flat square any more
 MOST_OVERLAP = 0.95  # from there on there are 400 tiles and more where one would do
+NEAR = 0.15  # of a side: so near to a centre, a polar model still knows a place
+ADVISED = 0.85  # overlap for such models
 DEEPEST = 24  # zoom: 9 mm a pixel
 
 _AREA = re.compile(r"\s*(-?[\d.]+)\s*,\s*(-?[\d.]+)\s*,\s*([\d.]+)\s*(km|m)\s*")
@@ -52,6 +54,16 @@ class TileOptions:
     def step(self) -> float:
         """Metres from a tile's centre to the next one's."""
         return self.metres * (1 - self.overlap)
+
+    def polar_notes(self) -> tuple[str, ...]:
+        """Return a note for a polar model, if photos may stand far from the nearest centre."""
+        farthest = self.step / 2**0.5
+        if farthest <= NEAR * self.metres:
+            return ()
+        return (
+            f"The model sees tiles as from their centres (polar transform), and photos may stand {farthest:.0f} m from "
+            f"the nearest. If it was trained with photos at the centres, --overlap {ADVISED} finds more.",
+        )
 
 
 def parse_area(text: str) -> tuple[float, float, float]:

@@ -14,7 +14,7 @@ from .mercator import latitude_of, metres_a_pixel
 from .source import Block, TileSource
 from .stores import TileStore
 
-FINE_ENOUGH = 1.1  # a pixel may be so much longer than one of the network's input: the next zoom has four times as many
+FINE_ENOUGH = 0.75  # of the network's pixel, which then is a mean of pixels and no guess between two
 MOST_SIDE = 4096  # pixels along a tile: 256 and 512 are usual
 _TRIED = 100  # tiles that are looked at for one that can be read
 
