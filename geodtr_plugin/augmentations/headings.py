@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from .field_of_view import random_columns
+from .image_transform import COLOURS
 
-COLOURS = 3  # channels
 QUARTER = 90
 
 

@@ -172,8 +172,7 @@ def build_trainer(
     checks.check_sampler(model, sampler)
     exclusion = build_exclusion(train, transform.multiplier)
     objectives, idle = choose_objectives(recipe.loss, model, train)
-    if transform.misalign is not None:
-        checks.check_offsets(objectives, transform.misalign)
+    checks.check_offsets(objectives, recipe.augment.tiles)
     losses: dict[str, Any] = build_losses(recipe, model, exclusion, shows_places_once(sampler, train))
     losses = {name: loss.to(device) for name, loss in {**losses, **objectives}.items()}
     schedule = LossSchedule(losses["metric_loss"], recipe.loss.schedule, objectives.values())

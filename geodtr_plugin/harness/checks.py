@@ -147,12 +147,12 @@ def check_square(chsg: CHSG, reference_size: Sequence[int]) -> None:
         )
 
 
-def check_offsets(objectives: Mapping[str, Objective], misalign: Misalignment) -> None:
+def check_offsets(objectives: Mapping[str, Objective], tiles: str) -> None:
     """Raise UserError for tiles that are cropped and turned by themselves, with objectives of where in them one is."""
     bound = [name for name, objective in objectives.items() if OFFSET in objective.needs]
-    if bound and misalign.tiles != "none":
+    if bound and tiles != "none":
         raise UserError(
-            f"--augment.tiles {misalign.tiles} moves the camera in its tile, which {', '.join(bound)} would not know.",
+            f"--augment.tiles {tiles} moves the camera in its tile, which {', '.join(bound)} would not know.",
             "Leave one of them out; an objective by a weight of 0 in --loss.objectives.",
         )
 
