@@ -32,7 +32,7 @@ CELLS = 5 * 2**20  # similarities of a tile
 CELL_BYTES = 9  # of each, with what compares it
 COPIED_BYTES = 2**23  # of the queries, and of the references, of a tile that have to be converted or sent
 LONG, SHORT = 2.0**40, 2.0**-40  # norms beyond which products of vectors that are not normalised leave float32
-# queries and references of a tile that is looked at again as a whole: 40 MiB in float64, with 3,072 numbers each
+# queries and references of a tile that is looked at again as a whole: 12 MiB each in float64, of 3,072 numbers
 SMALL = (512, 512)
 
 
