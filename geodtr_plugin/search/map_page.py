@@ -15,12 +15,12 @@ import numpy as np
 
 from ..utils.errors import UserError
 from ..utils.files import write_text
+from ..utils.projection import Projection
 from .answers import coordinates, direction
 from .contact_sheet import thumbnail
 from .errors_in_metres import LocationErrors
 from .locator import Answer, Locator, Match
 from .photos import printable_name
-from .projection import Projection
 
 MOST_QUERIES = 100  # each brings about 30 KB of thumbnails
 WIDTH, HEIGHT, _MARGIN = 1000, 720, 40
