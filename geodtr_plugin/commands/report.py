@@ -16,8 +16,8 @@ DESCRIPTION = """Write a page about a run, about several side by side, or about 
   geodtr report runs/a runs/b -o a_and_b.html  side by side, with paired differences
   geodtr report runs/compare-synth-suburb      report.html in the comparison's folder
 
-The page is one file that needs no network and no scripts. Images of the data set and the network are in it where they can
-still be had.
+The page is one file that needs no network and no scripts. Images of the data set, and what the network makes of them,
+are in it where they can still be had.
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ...augmentations import RoleTransform
     from ...datasets import Split
     from ...methods import TwoTower
+    from ...utils.roles import Role
 
 NAME = "report.html"
 
@@ -40,7 +42,7 @@ def write_report(path: str | Path, data_root: str | None = None, file: str | Pat
 
 def report_on_run(
     folder: RunFolder, results: dict[str, Any], tests: Mapping[str, Split],
-    network: tuple[TwoTower, Mapping[str, RoleTransform]],
+    network: tuple[TwoTower, Mapping[Role, RoleTransform]],
 ) -> Path:  # fmt: skip
     """Write report.html of a run that has just ended, whose results, test sets and network are at hand."""
     return _write(Material(folder, results, tests, network), folder.path / NAME)
@@ -74,7 +76,7 @@ def run_page(material: Material) -> str:
         "Distances": distances_part,
         "How it was made": making_part,
     }
-    drawn = {name: guarded_part(name, lambda part=part: part(material)) for name, part in parts.items()}
+    drawn = {name: guarded_part(name, partial(part, material)) for name, part in parts.items()}
     missing = bullets(material.missing)
     warning = tag("div", missing, class_="warning") if missing else None
     sections = [(name, content) for name, content in drawn.items() if content is not None]

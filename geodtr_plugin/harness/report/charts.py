@@ -11,7 +11,7 @@ import numpy as np
 from .html import Content, Html, folded, table, tag
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe and Ito
-DASHES = ("", "7 3", "2 3", "9 3 2 3")  # of one colour, where there are more series than colours
+DASHES = ("", "7 3", "2 3", "9 3 2 3")  # lines differ by more than colour, and show where one covers another
 GREY = "#8a8a8a"
 WIDTH, HEIGHT = 360, 240  # units of a drawing, which are pixels on a telephone
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 40  # what axes need around the drawing
@@ -26,6 +26,12 @@ class Series:
     x: Sequence[float]
     y: Sequence[float]
     level: bool = False
+
+    @classmethod
+    def of(cls, name: str, points: Sequence[tuple[float, float]]) -> Series:
+        """Return a series of points (x, y), at least one."""
+        x, y = zip(*points)
+        return cls(name, x, y)
 
 
 @dataclass(frozen=True)
@@ -92,8 +98,8 @@ def line_chart(title: str, series: Sequence[Series], x: Axis, y: Axis) -> Html:
         if not one.level and len(points) <= MOST_ROWS:
             parts += [tag("circle", cx=f"{a:.1f}", cy=f"{b:.1f}", r=2.6, fill=colour) for a, b in points]
     names = [one.name for one in series]
-    points = folded("The numbers", _numbers(title, series, x))
-    return figure(title, drawing(title, x, y, parts), legend(names, colours), points)
+    numbers = folded("The numbers", _numbers(title, series, x))
+    return figure(title, drawing(title, x, y, parts), legend(names, colours), numbers)
 
 
 def bar_chart(title: str, bars: Sequence[tuple[str, float]], x: str, y: str) -> Html:
@@ -115,14 +121,14 @@ def bar_chart(title: str, bars: Sequence[tuple[str, float]], x: str, y: str) -> 
     return figure(title, drawing(f"{title}. {words}", Axis(x, 0, 1), up, parts, x_ticks=False))
 
 
-def range_chart(title: str, rows: Sequence[tuple[str, Sequence[float]]], x: Axis, what: str) -> Html:
+def range_chart(title: str, rows: Sequence[tuple[str, Sequence[float]]], x: Axis, what: str = "") -> Html:
     """Return a row for each label with a thin line, a thick one, and a mark.
 
     Args:
         title: what is drawn.
         rows: label, and the ends of the thin line and the thick one about the mark, `[5]`, rising.
         x: the axis.
-        what: what the five numbers are, for the table.
+        what: the five numbers are, with commas, for a table of them; empty where there is one already.
     """
     step, left = 26, 110
     height = step * len(rows) + BOTTOM + TOP
@@ -136,10 +142,9 @@ def range_chart(title: str, rows: Sequence[tuple[str, Sequence[float]]], x: Axis
             tag("line", x1=f"{b:.1f}", x2=f"{d:.1f}", y1=y, y2=y, stroke=COLOURS[0], stroke_width=7),
             tag("circle", cx=f"{c:.1f}", cy=y, r=4.5, fill="#fff", stroke=COLOURS[0], stroke_width=2),
         ]
-    heads = ["", *what.split(", ")]
     cells = [[label, *(f"{value:.3g}" for value in values)] for label, values in rows]
     svg = drawing(title, x, None, parts, left=left, height=height)
-    return figure(title, svg, folded("The numbers", table(title, heads, cells)))
+    return figure(title, svg, folded("The numbers", table(title, ["", *what.split(", ")], cells)) if what else None)
 
 
 def drawing(
@@ -147,25 +152,35 @@ def drawing(
     x_ticks: bool = True,
 ) -> Html:  # fmt: skip
     """Return axes with what is drawn in them."""
-    bottom, marks = height - BOTTOM, []
-    for value in x.ticks() if x_ticks else ():
-        at = left + (WIDTH - left - RIGHT) * x.share(value)
-        marks += [
-            tag("line", x1=f"{at:.1f}", x2=f"{at:.1f}", y1=bottom, y2=bottom + 4, stroke=GREY),
-            tag("text", _short(value), x=f"{at:.1f}", y=bottom + 16, text_anchor="middle"),
-        ]
-    for value in y.ticks() if y else ():
-        at = TOP + (bottom - TOP) * (1 - y.share(value))
-        marks += [
-            tag("line", x1=left, x2=WIDTH - RIGHT, y1=f"{at:.1f}", y2=f"{at:.1f}", stroke="#e4e4e4"),
-            tag("text", _short(value), x=left - 5, y=f"{at + 4:.1f}", text_anchor="end"),
-        ]
-    marks.append(tag("line", x1=left, x2=WIDTH - RIGHT, y1=bottom, y2=bottom, stroke=GREY))
-    marks.append(tag("text", x.label, x=(left + WIDTH - RIGHT) / 2, y=height - 7, text_anchor="middle"))
-    if y:
-        turn = f"rotate(-90 11 {(TOP + bottom) / 2})"
-        marks.append(tag("text", y.label, x=11, y=(TOP + bottom) / 2, text_anchor="middle", transform=turn))
+    bottom = height - BOTTOM
+    marks = _below(x, left, bottom, x_ticks)
+    if y is not None:
+        marks += _beside(y, left, bottom)
     return tag("svg", marks, parts, viewBox=f"0 0 {WIDTH} {height}", role="img", aria_label=title)
+
+
+def _below(x: Axis, left: int, bottom: int, ticks: bool) -> list[Html]:
+    """Return the horizontal axis: its line, ticks and label."""
+    marks = [
+        tag("line", x1=left, x2=WIDTH - RIGHT, y1=bottom, y2=bottom, stroke=GREY),
+        tag("text", x.label, x=(left + WIDTH - RIGHT) / 2, y=bottom + 33, text_anchor="middle"),
+    ]
+    for value in x.ticks() if ticks else ():
+        at = f"{left + (WIDTH - left - RIGHT) * x.share(value):.1f}"
+        marks.append(tag("line", x1=at, x2=at, y1=bottom, y2=bottom + 4, stroke=GREY))
+        marks.append(tag("text", _short(value), x=at, y=bottom + 16, text_anchor="middle"))
+    return marks
+
+
+def _beside(y: Axis, left: int, bottom: int) -> list[Html]:
+    """Return the vertical axis: its label, ticks, and thin lines across the drawing."""
+    middle = (TOP + bottom) / 2
+    marks = [tag("text", y.label, x=11, y=middle, text_anchor="middle", transform=f"rotate(-90 11 {middle})")]
+    for value in y.ticks():
+        at = TOP + (bottom - TOP) * (1 - y.share(value))
+        marks.append(tag("line", x1=left, x2=WIDTH - RIGHT, y1=f"{at:.1f}", y2=f"{at:.1f}", stroke="#e4e4e4"))
+        marks.append(tag("text", _short(value), x=left - 5, y=f"{at + 4:.1f}", text_anchor="end"))
+    return marks
 
 
 def looks(series: Sequence[Series]) -> list[tuple[str, str]]:
@@ -175,13 +190,13 @@ def looks(series: Sequence[Series]) -> list[tuple[str, str]]:
     for one in series:
         place = names.index(one.name) if one.name in names else -1
         colour = COLOURS[place % len(COLOURS)] if place >= 0 else GREY
-        found.append((colour, "1.5 3" if one.level else DASHES[place // len(COLOURS) % len(DASHES)]))
+        found.append((colour, "1.5 3" if one.level else DASHES[place % len(DASHES)]))
     return found
 
 
 def legend(names: Sequence[str], colours: Sequence[tuple[str, str]]) -> Html:
     """Return what each line stands for."""
-    items = {}
+    items: dict[str, Html] = {}
     for name, (colour, dash) in zip(names, colours):
         line = tag("line", x1=0, x2=28, y1=6, y2=6, stroke=colour, stroke_width=3, stroke_dasharray=dash or None)
         svg = tag("svg", line, viewBox="0 0 28 12", aria_hidden="true")

@@ -35,7 +35,7 @@ def _losses(epochs: Sequence[Mapping[str, Any]], x: Axis) -> tuple[list[Series],
     series = []
     for name in names:
         own = [(epoch["epoch"], epoch["losses"][name]) for epoch in epochs if name in epoch["losses"]]
-        series.append(Series(name.replace("_", " "), *zip(*own)))
+        series.append(Series.of(name.replace("_", " "), own))
     values = [value for one in series for value in one.y]
     positive = min(values) > 0
     return series, x, axis_of("loss", values, log=positive and max(values) > 20 * min(values))
@@ -46,7 +46,7 @@ def _recalls(epochs: Sequence[Mapping[str, Any]], tests: Mapping[str, Any]) -> l
     for name, entry in tests.items():
         own = [(e["epoch"], e["tests"][name]["recall_at_1"]) for e in epochs if name in e.get("tests", {})]
         if own:
-            series.append(Series(name, *zip(*own)))
+            series.append(Series.of(name, own))
             chance = entry["chance_recall_at_1"]
             series.append(Series(name, (epochs[0]["epoch"], epochs[-1]["epoch"] + 1), (chance, chance), level=True))
     return series

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from ...augmentations import RoleTransform
     from ...datasets import Split
     from ...methods import TwoTower
+    from ...utils.roles import Role
 
 LAYOUTS = {"as it is": 0, "flipped": 4, "turned by 90°": 1, "by 180°": 2, "by 270°": 3}  # of the aerial image alone
 UNMATCHED = "of another place"
-PAIRS, BATCH = 64, 8  # pairs of a test set that are measured at most, and at once
+PAIRS, BATCH = 32, 8  # pairs of a test set that are measured at most, and at once
 SECONDS = 8.0  # after which no further batch is begun, so that a large network on a CPU costs one batch a set
 QUANTILES = (5, 25, 50, 75, 95)
 SIDE = 320  # pixels of what the network sees
@@ -36,16 +37,16 @@ SIDE = 320  # pixels of what the network sees
 class Network:
     """The network of a run, in evaluation mode, on images as they are stored."""
 
-    def __init__(self, model: TwoTower, transforms: Mapping[str, RoleTransform]):
+    def __init__(self, model: TwoTower, transforms: Mapping[Role, RoleTransform]):
         self.model, self.device = model, next(model.parameters()).device
         self.transforms = {role: transform.to(self.device) for role, transform in transforms.items()}
 
-    def input_of(self, role: str, stored: Tensor) -> Tensor:
+    def input_of(self, role: Role, stored: Tensor) -> Tensor:
         """Return network input `[1, C, H, W]` of an image as stored, uint8 `[3, *, *]`."""
         transform = self.transforms[role]
         return transform(transform.image.on_load(stored)[None].to(self.device))
 
-    def seen(self, role: str, images: Tensor) -> Tensor:
+    def seen(self, role: Role, images: Tensor) -> Tensor:
         """Return the colours that the network sees in its input `[1, C, H, W]`, uint8 `[3, H, W]`."""
         transform = self.transforms[role]
         return ((images[0, :3] * transform.std + transform.mean).clamp(0, 1) * 255).round().byte()
@@ -86,9 +87,9 @@ def descriptors_part(material: Material) -> Html | None:
                 blocks.append(tag("h3", f"{kind} query on {name}: {split.queries.ids[query]}"))
                 blocks.append(_masks_of_pair(network, split, query, reference))
     words = (
-        "Each descriptor sums the features of the trunk under a mask. Left: its mask on the query; right: on the aerial "
-        "image of the same place. Yellow is the most of a mask, dark blue the least. Where both are unrolled, a layout "
-        "that both views share stands at the same place in both."
+        "Each descriptor sums the features of the trunk under a mask. Left: its mask on the query; right: on the "
+        "reference of the same place. Yellow is the most of a mask, dark blue the least. Of unrolled references, a "
+        "layout that both views share stands at the same place in both."
     )
     return tag("div", tag("p", words), blocks)
 
@@ -96,7 +97,7 @@ def descriptors_part(material: Material) -> Html | None:
 def _masks_of_pair(network: Network, split: Split, query: int, reference: int) -> Html:
     import torch
 
-    images = {"query": network.input_of("query", split.queries.read(query)),
+    images: dict[Role, Tensor] = {"query": network.input_of("query", split.queries.read(query)),
               "reference": network.input_of("reference", split.references.read(reference))}  # fmt: skip
     towers = {"query": network.model.query_tower, "reference": network.model.reference_tower}
     with torch.no_grad():
@@ -106,16 +107,17 @@ def _masks_of_pair(network: Network, split: Split, query: int, reference: int) -
                 for role, image in images.items()]  # fmt: skip
     cells = [tag("figure", tag("div", pictures, class_="pair"), tag("figcaption", "seen"), class_="seen")]
     for number in range(len(masks["query"])):
-        maps = [heat_map(masks[role][number].numpy(), f"mask {number + 1} on the {role}") for role in images]
+        left, right = (heat_map(masks[role][number].numpy(), f"mask {number + 1} on the {role}") for role in images)
         if unrolled is not None:
-            maps.append(heat_map(unrolled[number].numpy(), f"mask {number + 1} on the reference, unrolled"))
-        caption = tag("figcaption", f"descriptor {number + 1}{', below: unrolled' if unrolled is not None else ''}")
-        cells.append(tag("figure", tag("div", maps, class_="pair"), caption))
+            below = heat_map(unrolled[number].numpy(), f"mask {number + 1} on the reference, unrolled")
+            left = tag("div", left, below)
+        caption = f"descriptor {number + 1}{'; left below: unrolled' if unrolled is not None else ''}"
+        cells.append(tag("figure", tag("div", left, right, class_="pair"), tag("figcaption", caption)))
     return tag("div", cells, class_="masks")
 
 
 def _unrolled(query: Tensor, reference: Tensor) -> Tensor | None:
-    """Return masks of a tile `[K, S, S]` unrolled to the grid of the query's `[K, h, w]`; None if they are no square."""
+    """Return masks of a tile `[K, S, S]` unrolled to the grid of the query's `[K, h, w]`; None of what is no square."""
     from ...augmentations import PolarTransform
 
     square = reference.shape[-1] == reference.shape[-2]
@@ -198,5 +200,5 @@ def _distances_chart(name: str, found: Mapping[str, np.ndarray]) -> Html:
     nearest = np.min([values for label, values in found.items() if label in LAYOUTS and LAYOUTS[label]], axis=0)
     first = 100 * float(np.mean(found["as it is"] < nearest))
     title = f"{name}, {count} pairs: 5 to 95 % (thin), the middle half (thick), the median (ring)"
-    told = f"Of {first:.0f} % of the pairs, the aerial image as it is lies nearer than all its flipped and turned copies."
+    told = f"In {first:.0f} % of the pairs, the aerial image as it is lies nearer than all its copies."
     return tag("div", range_chart(title, rows, axis, "5 %, 25 %, median, 75 %, 95 %"), tag("p", told))

@@ -59,7 +59,8 @@ def _going_on(folder: RunFolder, trained: bool) -> Html:
 
 def _sizes(material: Material) -> list[tuple[Content, Content]]:
     results, epochs = material.results, material.folder.metrics()
-    found = [("parameters", f"{results['parameters']:,}"), ("numbers in an embedding", f"{results['embedding_size']:,}")]
+    found: list[tuple[Content, Content]] = [("parameters", f"{results['parameters']:,}")]
+    found.append(("numbers in an embedding", f"{results['embedding_size']:,}"))
     if "seconds" in results:
         found.append(("time of the last session", duration(results["seconds"])))
     if epochs and all("seconds" in epoch for epoch in epochs):

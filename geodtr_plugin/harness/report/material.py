@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ...augmentations import RoleTransform
     from ...datasets import Split
     from ...methods import TwoTower
+    from ...utils.roles import Role
     from ..config import RunConfig
 
 NUMBERS = ("rank", "similarity", "wrong_similarity", "heading", "true_heading")  # columns of ranks-TEST.csv
@@ -70,7 +71,8 @@ def read_ranks(file: Path) -> RankTable:
         rows = list(csv.DictReader(io.StringIO(text), strict=True))
         names = [name for name in NUMBERS if not rows or name in rows[0]]
         numbers = {name: np.array([float(row[name] or "nan") for row in rows]) for name in (*NUMBERS[:3], *names[3:])}
-        return RankTable(*([from_csv_cell(row[name]) for row in rows] for name in ("query", "wrong")), numbers)
+        queries, wrong = ([from_csv_cell(row[name]) for row in rows] for name in ("query", "wrong"))
+        return RankTable(queries, wrong, numbers)
 
 
 @dataclass
@@ -88,7 +90,7 @@ class Material:
     folder: RunFolder
     results: dict[str, Any]
     tests: Mapping[str, Split] = field(default_factory=dict)
-    network: tuple[TwoTower, Mapping[str, RoleTransform]] | None = None
+    network: tuple[TwoTower, Mapping[Role, RoleTransform]] | None = None
     missing: list[str] = field(default_factory=list)
 
     @property
@@ -145,11 +147,11 @@ def _load_test(config: RunConfig, name: str, material: Material) -> Split:
 
     split = load_as_asked(config, name, "test")
     if split.fingerprint() != material.results["tests"][name]["data"]["fingerprint"] and not config.skip_corrupt:
-        material.missing.append(f"{name} is not what it was: images and places are those of now, numbers those of then.")
+        material.missing.append(f"{name} has changed: images and places are those of now, numbers those of then.")
     return split
 
 
-def _load_network(config: RunConfig, folder: RunFolder) -> tuple[TwoTower, Mapping[str, RoleTransform]]:
+def _load_network(config: RunConfig, folder: RunFolder) -> tuple[TwoTower, Mapping[Role, RoleTransform]]:
     """Load the model as the run measured it last.
 
     Raises:

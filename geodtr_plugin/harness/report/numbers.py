@@ -27,14 +27,14 @@ def numbers_part(material: Material) -> Html:
 def _main_table(results: Mapping[str, Any]) -> Html:
     tests = results["tests"]
     columns = columns_of(entry["last"] for entry in tests.values())
-    metres = {f"{title}": name for title, name in METRES.items() if any(name in e["last"] for e in tests.values())}
+    metres = {title: name for title, name in METRES.items() if any(name in e["last"] for e in tests.values())}
     heads = ["test set", "area", *columns, "95 % of R@1", *metres, "chance", "published R@1", "best R@1 (epoch)"]
     rows: list[list[Content]] = []
     for name, entry in tests.items():
         key, last, best, paper = ("tests", name), entry["last"], entry["best"], entry["published"]
         rows.append([
             name, entry["kind"], *_scores(last, columns, (*key, "last")),
-            *(_cell(last, metric, (*key, "last")) for metric in metres.values()),
+            *(_cell(last, metric, (*key, "last"), 1) for metric in metres.values()),
             number(entry["chance_recall_at_1"], f"{entry['chance_recall_at_1']:.2f}", *key, "chance_recall_at_1"),
             _cell(paper, "recall_at_1", (*key, "published")),
             [_cell(best, "recall_at_1", (*key, "best")), f" ({best['epoch']})"] if best else "-",
