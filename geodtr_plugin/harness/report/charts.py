@@ -15,6 +15,7 @@ DASHES = ("", "7 3", "2 3", "9 3 2 3")  # lines differ by more than colour, and 
 GREY = "#8a8a8a"
 WIDTH, HEIGHT = 360, 240  # units of a drawing, which are pixels on a telephone
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 40  # what axes need around the drawing
+MOST = 1e18  # of a number that is drawn
 MOST_ROWS = 30  # of the table beside a chart
 
 
@@ -71,11 +72,13 @@ def _round_step(raw: float) -> float:
 
 
 def axis_of(label: str, values: Sequence[float], log: bool = False, from_zero: bool = False) -> Axis:
-    """Return an axis that holds all finite values."""
-    finite = [float(v) for v in values if math.isfinite(v) and (v > 0 or not log)] or [1.0]
-    low, high = 0.0 if from_zero else min(finite), max(finite)
-    if low == high:
-        low, high = (low / 2, high * 2) if log else (low - (0 if from_zero else 0.5), high + 0.5)
+    """Return an axis that holds all values; infinite and unthinkably large or small ones do not count."""
+    least = 1 / MOST if log else -MOST
+    drawn = [float(value) for value in values if least < value < MOST] or [1.0]
+    low, high = 0.0 if from_zero else min(drawn), max(drawn)
+    if not low < high:
+        room = max(0.05 * abs(low), 0.5)
+        low, high = (low / 2, low * 2) if log else (low - (0 if from_zero else room), low + room)
     return Axis(label, low, high, log)
 
 
