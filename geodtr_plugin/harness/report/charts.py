@@ -133,17 +133,17 @@ def range_chart(title: str, rows: Sequence[tuple[str, Sequence[float]]], x: Axis
         x: the axis.
         what: the five numbers are, with commas, for a table of them; empty where there is one already.
     """
-    step, left = 26, 110
+    step, left = 38, 16  # labels stand above their lines: they may be long
     height = step * len(rows) + BOTTOM + TOP
     parts = []
     for i, (label, values) in enumerate(rows):
-        y = TOP + step * (i + 0.5)
-        a, b, c, d, e = (left + (WIDTH - left - RIGHT) * x.share(value) for value in values)
+        top, y = TOP + step * i, TOP + step * i + 24
+        a, b, c, d, e = (f"{left + (WIDTH - left - RIGHT) * x.share(value):.1f}" for value in values)
         parts += [
-            tag("text", _cut(label, 17), x=left - 8, y=f"{y + 4:.1f}", text_anchor="end"),
-            tag("line", x1=f"{a:.1f}", x2=f"{e:.1f}", y1=y, y2=y, stroke=COLOURS[0], stroke_width=1.5),
-            tag("line", x1=f"{b:.1f}", x2=f"{d:.1f}", y1=y, y2=y, stroke=COLOURS[0], stroke_width=7),
-            tag("circle", cx=f"{c:.1f}", cy=y, r=4.5, fill="#fff", stroke=COLOURS[0], stroke_width=2),
+            tag("text", _cut(label, 52), x=left, y=top + 12),
+            tag("line", x1=a, x2=e, y1=y, y2=y, stroke=COLOURS[0], stroke_width=1.5),
+            tag("line", x1=b, x2=d, y1=y, y2=y, stroke=COLOURS[0], stroke_width=7),
+            tag("circle", cx=c, cy=y, r=4.5, fill="#fff", stroke=COLOURS[0], stroke_width=2),
         ]
     cells = [[label, *(f"{value:.3g}" for value in values)] for label, values in rows]
     svg = drawing(title, x, None, parts, left=left, height=height)

@@ -28,7 +28,7 @@ def _main_table(results: Mapping[str, Any]) -> Html:
     tests = results["tests"]
     columns = columns_of(entry["last"] for entry in tests.values())
     metres = {title: name for title, name in METRES.items() if any(name in e["last"] for e in tests.values())}
-    heads = ["test set", "area", *columns, "95 % of R@1", *metres, "chance", "published R@1", "best R@1 (epoch)"]
+    heads = ["test set", "area", *columns, "95 % of R@1", *metres, "chance", "published", "best (epoch)"]
     rows: list[list[Content]] = []
     for name, entry in tests.items():
         key, last, best, paper = ("tests", name), entry["last"], entry["best"], entry["published"]
@@ -67,8 +67,8 @@ def _explained(results: Mapping[str, Any]) -> Html:
     best = f"The best epoch was chosen on {chosen}." if chosen else ""
     return tag(
         "p", "The interval is Wilson's, of the choice of queries; that of seeds and training is not in it. "
-        "Chance: a random ranking. Published: the method's paper, at the epoch that was best on the test set; "
-        f"a dash where it has no such row. {best}",
+        "The last three columns are R@1: of a random ranking; of the method's paper, at the epoch that was best on the "
+        f"test set, a dash where it has no such row; of our best epoch. {best}",
     )  # fmt: skip
 
 

@@ -130,8 +130,8 @@ def test_a_run_whose_data_or_weights_are_gone_has_a_report(copy, gone, page, mon
 
 
 @pytest.mark.parametrize("name, words", [
-    ("ranks-synth-suburb.csv", "cannot be read"), ("metrics.jsonl", "There was no training"), ("recipe.yaml", "not there"),
-    ("environment.json", ""), ("command.txt", "command.txt is not there"), ("last.ckpt", ""),
+    ("ranks-synth-suburb.csv", "cannot be read"), ("metrics.jsonl", "There was no training"),
+    ("recipe.yaml", "not there"), ("environment.json", ""), ("command.txt", "command.txt is not there"), ("last.ckpt", ""),
 ])  # fmt: skip
 def test_a_file_that_lacks_costs_its_part_alone(copy, material, name, words):
     (copy / name).unlink()
