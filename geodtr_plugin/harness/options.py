@@ -128,6 +128,8 @@ def _is_specific(known: argparse.Namespace) -> bool:
 def _recipe_name(known: argparse.Namespace) -> str:
     if known.recipe != "auto":
         return known.recipe
+    if run := _run_of_weights(known):
+        return run.recipe_name
     centred = value_of(_named(known, "data.centred"))
     return recipe_for(known.train, known.data_root, {} if centred is None else {"centred": centred})
 
@@ -137,9 +139,8 @@ def _base_recipe(known: argparse.Namespace, name: str | None = None) -> Recipe:
 
     The arguments of its loss, miner and sampler go where the command line names others.
     """
-    source = known.init_weights if known.recipe == "auto" and name is None else None
-    if source and os.path.isdir(folder := split_choice(source)[0]):
-        recipe = _recipe_of_run(folder, known.method)
+    if name is None and (run := _run_of_weights(known)):
+        recipe = run.recipe
     else:
         name = name or _recipe_name(known)
         recipes = METHODS[known.method].recipes
@@ -165,13 +166,17 @@ def _named(known: argparse.Namespace, setting: str) -> Any:
     return group.get(name) if isinstance(group, dict) else None
 
 
-def _recipe_of_run(folder: Path, method: str) -> Recipe:
+def _run_of_weights(known: argparse.Namespace) -> RunConfig | None:
+    """Return the settings of the run whose weights are to be used; None if they are no run's, or a recipe is named."""
     from .run_folder import RunFolder
 
+    folder = split_choice(known.init_weights)[0] if known.init_weights and known.recipe == "auto" else ""
+    if not os.path.isdir(folder):
+        return None
     run = RunFolder.existing(folder).config()
-    if run.method != method:
-        raise UserError(f"{folder} is a run of {run.method}, not of {method}.", f"Add --method {run.method}.")
-    return run.recipe
+    if run.method != known.method:
+        raise UserError(f"{folder} is a run of {run.method}, not of {known.method}.", f"Add --method {run.method}.")
+    return run
 
 
 def _later_stages(words: Sequence[str], known: argparse.Namespace, recipe: Recipe) -> tuple[tuple[str, Recipe], ...]:
