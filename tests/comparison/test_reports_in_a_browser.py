@@ -31,7 +31,7 @@ def browser():
 def reports(tmp_path_factory) -> dict[str, Path]:
     """Pages about a run off the tiles' centres, and about a comparison."""
     root = tmp_path_factory.mktemp("browser")
-    words = "--method geodtr_plus --test synth-suburb-offset --data.count 8 --epochs 0 --recipe laptop_offset --allow-untrained"
+    words = "--recipe laptop_offset --test synth-suburb-offset --data.count 8 --epochs 0 --allow-untrained"
     run(settings(f"{words} --evaluation.examples 0 --device cpu --threads 1 --out {root / 'run'}"))
     for label in ("simple", "geodtr_plus:model.descriptors=4:chsg=raw:optim.lr=0.001"):
         write_run(root / "compare" / label.replace(":", ",") / "seed-0", recall=7, label=label)

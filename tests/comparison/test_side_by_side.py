@@ -97,7 +97,7 @@ def test_the_page_of_a_comparison_says_what_the_results_say(comparison, capsys):
     assert found["safa", "synth-suburb", "recall_at_1"] == (pytest.approx(26.25), "26.25 ± 5.30")
     # seed 0: safa finds q0 to q8, simple q0 to q3
     key = "difference", "safa", "simple", "synth-suburb"
-    assert found[*key, "0"] == (-12.5, "-12.50") and found[*key, "1"] == (-17.5, "-17.50")
+    assert found[(*key, "0")] == (-12.5, "-12.50") and found[(*key, "1")] == (-17.5, "-17.50")
     assert "0.0625" in page.text, "5 of 5: 2 / 2^5"
     assert "-15.00 2.50 -6.0" in page.text, "over the seeds"
     assert "compare-<b>" in page.text and "Left out" not in page.text

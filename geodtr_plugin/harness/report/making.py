@@ -101,10 +101,10 @@ def _environment(folder: RunFolder) -> dict[str, Any]:
 
 
 def _machine(folder: RunFolder) -> list[tuple[Content, Content]]:
-    facts = {name: value for name, value in _environment(folder).items() if name != "peak_memory"}
-    packages = facts.pop("packages", {})
-    versions = [(name, value) for name, value in packages.items()] if isinstance(packages, dict) else []
-    return [(name, "none" if value is None else value) for name, value in [*facts.items(), *versions]]
+    known = {name: value for name, value in _environment(folder).items() if name != "peak_memory"}
+    packages = known.pop("packages", {})
+    versions = packages.items() if isinstance(packages, dict) else ()
+    return [(name, "none" if value is None else value) for name, value in [*known.items(), *versions]]
 
 
 def _text(folder: RunFolder, name: str) -> Html:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...utils.errors import UserError
-from ...utils.figures import log
 from ...utils.reading import read_text, understood
 from ...utils.visible import from_csv_cell
 from ..records import DAMAGED, read_results
@@ -172,23 +172,15 @@ def _load_network(config: RunConfig, folder: RunFolder) -> tuple[TwoTower, Mappi
     return build_model(config, now.file).eval(), transforms
 
 
-class _noted:
-    """A block whose failure costs a sentence."""
-
-    def __init__(self, sentences: list[str], what: str):
-        self.sentences, self.what = sentences, what
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
-        if error is None or not isinstance(error, Exception):
-            return False
-        if not isinstance(error, UserError):
-            log.debug(self.what, exc_info=error)
-        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}."
-        self.sentences.append(f"{self.what}. {reason}")
-        return True
+@contextlib.contextmanager
+def _noted(sentences: list[str], what: str) -> Iterator[None]:
+    """Turn what a block raises into a sentence on what the report does without."""
+    try:
+        yield
+    except UserError as error:
+        sentences.append(f"{what}. {error}")
+    except Exception as error:
+        sentences.append(f"{what}. {type(error).__name__}: {error}.")
 
 
 def rows_of(ids: Sequence[str]) -> dict[str, int]:

@@ -79,7 +79,7 @@ def _rules(results: Mapping[str, Any]) -> Html:
         shared.setdefault(repr(entry["rules"]), (entry["rules"], []))[1].append(name)
     return tag("div", [
         [tag("h4", ", ".join(names)) if len(shared) > 1 else None,
-         facts((title_of(key), value) for key, value in rules.items())]
+         facts((words_for(key), value) for key, value in rules.items())]
         for rules, names in shared.values()
     ])  # fmt: skip
 
@@ -88,7 +88,7 @@ def _every_number(name: str, entry: Mapping[str, Any]) -> Html:
     """Return all numbers of a test set, whatever their names, a column for each place where they stand."""
     columns = [column for column in _columns(("tests", name), entry) if column[2]]
     names = list(dict.fromkeys(metric for _, _, scores in columns for metric in scores))
-    rows = [[title_of(metric), *(_cell(scores, metric, key, 4) for _, key, scores in columns)] for metric in names]
+    rows = [[words_for(metric), *(_cell(scores, metric, key, 4) for _, key, scores in columns)] for metric in names]
     heads = ["", *(head for head, _, _ in columns)]
     return folded(name, table(f"{name}: every number of results.json", heads, rows))
 
@@ -102,6 +102,6 @@ def _columns(key: tuple[str, ...], values: Mapping[str, Any], head: str = "") ->
             yield from _columns((*key, name), value, f"{head}, {name}".strip(", ").replace(", subsets", ""))
 
 
-def title_of(name: str) -> str:
+def words_for(name: str) -> str:
     """Return what people call a number."""
     return TITLES.get(name, name.replace("_", " "))

@@ -16,8 +16,9 @@ from pages import Page
 
 from geodtr_plugin.datasets import ImageArray, Split
 from geodtr_plugin.evaluation.truth import Truth
+from geodtr_plugin.harness.report import inside
 from geodtr_plugin.harness.report.charts import Axis, Series, axis_of, line_chart, looks
-from geodtr_plugin.harness.report.curves import count_ranks, recall_series
+from geodtr_plugin.harness.report.curves import count_ranks, heading_part, recall_series
 from geodtr_plugin.harness.report.html import Html, markup, tag
 from geodtr_plugin.harness.report.inside import LAYOUTS, UNMATCHED, measure_distances
 from geodtr_plugin.harness.report.material import RankTable
@@ -90,6 +91,16 @@ def test_bars_count_every_query_once(ranks):
     assert dict(bars).get("none", 0) == sum(map(math.isnan, ranks))
 
 
+def test_errors_of_headings_are_the_shorter_way_round():
+    told = {"heading": np.array([359, 100, 4, 180, math.nan]), "true_heading": np.array([1.0, 93, 4, 0, 0])}
+    table = RankTable(list("abcde"), [""] * 5, told)  # 2, 7, 0 and 180 degrees; the last has no right reference
+    material = SimpleNamespace(results={"tests": {"turned": {}}}, ranks=lambda test: table)
+    assert table.heading_errors[:4].tolist() == [2, 7, 0, 180]
+    assert "0–5: 2, 5–10: 1, 10–20: 0, 20–45: 0, 45–90: 0, 90–180: 1" in heading_part(material)
+    told.clear()
+    assert heading_part(material) is None
+
+
 @settings(max_examples=40, deadline=None)
 @given(RANKS)
 def test_recall_over_k_is_that_of_a_loop(ranks):
@@ -130,14 +141,14 @@ def test_the_map_of_a_large_set_stays_light():
     assert len(draw_map("large", split_of(9000, side=1), ranked([1, 9] * 4500))) < 120_000
 
 
-def network_of_pixels(seen: tuple[int, int] = (16, 16)) -> SimpleNamespace:
+def network_of_pixels() -> SimpleNamespace:
     """A network whose embedding is the image itself, of unit norm: of the same pixels the distance is 0."""
 
     def encode(images):
         return torch.nn.functional.normalize(images.flatten(1), dim=1)
 
     return SimpleNamespace(
-        model=SimpleNamespace(encode_query=encode, encode_reference=encode),
+        model=SimpleNamespace(encode_query=encode, encode_reference=encode, modules=list, eval=lambda: None),
         input_of=lambda role, stored: stored[None].float() / 255 - 0.5,
         similarities=lambda query, reference: (query * reference).sum(1),
     )
@@ -150,7 +161,15 @@ def test_distances_are_those_of_the_layouts():
 
 
 def test_one_batch_is_measured_however_long_it_takes():
-    assert len(measure_distances(network_of_pixels(), split_of(30), until=0.0)["as it is"]) == 8
+    assert len(measure_distances(network_of_pixels(), split_of(30), until=0.0)["as it is"]) == inside.BATCH
+
+
+def test_sets_for_which_no_time_is_left_are_named(monkeypatch):
+    monkeypatch.setattr(inside, "SECONDS", 0.0)
+    monkeypatch.setattr(inside, "Network", lambda *arguments: network_of_pixels())
+    tests = {name: split_of(30) for name in ("first", "second", "third")}
+    drawn = inside.distances_part(SimpleNamespace(network=(None, None), tests=tests))
+    assert "first, 4 pairs" in drawn and "Not measured, to save time: second, third." in drawn
 
 
 @pytest.mark.parametrize("method", ["geodtr_plus", "geodtr", "safa"])
