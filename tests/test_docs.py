@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 from documents import ROOT, blocks, commands, run_example
+from geodtr_plugin.comparison.ablations import TABLES
 from trees import save_jpeg, smooth_noise
 
 from geodtr_plugin.commands.main import VERBS, main
 from geodtr_plugin.commands.real_pairs import real_pairs_parser
 from geodtr_plugin.commands.run import resume_parser
-from geodtr_plugin.comparison.ablations import TABLES
 from geodtr_plugin.comparison.compare import compare_parser, parse_compare, parse_entries
 from geodtr_plugin.comparison.fine_tuning import REFUSED, fine_tuning_parser
 from geodtr_plugin.comparison.jobs import Variant, plan

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .jobs import Failure
 from .statistics import Row, differing_settings, unequal_data, variant_pairs
-
-Failure = tuple[str, int, str]  # label, seed, message
 
 
 def notes_on(rows: Sequence[Row], failures: Sequence[Failure]) -> list[str]:

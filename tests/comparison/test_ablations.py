@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from geodtr_plugin.comparison.ablations import TABLES, ablations_command, entries_for, published_on
 from matplotlib.figure import Figure
 
-from geodtr_plugin.comparison.ablations import TABLES, ablations_command, entries_for, published_on
 from geodtr_plugin.comparison.costs import cost_line, paper_model
 from geodtr_plugin.comparison.jobs import Variant
 from geodtr_plugin.harness import settings

@@ -11,11 +11,11 @@ import pytest
 import torch
 import trees
 import trees_vigor
+from geodtr_plugin.comparison.ablations import published_on
 from safetensors.torch import load_file
 
 from geodtr_plugin.commands.main import main
 from geodtr_plugin.commands.run import run_command
-from geodtr_plugin.comparison.ablations import published_on
 from geodtr_plugin.harness import settings
 from geodtr_plugin.harness.checks import check_recipe
 from geodtr_plugin.harness.results import kind_of_test, published
