@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from ...methods import METHODS
 from ...utils.claims import claimed
 from ...utils.console import complain, guarded, say
 from ...utils.errors import UnknownNameError, UserError
-from ..compare import Parser, compare_parser, parse_compare, parse_seeds
+from ..compare import compare_parser, parse_compare, parse_seeds
 from .parts import PARTS, Part
 from .runs import Need, Workshop, once
 from .sets import Sets
@@ -45,7 +46,7 @@ def paper_command(argv: Sequence[str] | None = None) -> int:
     return guarded(lambda: _paper(argv), argv)
 
 
-def paper_parser() -> Parser:
+def paper_parser() -> argparse.ArgumentParser:
     """Make a parser of the options that are not run.py's."""
     names = "\n".join(f"  {part.name:9} {part.title.split(': ', 1)[1]}" for part in PARTS.values())
     parser = compare_parser("paper.py", DESCRIPTION.format(parts=names), methods=False)

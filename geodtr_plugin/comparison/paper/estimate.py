@@ -73,7 +73,6 @@ def _step(method: str, options: str, device: str, counterfactual: bool, bf16: bo
                     embed = _timed(lambda: model(**images), device)
         return Step(train / PAIRS, embed / PAIRS)
     finally:
-        del model
         gc.collect()  # the next network needs the memory
 
 

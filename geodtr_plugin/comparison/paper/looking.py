@@ -48,7 +48,7 @@ def looking(shop: Workshop, made: tuple[str, str], variant: Variant) -> Iterator
     from ...testers.embedding import modes_restored
 
     trained, test = made
-    material = read_run(shop.first_run(trained, variant).path)
+    material = read_run(shop.finished(trained, variant)[0].path)
     add_data_and_network(material, shop.sets.root)
     if material.network is None or test not in material.tests:
         raise UserError(f"{variant.label}: {' '.join(material.missing) or f'{test} is no test set of its run.'}")

@@ -16,7 +16,7 @@ from .parts import Part
 from .runs import Workshop
 
 DPI = 130
-WIDTH = 1.5  # inches of a picture
+WIDTH, LABEL = 1.5, 0.9  # inches of a picture, and of the words before a row
 TALLEST = 0.75  # of a picture, in parts of its width: tiles are drawn smaller than panoramas are wide
 FIRST = 4  # descriptors of Figure 8
 
@@ -71,12 +71,13 @@ def _save(groups: Sequence[tuple[str, Sequence[Strip]]], title: str, file: Path)
     count = max(len(strip.masks) for _, strips in groups for strip in strips)
     heights = [[_height(strip) for strip in strips] for _, strips in groups]
     tall = [sum(own) + 0.45 + 0.1 * len(own) for own in heights]
-    figure = new_figure(1.0 + WIDTH * (count + 1), sum(tall) + 0.4)
+    figure = new_figure(LABEL + WIDTH * (count + 1), sum(tall) + 0.4)
     figure.suptitle(title, fontsize=9, color="0.3", x=0.01, ha="left")
     boxes = figure.subfigures(len(groups), 1, height_ratios=tall, squeeze=False)[:, 0]
     for box, (name, strips), own in zip(boxes, groups, heights):
         box.suptitle(name, fontsize=10.5, x=0.01, ha="left")
-        panels = box.subplots(len(strips), count + 1, height_ratios=own, squeeze=False)
+        widths = [LABEL, *[WIDTH] * (count + 1)]
+        panels = box.subplots(len(strips), len(widths), height_ratios=own, width_ratios=widths, squeeze=False)
         for i, (row, strip) in enumerate(zip(panels, strips)):
             _strip(row, strip, numbered=i == 0)
     save_figure(figure, file, DPI)
@@ -91,10 +92,10 @@ def _strip(row: Sequence[Any], strip: Strip, numbered: bool) -> None:
     for axes in row:
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
+    row[0].text(1, 0.5, strip.name, fontsize=8.5, ha="right", va="center", transform=row[0].transAxes)
     if strip.image is not None:
-        row[0].imshow(strip.image)
-    row[0].set_ylabel(strip.name, fontsize=8.5, rotation=0, ha="right", va="center")
-    for number, (axes, mask) in enumerate(zip(row[1:], strip.masks), 1):
+        row[1].imshow(strip.image)
+    for number, (axes, mask) in enumerate(zip(row[2:], strip.masks), 1):
         # a cell of the mask is a part of the image: it is drawn in the image's shape
         shape = mask.shape if strip.image is None else strip.image.shape[:2]
         axes.imshow(mask, cmap="cividis", extent=(0, shape[1], shape[0], 0))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...methods import list_methods
-from ...utils.files import write_text
 from ..jobs import Variant
 from . import sets
 from .entries import Entry, method_entries, option_entries
@@ -78,6 +77,7 @@ def _table(shop: Workshop, part: Part) -> list[Path]:
 
 
 def _costs(shop: Workshop, part: Part) -> list[Path]:
+    from ...utils.files import write_text  # imports torch
     from ...utils.tables import markdown_table
     from ..costs import cost_table
     from ..report import as_cells
@@ -86,7 +86,7 @@ def _costs(shop: Workshop, part: Part) -> list[Path]:
     notes = "\n".join(f"- {note}" for note in table.notes)
     files = [shop.root / f"{part.name}.md", shop.root / f"{part.name}.csv"]
     write_text(files[0], f"# {part.title}\n\n{markdown_table(table.heads, table.lines)}\n\n## Notes\n\n{notes}\n")
-    write_text(files[1], as_cells([table.heads, *table.lines]))
+    write_text(files[1], as_cells([table.heads, *([cell.strip("-") for cell in line] for line in table.lines)]))
     return files
 
 

@@ -24,13 +24,12 @@ if TYPE_CHECKING:
 
 DPI = 130
 PAIRS = 200  # of a test set, whose distances are measured at most
-PLAIN = {":chsg=raw": "without CHSG", ":chsg=l+s": "with CHSG", ":chsg=ls": "LS"}
 
 
 def draw_methods(shop: Workshop, part: Part) -> list[Path]:
     """Draw R@1 in the same area against R@1 in another, a panel a training set; the paper's as rings."""
     entries = part.entries(shop, part)
-    blocks = [block for block in blocks_of(shop, part.columns, entries, part.seeds)]
+    blocks = blocks_of(shop, part.columns, entries, part.seeds)
     trained = list(dict.fromkeys(block.column[0] for block in blocks))
     figure = new_figure(2.6 + 4.2 * len(trained), 5.2)
     panels = figure.subplots(1, len(trained), squeeze=False)[0]
@@ -83,11 +82,12 @@ def draw_losses(shop: Workshop, part: Part) -> list[Path]:
     figure = new_figure(6.4, 4.2)
     axes = figure.subplots()
     for i, entry in enumerate(part.entries(shop, part)):
-        folder = shop.first_run(column[0], entry.variant)
-        epochs = [(epoch["epoch"], epoch["losses"]["metric_loss"]) for epoch in folder.metrics()]
-        x, y = zip(*epochs)
-        style = ("-", "--", ":", "-.")[i % 4]
-        axes.plot(x, y, style, color=COLOURS[i % len(COLOURS)], label=_plain_name(entry.variant), marker=".")
+        curves = [[epoch["losses"]["metric_loss"] for epoch in folder.metrics()]
+                  for folder in shop.finished(column[0], entry.variant)]  # fmt: skip
+        mean, spread = np.mean(curves, axis=0), np.std(curves, axis=0)
+        x, colour, style = range(1, len(mean) + 1), COLOURS[i % len(COLOURS)], ("-", "--", ":", "-.")[i % 4]
+        axes.plot(x, mean, style, color=colour, label=_plain_name(entry.variant), marker=".")
+        axes.fill_between(x, mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0)
     axes.set(xlabel="epoch", ylabel="loss of pairs, mean of the epoch", ylim=(0, None),
              title=f"{shop.method} trained on {column[0]}")  # fmt: skip
     axes.xaxis.get_major_locator().set_params(integer=True)

@@ -37,11 +37,9 @@ class Pair(NamedTuple):
 
 def draw_repeats(shop: Workshop, part: Part) -> list[Path]:
     """Draw some repeated pairs beside what they repeat, and list all of them as CSV."""
-    from ...harness.options import parse_run
-
     made = shop.sets.of(part.columns[0])
     assert made is not None
-    config = parse_run(["--method", shop.method, *shop.words(made[0])])[0]
+    config = shop.base(made[0])
     options = {name: value for name, value in config.data.items() if name != "allow_partial" or shop.sets.real}
     splits = {name: load_split(made[0], name, shop.sets.root, **options) for name in SPLITS}
     if config.limit:

@@ -49,6 +49,7 @@ class Workshop:
     methods: Sequence[str] = ()
     seeds: tuple[int, ...] | None = None
     failures: dict[str, list[Failure]] = field(default_factory=dict)
+    _bases: dict[str, RunConfig] = field(default_factory=dict)
     _short: dict[tuple[str, Variant], Variant] = field(default_factory=dict)
 
     def words(self, trained: str) -> list[str]:
@@ -63,7 +64,9 @@ class Workshop:
 
     def base(self, trained: str) -> RunConfig:
         """Return the settings of the method in GeoDTR+'s place on a training set."""
-        return parse_run(["--method", self.method, *self.words(trained)])[0]
+        if trained not in self._bases:
+            self._bases[trained] = parse_run(["--method", self.method, *self.words(trained)])[0]
+        return self._bases[trained]
 
     def short(self, trained: str, variant: Variant) -> Variant:
         """Return a variant under the name that all tables share."""
@@ -123,17 +126,17 @@ class Workshop:
         need = Need(made[0], self.short(made[0], entry.variant), self.seeds or tuple(range(seeds)))
         return read_row(entry.variant, self.folders(need), {made[1]: entry.published.get(column, {})})
 
-    def first_run(self, trained: str, variant: Variant) -> RunFolder:
-        """Return the first finished run of a variant.
+    def finished(self, trained: str, variant: Variant) -> list[RunFolder]:
+        """Return the finished runs of a variant, by their seeds; at least one.
 
         Raises:
             UserError: there is none.
         """
         need = Need(trained, self.short(trained, variant), self.seeds or (0,))
-        for folder in self.folders(need).values():
-            if folder.results_file.is_file():
-                return folder
-        raise UserError(f"No run of {variant.label} on {trained} has ended.", "See above for what stopped it.")
+        done = [folder for folder in self.folders(need).values() if folder.results_file.is_file()]
+        if not done:
+            raise UserError(f"No run of {variant.label} on {trained} has ended.", "See above for what stopped it.")
+        return done
 
 
 def once(needs: Sequence[Need]) -> Iterator[Need]:
