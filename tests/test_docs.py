@@ -111,8 +111,9 @@ def test_comparisons_name_options_that_exist():
         for entry in parse_entries(options.methods):
             plan(entry, 0, shared, Path("nowhere"))
     for line in tables:
-        options, shared = parse_compare(paper_parser(), shlex.split(line.split("paper.py", 1)[1]), REFUSED_BY_PAPER)
-        assert chosen_parts(options.what)
+        parts, words = chosen_parts(shlex.split(line.split("paper.py", 1)[1], comments=True))
+        _, shared = parse_compare(paper_parser(), words, REFUSED_BY_PAPER)
+        assert parts
         parse_run(["--train", "synth-suburb", *shared])
 
 

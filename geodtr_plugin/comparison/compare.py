@@ -151,7 +151,7 @@ def _work(jobs: Sequence[Job], root: Path, published: Mapping | None) -> int:
     return 1 if report.failures else 0
 
 
-def do_jobs(jobs: Sequence[Job], after_each: Callable[[Sequence[Failure]], None]) -> list[Failure]:
+def do_jobs(jobs: Sequence[Job], after_each: Callable[[Sequence[Failure]], None] | None = None) -> list[Failure]:
     """Do the runs that are not done yet, one after the other; return those that failed.
 
     Args:
@@ -173,7 +173,8 @@ def do_jobs(jobs: Sequence[Job], after_each: Callable[[Sequence[Failure]], None]
         except KeyboardInterrupt:
             say("\nThe same command goes on where this one stopped.", error=True)
             raise
-        after_each(failures)
+        if after_each is not None:
+            after_each(failures)
     return failures
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from geodtr_plugin.comparison.jobs import Variant
 from geodtr_plugin.comparison.paper import estimate, sets
-from geodtr_plugin.comparison.paper.command import all_needs, chosen_parts, paper_command
+from geodtr_plugin.comparison.paper.command import chosen_parts, paper_command
 from geodtr_plugin.comparison.paper.entries import Entry, method_entries, option_entries, shortest
 from geodtr_plugin.comparison.paper.listing import listing
 from geodtr_plugin.comparison.paper.parts import PARTS
@@ -26,7 +26,7 @@ from geodtr_plugin.comparison.paper.repeats import Pair, pixel_hash, repeats_of
 from geodtr_plugin.comparison.paper.runs import Need, Workshop, once
 from geodtr_plugin.comparison.paper.sets import Sets
 from geodtr_plugin.comparison.paper.table import blocks_of, table_text
-from geodtr_plugin.harness import settings
+from geodtr_plugin.harness import runner, settings
 from geodtr_plugin.methods import METHODS, list_methods
 from geodtr_plugin.utils.errors import UserError
 
@@ -53,7 +53,16 @@ def data(tmp_path_factory) -> Path:
 
 
 def paper(root: Path, out: Path, *words: str) -> int:
-    return paper_command([*words, *TINY, "--methods", "geodtr_plus", "--data-root", str(root), "--out", str(out)])
+    parts, options = chosen_parts(words)
+    own = ["--methods", "geodtr_plus", "--data-root", str(root), "--out", str(out)]
+    return paper_command([*(part.name for part in parts), *TINY, *options, *own])
+
+
+@pytest.fixture
+def without_pictures(monkeypatch):
+    """Let runs write no pictures and reports of their own: other tests look at them, and they take most of the time."""
+    for name in ("learning_curve", "report_on_run"):
+        monkeypatch.setattr(runner, name, lambda *_: None)
 
 
 def rows_of(file: Path, **cells: str) -> list[dict[str, str]]:
@@ -61,7 +70,7 @@ def rows_of(file: Path, **cells: str) -> list[dict[str, str]]:
 
 
 @pytest.mark.slow
-def test_tables_of_methods_on_real_trees(data, tmp_path, capsys):
+def test_tables_of_methods_on_real_trees(data, tmp_path, capsys, without_pictures):
     assert paper(data, tmp_path, "table1", "table2", "figure1") == 0
     first = capsys.readouterr().out
     assert first.count("epoch 1/1: loss") == 4, "two tables and a figure share two variants on two sets"
@@ -77,8 +86,8 @@ def test_tables_of_methods_on_real_trees(data, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_the_table_of_vigor_on_real_trees(data, tmp_path):
-    assert paper(data, tmp_path, "table3", "--model.reference_size", "[32,32]") == 0
+def test_the_table_of_vigor_on_real_trees(data, tmp_path, without_pictures):
+    assert paper(data, tmp_path, "table3", "--model.reference_size", "[32,32]", "--batch-size", "4") == 0
     line = rows_of(tmp_path / "table3.csv", train="vigor-cross", metric="hit_rate", epoch="last")
     assert [row["published"] for row in line] == ["39.4"]
 
@@ -92,7 +101,7 @@ def test_repeated_pairs_of_real_trees(data, tmp_path):
 
 
 @pytest.mark.slow
-def test_figures_of_the_worlds(tmp_path, capsys):
+def test_figures_of_the_worlds(tmp_path, capsys, without_pictures):
     parts = ["figure7", "figure8", "figure9", "figure10", "table6"]
     assert paper_command([*parts, *PLAIN, "--data.count", "16", "--seeds", "4,", "--out", str(tmp_path)]) == 0
     assert capsys.readouterr().out.count("epoch 1/1: loss") == 6
@@ -160,7 +169,8 @@ def test_tables_share_a_run_under_its_shortest_name():
 
 def test_needs_are_counted_once(tmp_path):
     shop = shop_of(tmp_path)
-    needs = all_needs(shop, chosen_parts(["table6", "table8", "figure9", "figure10"]))
+    parts, _ = chosen_parts(["table6", "table8", "figure9", "figure10"])
+    needs = list(once([need for part in parts for need in part.needs(shop)]))
     runs = [(need.trained, need.variant.label, seed) for need in needs for seed in need.seeds]
     assert len(runs) == len(set(runs)) == 8 * 3, "both tables have raw and l+s, and each others"
     variant = Variant.parse("safa")
@@ -190,6 +200,17 @@ def test_published_cells_stand_where_nothing_was_run(tmp_path):
     entries = [Entry(Variant.parse("geodtr_plus"), {("cvusa", "cvusa"): {"recall_at_1": 95.4, "recall_at_5": 98.44}})]
     page = table_text(shop, "Table", entries, blocks_of(shop, columns, entries, 1))
     assert "95.40 / 98.44" in page and "published, cvusa" in page and "Synthetic worlds stand in" in page
+
+
+def test_a_run_that_fails_costs_no_other_and_is_tried_once(tmp_path, monkeypatch, capsys):
+    def fail(job):
+        raise UserError("The disk is full.")
+
+    monkeypatch.setattr("geodtr_plugin.comparison.compare.run_job", fail)
+    assert paper_command(["table6", "table8", *PLAIN, "--seeds", "0,", "--out", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.count("The disk is full.") == 8, "four lines of one table, and four more of the other"
+    page = (tmp_path / "table6.md").read_text()
+    assert "Failed: geodtr_plus, seed 0: The disk is full. (trained on synth-suburb)" in page and "95.77" in page
 
 
 def test_repeats_are_those_with_an_earlier_place_or_pixels():
@@ -222,8 +243,15 @@ def test_estimates_follow_the_work(tmp_path, monkeypatch):
     assert estimate.pairs_of(settings("--train cvusa"), "cvusa", "train") == 35_532
 
 
-def test_the_list_says_what_is_needed_and_there(tmp_path):
-    text = listing(shop_of(tmp_path, "--device", "cpu"), chosen_parts(["figure10", "table7"]))
+def test_a_step_is_measured():
+    options = '{"backbone": "tiny", "query_size": [16, 32]}'
+    step = estimate._step("geodtr_plus", options, "cpu", batch=2, counterfactual=True, bf16=False)
+    assert step.train > 0 and step.embed > 0
+
+
+def test_the_list_says_what_is_needed_and_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(estimate, "_step", lambda *key: estimate.Step(0.1, 0.01))
+    text = listing(shop_of(tmp_path, "--device", "cpu"), chosen_parts(["figure10", "table7"])[0])
     line = next(line for line in text.splitlines() if line.startswith("figure10 "))
     assert "synth-suburb, synth-downtown" in line and line.split()[3:5] == ["2", "0"]
     assert "counted once" in text and not (tmp_path / "runs").exists()
@@ -238,7 +266,8 @@ def test_the_script_names_its_parts():
     "words, sentence",
     [
         (["table9"], "There is no table or figure 'table9'"),
-        ([], "what"),
+        ([], "No table or figure is named."),
+        (["--list", "table1"], "Begin with some of table1"),
         (["table5", "--train", "cvusa"], "--train is an option of run.py alone"),
         (["table5", "--method", "geodtr+"], "There is no method 'geodtr+'"),
         (["table5", "--method", "safa"], "This table varies model.descriptors, which safa does not have."),

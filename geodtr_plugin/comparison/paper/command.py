@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from ...methods import METHODS
@@ -13,7 +14,7 @@ from ...utils.console import complain, guarded, say
 from ...utils.errors import UnknownNameError, UserError
 from ..compare import compare_parser, parse_compare, parse_seeds
 from .parts import PARTS, Part
-from .runs import Need, Workshop, once
+from .runs import Workshop
 from .sets import Sets
 
 DESCRIPTION = """The tables and figures of the GeoDTR+ paper (Zhang et al., TPAMI 2024) by name.
@@ -50,9 +51,9 @@ def paper_parser() -> argparse.ArgumentParser:
     """Make a parser of the options that are not run.py's."""
     names = "\n".join(f"  {part.name:9} {part.title.split(': ', 1)[1]}" for part in PARTS.values())
     parser = compare_parser("paper.py", DESCRIPTION.format(parts=names), methods=False)
+    parser.usage = "paper.py WHAT ... [--list] [--out FOLDER] [options]"
     parser.set_defaults(seeds=None)
     add = parser.add_argument
-    add("what", nargs="+", metavar="WHAT", help="tables and figures, or all")
     add("--list", action="store_true", help="say what each needs, what is there, and how long the rest takes")
     add("--method", default="geodtr_plus", help="in the place of GeoDTR+ in tables 4 to 8 and figures 7 to 10")
     add("--methods", nargs="+", default=[], help="of tables 1 to 3, 7 and figure 1 (default: all with numbers)")
@@ -61,8 +62,8 @@ def paper_parser() -> argparse.ArgumentParser:
 
 
 def _paper(argv: Sequence[str]) -> int:
+    parts, argv = chosen_parts(argv)
     options, words = parse_compare(paper_parser(), argv, REFUSED)
-    parts = chosen_parts(options.what)
     shop = Workshop(
         root=Path(options.out or ("runs/paper" if options.data_root else "runs/paper-worlds")),
         sets=Sets(bool(options.data_root), options.data_root),
@@ -80,16 +81,19 @@ def _paper(argv: Sequence[str]) -> int:
         return make(shop, parts)
 
 
-def chosen_parts(words: Sequence[str]) -> list[Part]:
-    """Return the parts of these names, in the order of the paper.
+def chosen_parts(argv: Sequence[str]) -> tuple[list[Part], list[str]]:
+    """Return the parts that the first words name, in the order of the paper, and the options after them.
 
     Raises:
-        UnknownNameError: there is no such part.
+        UserError: there is no such part, or none is named.
     """
-    for word in words:
-        if word not in (*PARTS, "all"):
-            raise UnknownNameError("table or figure", word, [*PARTS, "all"])
-    return [part for name, part in PARTS.items() if name in words or "all" in words]
+    names = list(takewhile(lambda word: not word.startswith("-"), argv))
+    for name in names:
+        if name not in (*PARTS, "all"):
+            raise UnknownNameError("table or figure", name, [*PARTS, "all"])
+    if not names and not {"-h", "--help"} & set(argv):
+        raise UserError("No table or figure is named.", f"Begin with some of {', '.join(PARTS)}, or all.")
+    return [part for name, part in PARTS.items() if name in names or "all" in names], list(argv[len(names) :])
 
 
 def _known(method: str) -> str:
@@ -118,8 +122,3 @@ def _check_sets(shop: Workshop, part: Part) -> None:
         raise UserError(f"{part.title}: {' '.join(dict.fromkeys(lacking.values()))}")
     for message in dict.fromkeys(filter(None, lacking.values())):
         say(f"Left out: {message}")
-
-
-def all_needs(shop: Workshop, parts: Sequence[Part]) -> list[Need]:
-    """Return the runs of several parts, each once."""
-    return list(once([need for part in parts for need in part.needs(shop)]))

@@ -5,20 +5,21 @@ from __future__ import annotations
 import gc
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...datasets import facts_of
 from ...harness.config import RunConfig
-from ...harness.options import parse_run
 from ...methods import create_model
+from ...utils.roles import ROLES, Role
 from .runs import Need, Workshop
 
 if TYPE_CHECKING:
     import torch
 
-PAIRS = 2  # of a step that is measured: real sizes on a CPU take gigabytes a few pairs
+PIXELS = 500_000  # of the queries of a measured step on a CPU, where batches of real sizes take minutes and memory
+TIMES = 2  # a step is measured, of which the fastest counts: others may be using the machine
 
 
 class Step(NamedTuple):
@@ -36,13 +37,15 @@ def seconds_of(shop: Workshop, need: Need) -> float:
     from ...miners import CHSG
     from ...utils.devices import choose_device
 
-    config = parse_run(["--method", need.variant.method, *shop.words(need.trained), *need.variant.words])[0]
+    config = shop.config(need.trained, need.variant)
     device, seconds = choose_device(config.device), 0.0
     for recipe in (config.recipe, *(recipe for _, recipe in config.later_stages)):
+        rows = CHSG.variant(recipe.augment.chsg).multiplier
         step = _step(config.method, json.dumps(recipe.model, sort_keys=True), str(device),
-                     bool(recipe.loss.counterfactual), recipe.optim.precision == "bf16")  # fmt: skip
-        doubled = CHSG.variant(recipe.augment.chsg).multiplier * (2 if recipe.optim.sharpness else 1)
-        trained = pairs_of(config, need.trained, "train") * recipe.optim.epochs * doubled
+                     recipe.optim.batch_size * rows, bool(recipe.loss.counterfactual),
+                     recipe.optim.precision == "bf16")  # fmt: skip
+        passes = rows * (2 if recipe.optim.sharpness else 1)
+        trained = pairs_of(config, need.trained, "train") * recipe.optim.epochs * passes
         looks = 1 + (recipe.optim.epochs // recipe.evaluation.every if recipe.evaluation.every else 0)
         tested = sum(pairs_of(config, test, "test") for test in config.test) * looks
         seconds += trained * step.train + tested * step.embed
@@ -59,24 +62,30 @@ def pairs_of(config: RunConfig, name: str, split: str) -> int:
 
 
 @cache
-def _step(method: str, options: str, device: str, counterfactual: bool, bf16: bool) -> Step:
-    """Measure the second of two steps; the first one also builds kernels and buffers."""
+def _step(method: str, options: str, device: str, batch: int, counterfactual: bool, bf16: bool) -> Step:
+    """Measure the fastest of some steps of a network on noise, after one that builds kernels and buffers."""
     import torch
 
     model = create_model(method, **{**json.loads(options), "pretrained": False}).to(device).train()
-    images = {role: torch.rand(PAIRS, *model.input_shape(role), device=device) for role in ("query", "reference")}
+    _, height, width = model.input_shape("query")
+    if device == "cpu":
+        batch = min(batch, max(2, PIXELS // (height * width)))
+    images = {role: torch.rand(batch, *model.input_shape(role), device=device) for role in ROLES}
+
+    def embed() -> None:
+        with torch.no_grad():
+            model(**images)
+
     try:
-        for _ in range(2):
-            with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
-                train = _timed(lambda: _train(model, images, counterfactual), device)
-                with torch.no_grad():
-                    embed = _timed(lambda: model(**images), device)
-        return Step(train / PAIRS, embed / PAIRS)
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
+            _train(model, images, counterfactual)
+            train = min(_timed(lambda: _train(model, images, counterfactual), device) for _ in range(TIMES))
+            return Step(train / batch, min(_timed(embed, device) for _ in range(TIMES)) / batch)
     finally:
         gc.collect()  # the next network needs the memory
 
 
-def _train(model: torch.nn.Module, images: dict[str, torch.Tensor], counterfactual: bool) -> None:
+def _train(model: torch.nn.Module, images: Mapping[Role, torch.Tensor], counterfactual: bool) -> None:
     found = model(**images, counterfactual=counterfactual)
     sum(part.float().sum() for part in found[:4] if part is not None).backward()
 

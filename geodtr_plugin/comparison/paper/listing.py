@@ -7,35 +7,34 @@ from collections.abc import Sequence
 from ...utils.devices import choose_device
 from ...utils.errors import UserError
 from ...utils.tables import duration, text_table
-from .command import all_needs
 from .estimate import total_seconds
 from .parts import Part
-from .runs import Workshop
+from .runs import Workshop, once
 
 
 def listing(shop: Workshop, parts: Sequence[Part]) -> str:
     """Return a table with a line for each part, and notes on what is missing."""
-    lines = [_line(shop, part) for part in parts]
     device = choose_device(shop.option("--device", "auto"))
-    text = text_table(["", "sets", "runs", "done", f"time left on {device}"], lines)
-    notes = [f"{part.name}: {part.title.split(': ', 1)[1]}" for part in parts]
-    notes += dict.fromkeys(m for part in parts for c in part.columns if (m := shop.sets.missing(c)) and shop.sets.of(c))
-    total = total_seconds(shop, all_needs(shop, parts))
+    lines, needs, notes = [], [], []
+    for part in parts:
+        pairs = [pair for pair in map(shop.sets.of, part.columns) if pair]
+        sets = ", ".join(dict.fromkeys(name for pair in pairs for name in pair)) or "-"
+        notes.append(f"{part.name}: {part.title.split(': ', 1)[1]}")
+        try:
+            own = part.needs(shop)
+        except UserError as error:
+            lines.append([part.name, sets, "-", "-", "-"])
+            notes.append(f"    not to be had: {error}")
+            continue
+        needs += own
+        runs, left = sum(len(need.seeds) for need in own), sum(shop.missing(need) for need in own)
+        time = duration(total_seconds(shop, own)) if left else "-"
+        lines.append([part.name, sets, str(runs), str(runs - left), time])
+    lacking = [shop.sets.missing(column) for part in parts for column in part.columns if shop.sets.of(column)]
+    total = duration(total_seconds(shop, list(once(needs))))
     return "\n\n".join([
-        text,
-        f"All of it, runs that several share counted once: {duration(total)}. Estimated from forward and backward "
-        f"passes of each network, measured now on {device}; loading, augmentation and optimizer come on top.",
-        "\n".join(notes),
+        text_table(["", "sets", "runs", "done", f"time left on {device}"], lines),
+        f"All of it, runs that several share counted once: {total}. Estimated from forward and backward passes of each network, measured now on {device}, whoever else uses it; loading, "
+        "augmentation and optimizer come on top.",
+        "\n".join([*notes, *dict.fromkeys(filter(None, lacking))]),
     ])  # fmt: skip
-
-
-def _line(shop: Workshop, part: Part) -> list[str]:
-    pairs = [pair for pair in map(shop.sets.of, part.columns) if pair]
-    names = ", ".join(dict.fromkeys(name for pair in pairs for name in pair)) or "-"
-    try:
-        needs = part.needs(shop)
-    except UserError as error:
-        return [part.name, names, "-", "-", error.message]
-    runs = sum(len(need.seeds) for need in needs)
-    left = sum(shop.missing(need) for need in needs)
-    return [part.name, names, str(runs), str(runs - left), duration(total_seconds(shop, needs)) if left else "-"]

@@ -53,7 +53,7 @@ def _options(table: Numbers) -> Callable[[Workshop, Part], list[Entry]]:
         if made is None:
             return []
         given = any(word.split("=")[0] == "--backbone" for word in shop.shared)
-        return option_entries(table, shop.method, shop.base(made[0]), given)
+        return option_entries(table, shop.method, shop.config(made[0]), given)
 
     return entries
 

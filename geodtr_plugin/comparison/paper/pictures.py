@@ -47,14 +47,14 @@ def draw_methods(shop: Workshop, part: Part) -> list[Path]:
             ring = _published(axes, [entry.published.get(b.column, {}) for b in (cross, same)], looks[label])
             if (point := found or ring) is not None:
                 points.setdefault(label, point)
-        axes.set(xlabel=f"R@1 in %, another area: {cross.made[1]}", ylabel=f"R@1 in %, same area: {same.made[1]}",
-                 title=f"trained on {same.made[0]}")  # fmt: skip
+        axes.set(xlabel=f"R@1 in %, another area: {cross.made[1]}", ylabel=f"R@1 in %, same area: {same.made[1]}")
+        axes.set_title(f"trained on {same.made[0]}", fontsize=10)
         _plain(axes)
     if not points:
         raise UserError("No method has both numbers.", "Make table1 and table2, whose runs these are.")
     figure.legend(points.values(), points.keys(), loc="outside right upper", frameon=False, fontsize=8.5)
-    paper = "" if shop.sets.real else " on CVUSA and CVACT, in the place of the worlds"
-    figure.text(0.005, 0.005, f"filled: measured; rings: published{paper}", fontsize=8, color="0.35")
+    paper = "" if shop.sets.real else " of CVUSA and CVACT, which the worlds stand in for"
+    figure.suptitle(f"Filled: measured. Hollow: published{paper}.", fontsize=9, color="0.3", x=0.01, ha="left")
     return _saved(figure, shop, part)
 
 

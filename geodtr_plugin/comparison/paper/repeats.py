@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 DPI = 130
 EXAMPLES = 4  # repeated pairs that are drawn
+WIDTH, ROW = 12.5, 1.15  # inches of the figure, and the height of a row
 SPLITS = ("train", "test")
 
 
@@ -39,7 +40,7 @@ def draw_repeats(shop: Workshop, part: Part) -> list[Path]:
     """Draw some repeated pairs beside what they repeat, and list all of them as CSV."""
     made = shop.sets.of(part.columns[0])
     assert made is not None
-    config = shop.base(made[0])
+    config = shop.config(made[0])
     options = {name: value for name, value in config.data.items() if name != "allow_partial" or shop.sets.real}
     splits = {name: load_split(made[0], name, shop.sets.root, **options) for name in SPLITS}
     if config.limit:
@@ -115,10 +116,12 @@ def _lines(splits: dict[str, Split], found: Iterable[tuple[Pair, Pair, list[str]
 
 def _draw(splits: dict[str, Split], found: Sequence[tuple[Pair, Pair, list[str]]], words: str, file: Path) -> None:
     shown = found[:: max(1, len(found) // EXAMPLES)][:EXAMPLES]
-    figure = new_figure(11, 0.7 + 1.35 * max(len(shown), 0.3))
-    figure.suptitle(words, fontsize=9, wrap=True)
+    figure = new_figure(WIDTH, 0.5 + ROW * len(shown))
+    figure.suptitle(words, fontsize=9, x=0.01, ha="left")
     if shown:
-        panels = figure.subplots(len(shown), 4, squeeze=False, width_ratios=(4, 1, 4, 1))
+        aerial_share = ROW / WIDTH  # of the width: tiles are squares
+        widths = (0.5 - aerial_share, aerial_share) * 2
+        panels = figure.subplots(len(shown), 4, squeeze=False, width_ratios=widths)
         for row, (first, later, by) in zip(panels, shown):
             for column, pair in enumerate((first, later)):
                 split = splits[pair.split]

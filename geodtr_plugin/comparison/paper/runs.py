@@ -49,7 +49,7 @@ class Workshop:
     methods: Sequence[str] = ()
     seeds: tuple[int, ...] | None = None
     failures: dict[str, list[Failure]] = field(default_factory=dict)
-    _bases: dict[str, RunConfig] = field(default_factory=dict)
+    _configs: dict[tuple[str, Variant], RunConfig] = field(default_factory=dict)
     _short: dict[tuple[str, Variant], Variant] = field(default_factory=dict)
 
     def words(self, trained: str) -> list[str]:
@@ -62,11 +62,14 @@ class Workshop:
         values += [word.partition("=")[2] for word in self.shared if word.startswith(f"{name}=")]
         return values[-1] if values else default
 
-    def base(self, trained: str) -> RunConfig:
-        """Return the settings of the method in GeoDTR+'s place on a training set."""
-        if trained not in self._bases:
-            self._bases[trained] = parse_run(["--method", self.method, *self.words(trained)])[0]
-        return self._bases[trained]
+    def config(self, trained: str, variant: Variant | None = None) -> RunConfig:
+        """Return the settings of a variant on a training set; None is the method in GeoDTR+'s place."""
+        variant = variant or Variant.parse(self.method)
+        key = trained, variant
+        if key not in self._configs:
+            words = ["--method", variant.method, *self.words(trained), *variant.words]
+            self._configs[key] = parse_run(words)[0]
+        return self._configs[key]
 
     def short(self, trained: str, variant: Variant) -> Variant:
         """Return a variant under the name that all tables share."""
@@ -114,7 +117,9 @@ class Workshop:
             ]  # fmt: skip
             for job in jobs:
                 check_settings(job)
-            self.failures.setdefault(trained, []).extend(do_jobs(jobs, lambda failures: None))
+            before = self.failures.setdefault(trained, [])
+            failed = {(label, seed) for label, seed, _ in before}  # for another table: once is enough
+            before += do_jobs([job for job in jobs if (job.entry.label, job.seed) not in failed])
 
     def row(self, column: Column, entry: Entry, seeds: int) -> Row | None:
         """Return what a line has in a column, the paper's numbers beside; None where no run is done."""

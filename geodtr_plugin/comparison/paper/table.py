@@ -10,7 +10,7 @@ from typing import Any
 from ...harness.results import COLUMNS
 from ...utils.files import write_text
 from ...utils.tables import markdown_table
-from ..notes import notes_on
+from ..notes import failure_notes, notes_on
 from ..report import NONE, csv_lines, csv_text, differences_block, published_cell, test_block
 from ..statistics import Row
 from .entries import Entry
@@ -121,8 +121,10 @@ def _notes(shop: Workshop, blocks: Sequence[Block]) -> list[str]:
             "and sizes, for comparison of what is better than what, not of the numbers."
         )
     notes += [missing for block in blocks if (missing := shop.sets.missing(block.column))]
-    for trained, rows in _by_training(blocks).items():
-        notes += notes_on(rows, shop.failures.get(trained, []))
+    for trained in dict.fromkeys(block.made[0] for block in blocks):
+        notes += [f"{note} (trained on {trained})" for note in failure_notes(shop.failures.get(trained, []))]
+    for rows in _by_training(blocks).values():
+        notes += notes_on(rows, [])
     if shop.shared:
         notes.append(f"Options of all runs: {' '.join(shop.shared)}")
     return list(dict.fromkeys(notes))
