@@ -86,7 +86,7 @@ def _step(method: str, options: str, device: str, batch: int, counterfactual: bo
 
 
 def _train(model: torch.nn.Module, images: Mapping[Role, torch.Tensor], counterfactual: bool) -> None:
-    found = model(**images, counterfactual=counterfactual)
+    found = model(images["query"], images["reference"], counterfactual=counterfactual)
     sum(part.float().sum() for part in found[:4] if part is not None).backward()
 
 

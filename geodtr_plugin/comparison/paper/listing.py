@@ -34,7 +34,7 @@ def listing(shop: Workshop, parts: Sequence[Part]) -> str:
     total = duration(total_seconds(shop, list(once(needs))))
     return "\n\n".join([
         text_table(["", "sets", "runs", "done", f"time left on {device}"], lines),
-        f"All of it, runs that several share counted once: {total}. Estimated from forward and backward passes of each network, measured now on {device}, whoever else uses it; loading, "
-        "augmentation and optimizer come on top.",
+        f"All of it, runs that several share counted once: {total}. Estimated from forward and backward passes of each "
+        f"network, measured now on {device}, whoever else uses it; loading, augmentation and optimizer come on top.",
         "\n".join([*notes, *dict.fromkeys(filter(None, lacking))]),
     ])  # fmt: skip

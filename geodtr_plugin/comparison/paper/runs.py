@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ...harness.config import RunConfig
 from ...harness.options import parse_run
 from ...utils.errors import UserError
-from ..jobs import Failure, Variant, check_settings, plan
+from ..jobs import Failure, Job, Variant, check_settings, plan
 from .entries import Entry, shortest
 from .sets import Column, Sets
 
@@ -50,6 +50,7 @@ class Workshop:
     seeds: tuple[int, ...] | None = None
     failures: dict[str, list[Failure]] = field(default_factory=dict)
     _configs: dict[tuple[str, Variant], RunConfig] = field(default_factory=dict)
+    _jobs: dict[tuple[str, Variant, int], Job] = field(default_factory=dict)
     _short: dict[tuple[str, Variant], Variant] = field(default_factory=dict)
 
     def words(self, trained: str) -> list[str]:
@@ -109,17 +110,22 @@ class Workshop:
         from ..compare import do_jobs
 
         for trained in dict.fromkeys(need.trained for need in needs):
-            place = self.root / "runs" / trained
             jobs = [
-                plan(need.variant, seed, self.words(trained), place)
+                self._job(need, seed)
                 for seed in sorted({seed for need in needs for seed in need.seeds})
                 for need in needs if need.trained == trained and seed in need.seeds
             ]  # fmt: skip
-            for job in jobs:
-                check_settings(job)
             before = self.failures.setdefault(trained, [])
             failed = {(label, seed) for label, seed, _ in before}  # for another table: once is enough
             before += do_jobs([job for job in jobs if (job.entry.label, job.seed) not in failed])
+
+    def _job(self, need: Need, seed: int) -> Job:
+        """Return a run, checked against the one that is there."""
+        key = need.trained, need.variant, seed
+        if key not in self._jobs:
+            self._jobs[key] = plan(need.variant, seed, self.words(need.trained), self.root / "runs" / need.trained)
+            check_settings(self._jobs[key])
+        return self._jobs[key]
 
     def row(self, column: Column, entry: Entry, seeds: int) -> Row | None:
         """Return what a line has in a column, the paper's numbers beside; None where no run is done."""
