@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -36,10 +36,10 @@ def check_numbers(settings: object, option: str, **ranges: tuple[float, float]) 
 
 
 def check_options(method: type[TwoTower], options: Mapping[str, Any], before: str = "") -> None:
-    """Check the numbers among a method's options: whole ones are 1 or more, others 0 or more.
+    """Check numbers and sizes among a method's options: whole numbers are 1 or more, others 0 or more.
 
     Args:
-        method: the class, whose signature tells which options are numbers, and `option_ranges` those of other ranges.
+        method: the class, whose signature tells what the options are, and `option_ranges` numbers of other ranges.
         options: options by name.
         before: what stands before an option's name, such as `--model.`.
 
@@ -49,13 +49,21 @@ def check_options(method: type[TwoTower], options: Mapping[str, Any], before: st
     for name, parameter in inspect.signature(method).parameters.items():
         kind = getattr(parameter.annotation, "__name__", str(parameter.annotation)).removesuffix(" | None")
         value = options.get(name)
-        if value is None or kind not in ("int", "float"):
+        if value is None or kind not in ("int", "float", "tuple[int, int]"):
             continue
-        if isinstance(value, bool) or not isinstance(value, Integral if kind == "int" else Real):
+        if kind == "tuple[int, int]":
+            if not (isinstance(value, Sequence) and len(value) == 2 and all(_is(Integral, side) for side in value)):
+                raise UserError(f"{before}{name} is {value!r}.", "It must be height and width, two whole numbers.")
+        elif not _is(Integral if kind == "int" else Real, value):
             raise UserError(f"{before}{name} is {value!r}.", f"It must be a {'whole ' * (kind == 'int')}number.")
-        low, high = method.option_ranges.get(name, (1, MOST_SIZE) if kind == "int" else (0, MOST))
-        if not low <= value <= high:
-            raise _outside(f"{before}{name}", value, low, high)
+        low, high = method.option_ranges.get(name, (0, MOST) if kind == "float" else (1, MOST_SIZE))
+        for number in value if kind == "tuple[int, int]" else [value]:
+            if not low <= number <= high:
+                raise _outside(f"{before}{name}", value, low, high)
+
+
+def _is(kind: type, value: Any) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def _outside(option: str, value: float, low: float, high: float) -> UserError:

@@ -109,7 +109,10 @@ def test_numbers_out_of_their_range_are_refused(name):
     options = METHODS[name].recipes["laptop"].model
     for option, parameter in inspect.signature(METHODS[name]).parameters.items():
         kind = parameter.annotation.removesuffix(" | None")
-        wrong = {"int": (-1, 0, 0.5, 1e21, math.nan, True), "float": (-1, math.nan, math.inf, "much")}.get(kind, ())
+        wrong = {
+            "int": (-1, 0, 0.5, 1e21, math.nan, True), "float": (-1, math.nan, math.inf, "much"),
+            "tuple[int, int]": (0, 5, "xy", (8,), (0, 64), (8.5, 64)),
+        }.get(kind, ())  # fmt: skip
         for value in wrong:
             with pytest.raises(UserError, match="^" + re.escape(f"{option} is {value!r}")):
                 create_model(name, **options | {option: value})
