@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 MOST = 1e300  # of a number without an upper bound of its own: infinity is none
 MOST_COUNT = 2**62
-MOST_SIZE = 2**20  # of a layer: no computer holds more
+MOST_SIZE = 2**20  # of a layer or an image: no computer holds more
+SIZE = "tuple[int, int]"
+KINDS = {"int": "a whole number", "float": "a number", SIZE: "height and width, two whole numbers"}  # by annotation
 ABOVE_ZERO = 1e-300
 
 
@@ -48,16 +50,15 @@ def check_options(method: type[TwoTower], options: Mapping[str, Any], before: st
     """
     for name, parameter in inspect.signature(method).parameters.items():
         kind = getattr(parameter.annotation, "__name__", str(parameter.annotation)).removesuffix(" | None")
-        value = options.get(name)
-        if value is None or kind not in ("int", "float", "tuple[int, int]"):
+        value: Any = options.get(name)
+        if value is None or kind not in KINDS:
             continue
-        if kind == "tuple[int, int]":
-            if not (isinstance(value, Sequence) and len(value) == 2 and all(_is(Integral, side) for side in value)):
-                raise UserError(f"{before}{name} is {value!r}.", "It must be height and width, two whole numbers.")
-        elif not _is(Integral if kind == "int" else Real, value):
-            raise UserError(f"{before}{name} is {value!r}.", f"It must be a {'whole ' * (kind == 'int')}number.")
+        is_size = kind == SIZE
+        numbers = list(value) if is_size and isinstance(value, Sequence) else [value]
+        if len(numbers) != 1 + is_size or not all(_is(Real if kind == "float" else Integral, number) for number in numbers):
+            raise UserError(f"{before}{name} is {value!r}.", f"It must be {KINDS[kind]}.")
         low, high = method.option_ranges.get(name, (0, MOST) if kind == "float" else (1, MOST_SIZE))
-        for number in value if kind == "tuple[int, int]" else [value]:
+        for number in numbers:
             if not low <= number <= high:
                 raise _outside(f"{before}{name}", value, low, high)
 
