@@ -4,13 +4,14 @@ const byId = id => document.getElementById(id);
 const all = selector => [...document.querySelectorAll(selector)];
 const svg = byId("map"), METRES = Number(svg.dataset.metres);
 const WIDTH = svg.viewBox.baseVal.width, HEIGHT = svg.viewBox.baseVal.height;
-const compare = byId("compare");
+const DOT = Number(byId("tiles").getAttribute("stroke-width")), compare = byId("compare");
 let zoom = 1, left = 0, top_ = 0, held = null, compared = null;
 
 function draw() {
   // a unit of the drawing is less than a pixel on a phone, where marks and texts are to stay legible
   const size = Math.max(1, WIDTH / svg.clientWidth, HEIGHT / svg.clientHeight) || 1;
   byId("moving").setAttribute("transform", `matrix(${zoom} 0 0 ${zoom} ${-left * zoom} ${-top_ * zoom})`);
+  byId("tiles").setAttribute("stroke-width", DOT / size);
   for (const mark of all(".mark")) {
     const x = (mark.dataset.x - left) * zoom, y = (mark.dataset.y - top_) * zoom;
     mark.setAttribute("transform", `translate(${x} ${y}) scale(${size})`);
@@ -40,13 +41,13 @@ svg.addEventListener("wheel", event => {
   scaleBy(Math.exp(-event.deltaY / 400), ...at(event));
 }, { passive: false });
 svg.addEventListener("pointerdown", event => {
-  if (event.target.closest(".mark")) return;
+  if (event.target.closest(".mark") || !event.isPrimary) return;
   held = at(event); svg.setPointerCapture(event.pointerId);
 });
 svg.addEventListener("pointerup", () => { held = null; });
 svg.addEventListener("pointercancel", () => { held = null; });
 svg.addEventListener("pointermove", event => {
-  if (!held) return;
+  if (!held || !event.isPrimary) return;
   const [x, y] = at(event);
   moveBy(held[0] - x, held[1] - y); held = [x, y];
 });
