@@ -27,7 +27,8 @@ DESCRIPTION = """Find the references that show the places of photos.
   geodtr locate --index north.index --index south.index photos/
   geodtr locate --index city.index panoramas/ --headings 64                     # north is anywhere in them
 
-Results go to standard output as they come, everything else to standard error. Exit code 0 if at least one photo could be used.
+Results go to standard output as they come, everything else to standard error. Exit code 0 if at least one photo could
+be used.
 """
 
 

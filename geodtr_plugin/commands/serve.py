@@ -44,7 +44,7 @@ def serve_parser() -> ArgumentParser:
     add("--decoders", type=int, default=1, help="processes that decode photos, one at a time each")
     add("--seconds", type=float, default=20.0, help="for receiving a photo, and again for decoding it")
     add("--megabytes", type=float, default=32.0, help="of a photo at most")
-    add("--megapixels", type=float, default=100.0, help="of a photo at most")
+    add("--megapixels", type=float, default=80.0, help="of a photo at most")
     add_common_options(parser, "import", "device", "threads", "debug")
     return parser
 

@@ -9,10 +9,10 @@ from html import escape
 from string import Template
 
 from ..utils.files import write_text
-from .contact_sheet import thumbnail
 from .errors_in_metres import LocationErrors
 from .locator import Answer, Locator, Match
-from .map_parts import THUMBNAIL, Ground, asset, data_address, digest, jpeg, name_of, panel
+from .map_parts import Ground, asset, data_address, digest, name_of, panel
+from .thumbnails import THUMBNAIL, jpeg, thumbnail
 
 MOST_QUERIES = 100  # each brings about 30 KB of thumbnails
 

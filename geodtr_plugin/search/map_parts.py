@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 from collections.abc import Callable, Sequence
 from html import escape
 from importlib import resources
@@ -19,9 +18,9 @@ from .errors_in_metres import LocationErrors
 from .locator import Answer, Locator, Match
 from .photos import printable_name
 from .projection import Projection
+from .thumbnails import LARGE, THUMBNAIL
 
 WIDTH, HEIGHT, _MARGIN = 1000, 720, 40
-THUMBNAIL, LARGE = 144, 480  # pixels along a tile in the list of places, and beside the photo
 _MARK = 11  # radius of a numbered mark
 Place = tuple[float, float]  # latitude and longitude in degrees
 
@@ -117,15 +116,6 @@ def asset(name: str) -> str:
 def digest(text: str) -> str:
     """Return what a content security policy calls a script or a style that it lets pass."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def jpeg(pixels: np.ndarray) -> bytes:
-    """Return an image, uint8 `[h, w, 3]`, as a JPEG."""
-    from PIL import Image
-
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", quality=80)
-    return stream.getvalue()
 
 
 def data_address(content: bytes) -> str:

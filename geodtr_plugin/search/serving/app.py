@@ -18,7 +18,8 @@ from starlette.types import ASGIApp
 from ..._version import __version__
 from ..answers import as_geojson, as_json, coordinates, direction
 from ..locator import Answer, Match
-from ..map_parts import LARGE, THUMBNAIL, Ground, asset, data_address, panel
+from ..map_parts import Ground, asset, data_address, panel
+from ..thumbnails import LARGE, THUMBNAIL
 from .guard import Guard, Refusal, as_sentence
 from .service import Service
 from .upload import receive

@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 
 from ...utils.errors import UserError
-from ..contact_sheet import thumbnail
-from ..map_parts import LARGE, jpeg
 from ..photo_reader import PhotoReader, ReadResult
 from ..photos import BadImageError, decode_photo
+from ..thumbnails import LARGE, jpeg, thumbnail
 from .limits import Limits
 
+# A fork of this process would copy the model's threads and their locks. A process that has imported torch, and nothing
+# else to do, is forked in milliseconds when a decoder must be replaced.
+START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 STARTING = 120.0  # seconds; importing torch takes 2, and many more where the disk or the processors are busy
 
 
@@ -94,7 +96,9 @@ class Decoder:
         self._start()
 
     def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork would copy the model's threads and their locks
+        context = multiprocessing.get_context(START)
+        if START == "forkserver":
+            context.set_forkserver_preload([__name__])
         self._connection, theirs = context.Pipe()
         arguments = (theirs, self._on_load, self._limits)
         self._process = context.Process(target=_decode_until_closed, args=arguments, daemon=True)

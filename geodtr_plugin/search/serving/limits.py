@@ -17,13 +17,13 @@ class Limits:
             hold `waiting * photo_bytes`.
         connections: open ones, also those that say nothing.
         silence: seconds in which a connection must have begun a request.
-        decoding_bytes: memory that a decoding process may use beyond what it starts with.
+        decoding_bytes: memory that a decoding process may use beyond what it starts with; 80 million pixels need 2 GiB.
     """
 
     photo_bytes: int = 32_000_000
-    photo_pixels: int = 100_000_000
+    photo_pixels: int = 80_000_000
     seconds: float = 20.0
     waiting: int = 8
     connections: int = 128
     silence: float = 10.0
-    decoding_bytes: int = 2 * 2**30
+    decoding_bytes: int = 3 * 2**30

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
+import logging
 import socket
 from typing import Any
 
-import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ...utils.errors import UserError
 from .limits import Limits
+
+FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
+    b'{"error":"Too many connections are open. Try again in a few seconds."}'
+)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -47,18 +51,24 @@ def make_server(app: ASGIApp, limits: Limits) -> uvicorn.Server:
     """Return a server for an application, to be run with a socket: `make_server(app, limits).run([socket])`."""
 
     class Protocol(H11Protocol):
-        """Close a connection that has not begun a request in time: it costs an open file."""
+        """Close a connection that is one too many, or has not begun a request in time: it costs an open file."""
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            asyncio.get_running_loop().call_later(limits.silence, self._close_if_silent)
+            if len(self.connections) > limits.connections:
+                transport.write(FULL)
+                transport.close()
+            else:
+                asyncio.get_running_loop().call_later(limits.silence, self._close_if_silent)
 
         def _close_if_silent(self) -> None:
             if self.cycle is None and not self.transport.is_closing():
                 self.transport.close()
 
+    for name in ("uvicorn.error", "python_multipart"):  # which tell of every request that they cannot read
+        logging.getLogger(name).setLevel(logging.ERROR)
     config = uvicorn.Config(
         app, http=Protocol, ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
-        date_header=False, limit_concurrency=limits.connections, timeout_graceful_shutdown=3, proxy_headers=False,
+        date_header=False, timeout_graceful_shutdown=3, proxy_headers=False,
     )  # fmt: skip
     return uvicorn.Server(config)

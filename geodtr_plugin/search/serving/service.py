@@ -10,9 +10,8 @@ from typing import Any
 
 from anyio import CapacityLimiter, to_thread
 
-from ..contact_sheet import thumbnail
 from ..locator import Answer, Locator
-from ..map_parts import LARGE, THUMBNAIL, jpeg
+from ..thumbnails import LARGE, THUMBNAIL, jpeg, thumbnail
 from .decoder import DecodedPhoto, Decoder
 from .guard import Refusal
 from .limits import Limits
