@@ -54,7 +54,7 @@ def _serve(argv: Sequence[str]) -> int:
     if min(options.top, options.decoders, options.seconds, options.megabytes, options.megapixels) <= 0:
         raise UserError("--top, --decoders, --seconds, --megabytes and --megapixels must be above 0.")
     try:
-        import multipart  # noqa: F401
+        import python_multipart  # noqa: F401
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:

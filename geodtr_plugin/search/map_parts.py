@@ -1,4 +1,4 @@
-"""The pieces of a page with a map, which the file of `locate --map` and the page of `serve` share: all names escaped."""
+"""The pieces of a page with a map, shared by the file of `locate --map` and the page of `serve`: all names escaped."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def name_of(path: str) -> str:
 
 def asset(name: str) -> str:
     """Return the text of one of the files that pages are made of."""
-    return resources.files(__package__).joinpath("web", name).read_text(encoding="utf-8")
+    return resources.files(__package__).joinpath("web").joinpath(name).read_text(encoding="utf-8")
 
 
 def digest(text: str) -> str:

@@ -135,7 +135,8 @@ def _refuse_by_status(status: os.stat_result) -> None:
 def _refuse_by_header(header: Image.Image, most_pixels: int) -> None:
     width, height = header.size
     if width * height > most_pixels:
-        raise BadImageError(f"has {width:,} x {height:,} pixels, more than {most_pixels:,}; reduce it or cut it into tiles")
+        what = f"has {width:,} x {height:,} pixels, more than {most_pixels:,}"
+        raise BadImageError(f"{what}; reduce it or cut it into tiles")
     if min(width, height) < SMALLEST:
         raise BadImageError(f"is {width} x {height} pixels, too small to show a place")
     if header.mode.startswith("F"):

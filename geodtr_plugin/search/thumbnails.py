@@ -27,7 +27,7 @@ def thumbnail(what: Any, side: int, read: Callable[[Any], Photo] = read_photo) -
         pixels = read(what).pixels
     except BadImageError:
         return _GREY
-    step = max(1, max(pixels.shape) // (4 * side))  # single pixels of a huge picture will do, in a fraction of the memory
+    step = max(1, max(pixels.shape) // (4 * side))  # single pixels of a huge picture will do
     pixels = pixels[:, ::step, ::step]
     image = Image.fromarray(np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()))
     image.thumbnail((side, side), reducing_gap=3)

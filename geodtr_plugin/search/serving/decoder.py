@@ -5,17 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor
 
 from ...utils.errors import UserError
 from ..photo_reader import PhotoReader, ReadResult
-from ..photos import BadImageError, decode_photo
+from ..photos import BadImageError, Photo, decode_photo
 from ..thumbnails import LARGE, jpeg, thumbnail
 from .limits import Limits
 
@@ -23,6 +22,8 @@ from .limits import Limits
 # else to do, is forked in milliseconds when a decoder must be replaced.
 START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 STARTING = 120.0  # seconds; importing torch takes 2, and many more where the disk or the processors are busy
+
+Reader: TypeAlias = Callable[[Sequence[Photo]], PhotoReader]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +43,13 @@ class Decoder:
     """A process that decodes photos; it is ended and replaced where it takes too long, or dies.
 
     Args:
-        on_load: resizes uint8 `[3, H, W]` to what the network takes; a bound method or a function, which can be sent.
+        reader: makes of a list of photos what reads them by their numbers, such as a `PhotoReader`; it must be such
+            that it can be sent to a process.
         limits: of pixels, seconds and memory.
     """
 
-    def __init__(self, on_load: Callable[[Tensor], Tensor], limits: Limits):
-        self._on_load, self._limits = on_load, limits
+    def __init__(self, reader: Reader, limits: Limits):
+        self._reader, self._limits, self._ready = reader, limits, False
         self._start()
 
     def wait(self) -> None:
@@ -96,18 +98,18 @@ class Decoder:
         self._start()
 
     def _start(self) -> None:
-        context = multiprocessing.get_context(START)
+        context: Any = multiprocessing.get_context(START)
         if START == "forkserver":
             context.set_forkserver_preload([__name__])
         self._connection, theirs = context.Pipe()
-        arguments = (theirs, self._on_load, self._limits)
+        arguments = (theirs, self._reader, self._limits)
         self._process = context.Process(target=_decode_until_closed, args=arguments, daemon=True)
         self._process.start()
         theirs.close()
         self._ready = False
 
 
-def _decode_until_closed(connection: Connection, on_load: Callable[[Tensor], Tensor], limits: Limits) -> None:
+def _decode_until_closed(connection: Connection, reader: Reader, limits: Limits) -> None:
     """Answer each image file that comes through the connection, until its other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which then ends this
     torch.set_num_threads(1)
@@ -118,14 +120,14 @@ def _decode_until_closed(connection: Connection, on_load: Callable[[Tensor], Ten
             data = connection.recv_bytes()
         except EOFError:
             return
-        connection.send(_decoded(data, on_load, limits))
+        connection.send(_decoded(data, reader, limits))
 
 
-def _decoded(data: bytes, on_load: Callable[[Tensor], Tensor], limits: Limits) -> tuple[ReadResult, Any, bytes]:
+def _decoded(data: bytes, reader: Reader, limits: Limits) -> tuple[ReadResult, Any, bytes]:
     """Return what became of a photo, its pixels as an array, and its thumbnail."""
     try:
         photo = decode_photo(data, limits.photo_pixels)
-        result = PhotoReader([photo], on_load)[0]
+        result = reader([photo])[0]
         picture = jpeg(thumbnail(photo, LARGE, lambda photo: photo))
     except BadImageError as error:
         return ReadResult(0, fault=str(error)), None, b""

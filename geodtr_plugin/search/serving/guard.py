@@ -53,8 +53,7 @@ def is_loopback(host: str) -> bool:
 def as_sentence(request: Request, error: Exception) -> Response:
     """Return the answer to a request that is refused, of which nothing is known but the status and a sentence."""
     status = error.status_code if isinstance(error, HTTPException) else 500
-    known = isinstance(error, Refusal)
-    text = str(error.detail) if known else SENTENCES.get(status, "The request cannot be answered.")
+    text = error.detail if isinstance(error, Refusal) else SENTENCES.get(status, "The request cannot be answered.")
     return JSONResponse({"error": text}, status, headers=dict(getattr(error, "headers", None) or {}))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from anyio import CapacityLimiter, to_thread
 
 from ..locator import Answer, Locator
+from ..photo_reader import PhotoReader
 from ..thumbnails import LARGE, THUMBNAIL, jpeg, thumbnail
 from .decoder import DecodedPhoto, Decoder
 from .guard import Refusal
@@ -32,13 +33,13 @@ class Service:
 
     def __init__(self, locator: Locator, limits: Limits, workers: int = 1, **search: Any):
         self.locator, self.limits, self._search = locator, limits, search
-        on_load = locator.embedder.transforms["query"].image.on_load
-        self._decoders = [Decoder(on_load, limits) for _ in range(workers)]
+        reader = partial(PhotoReader, on_load=locator.embedder.transforms["query"].image.on_load)
+        self._decoders = [Decoder(reader, limits) for _ in range(workers)]
         self._idle: asyncio.Queue[Decoder] = asyncio.Queue()
         for decoder in self._decoders:
             self._idle.put_nowait(decoder)
         self._waiting = 0
-        self._searching, self._drawing, self._decoding = CapacityLimiter(1), CapacityLimiter(1), CapacityLimiter(workers)
+        self._decoding, self._searching, self._drawing = (CapacityLimiter(threads) for threads in (workers, 1, 1))
         self._tiles: dict[tuple[int, int], bytes] = {}
 
     def __enter__(self) -> Service:

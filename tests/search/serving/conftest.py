@@ -7,8 +7,6 @@ from hostile import image
 
 from geodtr_plugin.search import Locator, build_index
 
-pytest.importorskip("uvicorn", reason="geodtr serve needs uvicorn: pip install geodtr_plugin[serve]")
-
 
 @pytest.fixture(scope="session")
 def gallery(run, tmp_path_factory):
@@ -27,8 +25,9 @@ def gallery(run, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def served(gallery):
-    from geodtr_plugin.search.serving.service import Service
     from served import HEADINGS, LIMITS, Served, forked
+
+    from geodtr_plugin.search.serving.service import Service
 
     locator = Locator.load(gallery / "i", device="cpu", headings=HEADINGS)
     with forked(), Service(locator, LIMITS) as service, Served(locator, service) as server:

@@ -96,17 +96,43 @@ def bombs(pixels: int) -> Iterator[bytes]:
     yield b"P6 100000 100000 255\n"
     yield b"P5\n999999999999999999999 1\n255\n"
     yield b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 2**31 - 1, 2**31 - 1, 1, 24, 0, 0, 0, 0, 0, 0)
-    yield b"II*\0\x08\0\0\0" + struct.pack("<H", 2) + struct.pack("<HHIIHHII", 256, 4, 1, 2**31, 257, 4, 1, 2**31) + bytes(4)
+    yield (
+        b"II*\0\x08\0\0\0"
+        + struct.pack("<H", 2)
+        + struct.pack("<HHIIHHII", 256, 4, 1, 2**31, 257, 4, 1, 2**31)
+        + bytes(4)
+    )
 
 
 def contents(pixels: int) -> Iterator[bytes]:
     """Yield contents of files that are no photos, or damaged ones."""
     yield from bombs(pixels)
-    yield from (b"", b"\0", b"text", b"<html><script>alert(1)</script>", b"%!PS-Adobe-3.0 EPSF-3.0\n(%pipe%id) (r) file",
-                b"%PDF-1.4", b"PK\x03\x04" + bytes(99), b"\x1f\x8b" + bytes(99), b"\x7fELF" + bytes(99), b"8BPS" + bytes(99),
-                b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>',
-                b'push graphic-context\nimage over 0,0 0,0 "|id"\n', b"/etc/passwd", b"file:///etc/passwd", bytes(900_000))  # fmt: skip
-    kinds = {"JPEG": {}, "PNG": {}, "WEBP": {}, "TIFF": {"compression": "tiff_lzw"}, "BMP": {}, "GIF": {}, "JPEG2000": {}}
+    yield from (
+        b"",
+        b"\0",
+        b"text",
+        b"<html><script>alert(1)</script>",
+        b"%!PS-Adobe-3.0 EPSF-3.0\n(%pipe%id) (r) file",
+        b"%PDF-1.4",
+        b"PK\x03\x04" + bytes(99),
+        b"\x1f\x8b" + bytes(99),
+        b"\x7fELF" + bytes(99),
+        b"8BPS" + bytes(99),
+        b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>',
+        b'push graphic-context\nimage over 0,0 0,0 "|id"\n',
+        b"/etc/passwd",
+        b"file:///etc/passwd",
+        bytes(900_000),
+    )
+    kinds = {
+        "JPEG": {},
+        "PNG": {},
+        "WEBP": {},
+        "TIFF": {"compression": "tiff_lzw"},
+        "BMP": {},
+        "GIF": {},
+        "JPEG2000": {},
+    }
     draw = random.Random(0)
     for kind, options in kinds.items():
         whole = image(kind, **options)
@@ -122,20 +148,38 @@ def contents(pixels: int) -> Iterator[bytes]:
 
 
 NAMES = (
-    b"../../../../etc/passwd", b"/etc/passwd", b"..\\..\\windows\\win.ini", b"C:\\boot.ini", b"<script>alert(1)</script>.jpg",
-    b"<img src=x onerror=alert(1)>", b"a%00.jpg", b"a\0.jpg", b"\xff\xfe.jpg", "\u202egpj.exe".encode(), b"a" * 5000,
-    b"\x1b[2J.jpg", b"", b".", b"..", b"/", b"-rf", b"$(id).jpg", b"`id`.jpg", b"|id", b"'; DROP TABLE tiles; --", b"{{7*7}}",
-    b"${7*7}", b"&lt;b&gt;", b"javascript:alert(1)", b"con", b"a.jpg; filename=b.jpg", "e\u0301\u0301\u0301".encode() * 99,
+    *rb"""../../../../etc/passwd
+/etc/passwd
+..\..\windows\win.ini
+C:\boot.ini
+<script>alert(1)</script>.jpg
+<img src=x onerror=alert(1)>
+a%00.jpg
+.
+..
+/
+-rf
+$(id).jpg
+`id`.jpg
+|id
+'; DROP TABLE tiles; --
+{{7*7}}
+${7*7}
+&lt;b&gt;
+javascript:alert(1)
+con
+a.jpg; filename=b.jpg""".splitlines(),
+    b"", b"a\0.jpg", b"\xff\xfe.jpg", b"a" * 5000, b"\x1b[2J.jpg", "\u202egpj.exe".encode(), "e\u0301".encode() * 99,
 )  # fmt: skip
 PATHS = (
-    b"/../../etc/passwd", b"/%2e%2e/%2e%2e/etc/passwd", b"/..%2f..%2fetc/passwd", b"//etc/passwd", b"/etc/passwd", b"/%00",
-    b"/map.js/../../../etc/passwd", b"/map.js%00.html", b"/web/map.js", b"/search/web/map.js", b"/references.jsonl",
-    b"/manifest.json", b"/index/manifest.json", b"/.git/config", b"/tiles", b"/tiles/", b"/tiles/..", b"/tiles/../map.js",
-    b"/tiles/%2e%2e%2fplaces.csv", b"/tiles/0.png", b"/tiles/-1", b"/tiles/1e1", b"/tiles/0x1", b"/tiles/9999", b"/tiles/+1",
-    b"/tiles/99999999999999999999999", b"/tiles/" + b"9" * 6000, b"/tiles/%D9%A1", b"/tiles/1%00", b"/tiles/1/2", b"/tiles/ 1",
-    b"/tiles/0?side=0", b"/tiles/0?side=-1", b"/tiles/0?side=99999", b"/tiles/0?side=a", b"/tiles/0?side=" + b"9" * 6000,
-    b"/tiles/0?side=145", b"/openapi.json/..", b"/docs", b"/favicon.ico", b"http://example.org/", b"/?" + b"a" * 9000,
-    b"*", b"/" + b"a/" * 3000, b"/locate", b"/cgi-bin/%%32%65%%32%65/etc/passwd", b"/proc/self/environ", b"/%5c..%5c",
+    *rb"""/../../etc/passwd /%2e%2e/%2e%2e/etc/passwd /..%2f..%2fetc/passwd //etc/passwd /etc/passwd /%00
+    /map.js/../../../etc/passwd /map.js%00.html /web/map.js /search/web/map.js /references.jsonl /manifest.json
+    /index/manifest.json /.git/config /tiles /tiles/ /tiles/.. /tiles/../map.js /tiles/%2e%2e%2fplaces.csv /tiles/0.png
+    /tiles/-1 /tiles/1e1 /tiles/0x1 /tiles/9999 /tiles/+1 /tiles/99999999999999999999999 /tiles/%D9%A1 /tiles/1%00
+    /tiles/1/2 /tiles/0?side=0 /tiles/0?side=-1 /tiles/0?side=99999 /tiles/0?side=a /tiles/0?side=145 /openapi.json/..
+    /docs /favicon.ico http://example.org/ * /locate /cgi-bin/%%32%65%%32%65/etc/passwd /proc/self/environ
+    /%5c..%5c""".split(),
+    b"/tiles/ 1", b"/tiles/" + b"9" * 6000, b"/tiles/0?side=" + b"9" * 6000, b"/?" + b"a" * 9000, b"/" + b"a/" * 3000,
 )  # fmt: skip
 
 
@@ -146,17 +190,40 @@ def forms() -> Iterator[bytes]:
     yield request(body=b"{}", Content_Type=b"application/json")
     yield request(body=b"photo=a", Content_Type=b"application/x-www-form-urlencoded")
     yield request()
-    for kind in (b"multipart/form-data", b"multipart/form-data; boundary=", b"multipart/form-data; boundary=\xff", b"multipart/"):
+    for kind in (
+        b"multipart/form-data",
+        b"multipart/form-data; boundary=",
+        b"multipart/form-data; boundary=\xff",
+        b"multipart/",
+    ):
         yield request(body=part(photo) + end, Content_Type=kind)
-    bodies = [b"", end, b"garbage", part(photo), part(photo)[:90] + end, part(photo) + part(photo) + end,
-              part(photo, field=b"other") + end, part(photo) * 99 + end, b"--" + BOUNDARY + b"\r\n\r\n" + photo + b"\r\n" + end,
-              b"--" + BOUNDARY + b"\r\nContent-Disposition: form-data\r\n\r\nx\r\n" + end,
-              b"--" + BOUNDARY + b'\r\nContent-Disposition: form-data; name="photo"\r\n\r\n/etc/passwd\r\n' + end,
-              b"--" + BOUNDARY + b'\r\nContent-Disposition: form-data; name="photo"\r\n\r\n' + bytes(300_000) + b"\r\n" + end,
-              b"".join(part(b"x", field=b"f%d" % i).replace(b'; filename="a.jpg"', b"") for i in range(99)) + end,
-              b"--" + BOUNDARY + b"\r\n" + b"X: " + b"a" * 90_000 + b"\r\n\r\n" + photo + end]  # fmt: skip
+    bodies = [
+        b"",
+        end,
+        b"garbage",
+        part(photo),
+        part(photo)[:90] + end,
+        part(photo) + part(photo) + end,
+        part(photo, field=b"other") + end,
+        part(photo) * 99 + end,
+        b"--" + BOUNDARY + b"\r\n\r\n" + photo + b"\r\n" + end,
+        b"--" + BOUNDARY + b"\r\nContent-Disposition: form-data\r\n\r\nx\r\n" + end,
+        b"--" + BOUNDARY + b'\r\nContent-Disposition: form-data; name="photo"\r\n\r\n/etc/passwd\r\n' + end,
+        b"--" + BOUNDARY + b'\r\nContent-Disposition: form-data; name="photo"\r\n\r\n' + bytes(300_000) + b"\r\n" + end,
+        b"".join(part(b"x", field=b"f%d" % i).replace(b'; filename="a.jpg"', b"") for i in range(99)) + end,
+        b"--" + BOUNDARY + b"\r\n" + b"X: " + b"a" * 90_000 + b"\r\n\r\n" + photo + end,
+    ]
     yield from (request(body=body, Content_Type=FORM) for body in bodies)
-    for query in (b"format=xml", b"format=", b"top=0", b"top=-1", b"top=1e9", b"top=" + b"9" * 5000, b"top=a", b"format=../x"):
+    for query in (
+        b"format=xml",
+        b"format=",
+        b"top=0",
+        b"top=-1",
+        b"top=1e9",
+        b"top=" + b"9" * 5000,
+        b"top=a",
+        b"format=../x",
+    ):
         yield upload(photo, target=b"/locate?" + query)
 
 
@@ -165,7 +232,15 @@ def protocols(photo_bytes: int) -> Iterator[bytes]:
     photo = image()
     for method in (b"GET", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"TRACE", b"HEAD", b"BREW"):
         yield request(method=method)
-    for host in (b"evil.example", b"127.0.0.1.evil.example", b"evil.example:8000", b"127.0.0.1@evil.example", b"", b"[", b"0.0.0.0"):
+    for host in (
+        b"evil.example",
+        b"127.0.0.1.evil.example",
+        b"evil.example:8000",
+        b"127.0.0.1@evil.example",
+        b"",
+        b"[",
+        b"0.0.0.0",
+    ):
         yield upload(photo, Host=host)
     for origin in (b"http://evil.example", b"null", b"https://127.0.0.1:1", b"file://"):
         yield upload(photo, Origin=origin)
@@ -178,7 +253,9 @@ def protocols(photo_bytes: int) -> Iterator[bytes]:
     yield upload(photo, X_Large=b"a" * 200_000)
     yield request(b"/", b"GET", Upgrade=b"websocket", Connection=b"Upgrade, close")
     yield upload(bytes(photo_bytes + 1))
-    chunks = b"".join(b"%x\r\n%s\r\n" % (65_536, bytes(65_536)) for _ in range(photo_bytes // 65_536 + 3)) + b"0\r\n\r\n"
+    chunks = (
+        b"".join(b"%x\r\n%s\r\n" % (65_536, bytes(65_536)) for _ in range(photo_bytes // 65_536 + 3)) + b"0\r\n\r\n"
+    )
     yield request(Content_Type=FORM, Content_Length=None, Transfer_Encoding=b"chunked") + chunks
     yield b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
     yield b"\x16\x03\x01\x02\x00\x01\x00" + bytes(300)
@@ -190,7 +267,6 @@ def everything(photo_bytes: int, pixels: int) -> list[bytes]:
     return [
         *(upload(data) for data in contents(pixels)),
         *(upload(b"no photo", name) for name in NAMES),
-        *(upload(image(seed=1), name, b"/locate?format=page") for name in NAMES),
         *(request(path, b"GET") for path in PATHS),
         *forms(),
         *protocols(photo_bytes),

@@ -12,6 +12,7 @@ import torch
 from hostile import image
 from served import forked
 
+from geodtr_plugin.search.photo_reader import PhotoReader
 from geodtr_plugin.search.serving import decoder as module
 from geodtr_plugin.search.serving.decoder import START, Decoder
 from geodtr_plugin.search.serving.limits import Limits
@@ -32,10 +33,13 @@ def resized(pixels: torch.Tensor) -> torch.Tensor:
     return pixels[:, :8, :8]
 
 
+READER = partial(PhotoReader, on_load=resized)
+
+
 @pytest.fixture(scope="module")
 def decoder():
     with forked():
-        decoder = Decoder(resized, LIMITS)
+        decoder = Decoder(READER, LIMITS)
         yield decoder
         decoder.close()
 
@@ -72,7 +76,7 @@ def test_memory_has_an_end(decoder):
 
 def test_a_decoder_that_does_not_start_is_a_sentence():
     with forked(), pytest.raises(UserError, match="does not start"):
-        decoder = Decoder(resized, Limits(decoding_bytes=-(2**50)))
+        decoder = Decoder(READER, Limits(decoding_bytes=-(2**50)))
         decoder._process.kill()
         decoder.wait()
 
@@ -82,6 +86,6 @@ def test_a_process_of_its_own(monkeypatch):
     from geodtr_plugin.augmentations import ImageTransform
 
     monkeypatch.setattr(module, "START", START)  # and no fork of this one
-    decoder = Decoder(partial(ImageTransform.on_load, ImageTransform(16, 24)), Limits())
+    decoder = Decoder(partial(PhotoReader, on_load=ImageTransform(16, 24).on_load), Limits())
     assert decoder.read(image()).result.pixels.shape == (3, 16, 24)
     decoder.close()
