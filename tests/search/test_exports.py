@@ -115,7 +115,8 @@ def test_answers_appear_as_they_come_and_an_early_end_leaves_a_document(index, t
                 raise KeyboardInterrupt
 
     monkeypatch.setattr(Locator, "answers", interrupted)
-    assert locate_command(f"--index {index} {tiles} --format {format} --top 2 --device cpu --batch-size 1".split()) == 130
+    words = f"--index {index} {tiles} --format {format} --top 2 --device cpu --batch-size 1"
+    assert locate_command(words.split()) == 130
     assert len(seen) == 3 and all(f"{tiles}/{number}.png" in text for number, text in enumerate(seen))
     document = "".join(seen) + capsys.readouterr().out
     if format == "json":

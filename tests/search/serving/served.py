@@ -11,12 +11,12 @@ import pytest
 for needed in ("starlette", "uvicorn", "python_multipart"):
     pytest.importorskip(needed, reason=f"geodtr serve needs {needed}: pip install geodtr_plugin[serve]")
 
-from geodtr_plugin.search import Locator
-from geodtr_plugin.search.serving import decoder
-from geodtr_plugin.search.serving.app import make_app
-from geodtr_plugin.search.serving.limits import Limits
-from geodtr_plugin.search.serving.server import bind, make_server
-from geodtr_plugin.search.serving.service import Service
+from geodtr_plugin.search import Locator  # noqa: E402
+from geodtr_plugin.search.serving import decoder  # noqa: E402
+from geodtr_plugin.search.serving.app import make_app  # noqa: E402
+from geodtr_plugin.search.serving.limits import Limits  # noqa: E402
+from geodtr_plugin.search.serving.server import bind, make_server  # noqa: E402
+from geodtr_plugin.search.serving.service import Service  # noqa: E402
 
 
 @contextmanager

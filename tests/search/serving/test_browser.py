@@ -119,9 +119,9 @@ def test_the_keyboard_is_enough(page, tmp_path):
 
 def test_everything_has_a_name(page):
     """What a screen reader says of each thing that can be reached."""
+    spoken = "item => item.ariaLabel || [...(item.labels ?? [])].map(label => label.innerText).join() || item.innerText"
     for item in page.locator("input:visible, button:visible, svg[tabindex]").all():
-        name = item.evaluate("item => item.ariaLabel || [...(item.labels ?? [])].map(l => l.innerText).join() || item.innerText")
-        assert name.strip()
+        assert item.evaluate(spoken).strip()
     assert page.locator("[role=status][aria-live=polite]").count() == 1 and page.locator("html").get_attribute("lang")
 
 
