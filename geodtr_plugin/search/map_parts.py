@@ -13,11 +13,11 @@ from string import Template
 import numpy as np
 
 from ..utils.errors import UserError
+from ..utils.projection import Projection
 from .answers import coordinates, direction
 from .errors_in_metres import LocationErrors
 from .locator import Answer, Locator, Match
 from .photos import printable_name
-from .projection import Projection
 from .thumbnails import LARGE, THUMBNAIL
 
 WIDTH, HEIGHT, _MARGIN = 1000, 720, 40
