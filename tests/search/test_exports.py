@@ -32,7 +32,7 @@ ANSWERS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(ANSWERS)
 def test_every_format_can_be_read_back(answers):
     assert json.loads(as_text(answers, "json")) == as_json(answers)
@@ -55,7 +55,7 @@ def test_every_format_can_be_read_back(answers):
         assert [child.tag for child in waypoint] == [f"{GPX}name", f"{GPX}desc"]
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(ANSWERS)
 def test_features_follow_the_standard(answers):
     """RFC 7946: longitude first, within the ranges of WGS 84; a feature without a place has a null geometry."""
@@ -67,7 +67,7 @@ def test_features_follow_the_standard(answers):
             assert -180 <= lon <= 180 and -90 <= lat <= 90
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(ANSWERS, st.sampled_from(["json", "geojson", "csv", "gpx"]))
 def test_what_is_written_at_any_time_is_whole_lines(answers, format):
     written: list[str] = []
