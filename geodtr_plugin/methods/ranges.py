@@ -53,9 +53,9 @@ def check_options(method: type[TwoTower], options: Mapping[str, Any], before: st
         value: Any = options.get(name)
         if value is None or kind not in KINDS:
             continue
-        is_size = kind == SIZE
-        numbers = list(value) if is_size and isinstance(value, Sequence) else [value]
-        if len(numbers) != 1 + is_size or not all(_is(Real if kind == "float" else Integral, number) for number in numbers):
+        numbers = list(value) if kind == SIZE and isinstance(value, Sequence) else [value]
+        fitting = all(_is(Real if kind == "float" else Integral, number) for number in numbers)
+        if not fitting or len(numbers) != 1 + (kind == SIZE):
             raise UserError(f"{before}{name} is {value!r}.", f"It must be {KINDS[kind]}.")
         low, high = method.option_ranges.get(name, (0, MOST) if kind == "float" else (1, MOST_SIZE))
         for number in numbers:
