@@ -12,7 +12,8 @@ import numpy as np
 from ..utils.figures import new_figure, save_figure, widest
 from .answers import coordinates, direction
 from .errors_in_metres import LocationErrors
-from .locator import Answer, Locator, Match
+from .locator import Locator
+from .matches import Answer, Match
 from .photos import BadImageError, Photo, printable_name, read_photo
 
 MOST_QUERIES = 20  # a longer picture is one that nobody looks at

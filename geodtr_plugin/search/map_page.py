@@ -15,10 +15,11 @@ import numpy as np
 
 from ..utils.errors import UserError
 from ..utils.files import write_text
-from .answers import coordinates, direction
+from .answers import coordinates, direction, probability
 from .contact_sheet import thumbnail
 from .errors_in_metres import LocationErrors
-from .locator import Answer, Locator, Match
+from .locator import Locator
+from .matches import Answer, Match
 from .photos import printable_name
 from .projection import Projection
 
@@ -123,7 +124,7 @@ def _panel(number: int, answer: Answer, locator: Locator, errors: LocationErrors
     return (
         f'<section class="query {state}" data-query="{number}">'
         f"<figure>{_image(thumbnail(answer.query, 2 * _THUMBNAIL), _name(answer.query))}"
-        f"<figcaption>{escape(_name(answer.query))}</figcaption></figure><ol>{''.join(rows)}</ol></section>"
+        f"<figcaption>{escape(_name(answer.query))}<br>{escape(probability(answer))}</figcaption></figure><ol>{''.join(rows)}</ol></section>"
     )
 
 
