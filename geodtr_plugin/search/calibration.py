@@ -18,7 +18,7 @@ FEWEST = 20  # pairs; with fewer, three numbers are fitted to chance
 NOWHERE_SHARE = 0.1  # of the photos are taken to show places that the gallery has not: something must be believed of it
 FOLDS = 5  # of the pairs, each judged by a curve that was fitted on the others
 BINS = 10  # of the probability, in the reliability curve
-_RIDGE = 1e-2  # of the curve's weights on standardised evidence: where the classes are apart they would grow for ever
+_RIDGE = 1e-3  # of the curve's weights on standardised evidence: where the classes are apart they would grow for ever
 
 
 @dataclass(frozen=True)

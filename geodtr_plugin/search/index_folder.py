@@ -90,7 +90,12 @@ def read_manifest(path: Path) -> dict[str, Any]:
 def calibration_of(manifest: Mapping[str, Any]) -> Calibration | None:
     """Return the calibration in a manifest that was read, or None."""
     found = manifest.get("calibration")
-    return found and Calibration(**{**found, "reliability": Reliability(**found["reliability"])})
+    if found is None:
+        return None
+    reliability = found["reliability"]
+    bins = tuple(map(tuple, reliability["bins"]))
+    kept = {"taken_as": tuple(found["taken_as"]), "reliability": Reliability(**{**reliability, "bins": bins})}
+    return Calibration(**{**found, **kept})
 
 
 def write_calibration(path: Path, calibration: Calibration) -> None:

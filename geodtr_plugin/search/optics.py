@@ -19,7 +19,7 @@ _XMP_TAG = 700  # of a TIFF
 _DIAGONAL_35MM = math.hypot(36, 24)  # millimetres; what a 35 mm equivalent is measured by
 # Google's Photo Sphere fields, which cameras write as attributes or as elements. An XML parser would also read
 # entities, which can be made to fill the memory.
-_GPANO = re.compile(r"GPano:(\w+)\s*(?:=\s*[\"']([^\"'<]{0,99})[\"']|>([^<]{0,99})<)")
+_GPANO = re.compile(r"(?<!/)GPano:(\w+)\s*(?:=\s*[\"']([^\"'<]{0,99})[\"']|>([^<]{0,99})<)")
 _MOST_XMP = 2**20  # bytes that are looked at
 _SLACK = 0.02  # by which the shape of a picture may differ from that in its GPano block: rounding
 
