@@ -85,12 +85,12 @@ def with_gaps(matches: Sequence[Match], count: int) -> tuple[Match, ...]:
     if not matches:
         return ()
     places = np.array([(match.lat, match.lon) for match in matches], np.float64)  # None becomes NaN
+    first = places[:count]
+    metres = distances(first.repeat(len(places), axis=0), np.tile(places, (len(first), 1)), "latlon")
+    others = ~(metres.reshape(len(first), -1) <= NEIGHBOURS_WITHIN)
+    np.fill_diagonal(others, False)
     found = []
-    for number, match in enumerate(matches[:count]):
-        metres = distances(np.broadcast_to(places[number], places.shape), places, "latlon")
-        other = ~(metres <= NEIGHBOURS_WITHIN)
-        other[number] = False
+    for match, other in zip(matches, others):
         nearest = int(np.argmax(other)) if other.any() else len(matches) - 1
-        gap = match.similarity - matches[nearest].similarity if len(matches) > 1 else None
-        found.append(replace(match, gap=gap))
+        found.append(replace(match, gap=match.similarity - matches[nearest].similarity if len(matches) > 1 else None))
     return tuple(found)

@@ -17,10 +17,11 @@ def draw_reliability(calibration: Calibration, file: str | os.PathLike) -> None:
     said, right, weight = zip(*found.bins)
     upper.plot([0, 1], [0, 1], color="0.7", linewidth=1, label="perfect")
     upper.plot(said, right, color="#1f5fa8", linewidth=1)
-    upper.scatter(said, right, s=[12 + 300 * share for share in weight], color="#1f5fa8", label="bins, by their weight")
+    sizes = [12 + 300 * share for share in weight]
+    upper.scatter(said, right, s=sizes, color="#1f5fa8", label="bins, by their weight", clip_on=False)
     upper.set(xlim=(-0.02, 1.02), ylim=(-0.04, 1.04), ylabel=f"share within {RIGHT_WITHIN:g} m")
-    of = f"{calibration.count:,} photos of {calibration.pairs}, cross-validated"
-    lines = [f"{of}: calibration error {found.error:.3f}"]
+    name = calibration.pairs if len(calibration.pairs) <= 40 else f"...{calibration.pairs[-37:]}"
+    lines = [f"{calibration.count:,} photos of {name}", f"calibration error {found.error:.3f} (cross-validated)"]
     if found.nowhere is not None:
         lines.append(f"place in the gallery: {found.probability:.2f} on average, taken out of it: {found.nowhere:.2f}")
     upper.set_title("\n".join(lines), fontsize=8.5, parse_math=False)
