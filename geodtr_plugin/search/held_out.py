@@ -13,6 +13,7 @@ from torch import Tensor
 from ..datasets import facts_of, load_split
 from ..utils.errors import UserError
 from ..utils.geo import distances
+from ..utils.projection import METRES_A_DEGREE
 from .calibration import FEWEST, Calibration, Evidence, fit_calibration
 from .index_folder import RELIABILITY, write_calibration
 from .listing import list_images
@@ -21,7 +22,6 @@ from .matches import DEPTH, NEIGHBOURS_WITHIN, RIGHT_WITHIN, Match, with_gaps
 from .optics import Equirectangular, Optics
 from .photo_reader import Source
 from .photos import Photo, printable_name
-from .projection import METRES_A_DEGREE
 from .reliability_picture import draw_reliability
 from .vector_index import VectorIndex
 

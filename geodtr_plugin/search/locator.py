@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ..utils.errors import DamagedFileError, UserError
 from .calibration import Calibration
@@ -22,7 +21,7 @@ from .joined_index import JoinedIndex
 from .matches import DEPTH, Answer, Match, with_gaps
 from .photo_reader import ReadResult, Source
 from .photos import BadImageError, Photo, printable_name, read_photo
-from .query_views import Known, QueryReader, QueryViews, trained_elevations
+from .query_views import Known, QueryReader, QueryViews, answer_of, names_of, trained_elevations
 from .tile_sources.tile_list import open_cutter
 from .vector_index import VectorIndex
 
@@ -157,9 +156,16 @@ class Locator:
             raise UserError("k and nprobe must be 1 at least.")
         names = names_of(images)
         for batch in QueryReader(images, self.views).batches(batch_size, workers=workers):
-            matches = self._search([image for image in batch if image.fault is None], max(k, DEPTH), exact, nprobe)
-            for image in batch:
-                yield self.answer(answer_of(image, names[image.number]), matches.get(image.number, ()), image, k)
+            yield from self.answers_to(batch, names, k, exact=exact, nprobe=nprobe)
+
+    def answers_to(
+        self, images: Sequence[ReadResult], names: Sequence[str], k: int = 5, *, exact: bool = False,
+        nprobe: int | None = None,
+    ) -> Iterator[Answer]:  # fmt: skip
+        """Locate images that a `QueryReader` has read, and return an answer to each; `names` by their numbers."""
+        matches = self._search([image for image in images if image.fault is None], max(k, DEPTH), exact, nprobe)
+        for image in images:
+            yield self.answer(answer_of(image, names[image.number]), matches.get(image.number, ()), image, k)
 
     def answer(self, read: Answer, matches: Sequence[Match], image: ReadResult, k: int) -> Answer:
         """Return an answer with the first k matches, their gaps, and the probability that the first one is right.
@@ -172,15 +178,24 @@ class Locator:
         """
         if not matches:
             return read
-        assert image.view is not None
-        near = [_turned(match, image.view.turned) for match in with_gaps(matches, k)]
+        near = with_gaps(matches, k, image.turned)
         why = "the index has no calibration" if self.calibration is None else self.calibration.refusal(
-            image.view.taken_as, self.embedder.headings, bool(read.together)
+            image.taken_as, self.embedder.headings, bool(read.together)
         )
         if self.calibration is None or why is not None:
-            return replace(read, matches=tuple(near), uncalibrated=why)
+            return replace(read, matches=near, uncalibrated=why)
         probability = self.calibration.probability(near[0].similarity, near[0].gap)
-        return replace(read, matches=tuple(near), probability=probability)
+        return replace(read, matches=near, probability=probability)
+
+    def reference(self, number: int) -> Match:
+        """Return a reference by its number, as a match of no query.
+
+        Raises:
+            IndexError: there is none of that number.
+        """
+        if not 0 <= number < len(self.references):
+            raise IndexError(f"there is no reference {number} among {len(self.references)}")
+        return Match(self.references[number][0], 0.0, *self.references[number][1:], number=number)
 
     def path_of(self, match: Match) -> Path:
         """Return the file of a match; of a tile that was cut, a name for it below its source."""
@@ -225,30 +240,7 @@ class Locator:
         told = own is not None or self.embedder.headings
         for similarity, row, heading in zip(best.tolist(), near.tolist(), headings.tolist()):
             name, lat, lon = self.references[row]
-            yield Match(name, similarity, lat, lon, heading if told else None)
-
-
-def _turned(match: Match, degrees: float) -> Match:
-    """Return a match of a query that was turned back by some degrees before it was searched for."""
-    return match if match.heading is None else replace(match, heading=(match.heading + degrees) % 360)
-
-
-def names_of(images: Sequence[Source]) -> list[str]:
-    """Return the name of each query: its path, or "image N".
-
-    Raises:
-        ValueError: a tensor is no uint8 `[3, H, W]`.
-    """
-    for image in images:
-        if isinstance(image, Tensor) and (image.dtype.is_floating_point or image.ndim != 3 or len(image) != 3):
-            raise ValueError(f"images must be uint8 [3, H, W], not {image.dtype} {list(image.shape)}")
-    return [f"image {i}" if isinstance(image, Tensor | Photo) else os.fspath(image) for i, image in enumerate(images)]
-
-
-def answer_of(image: ReadResult, name: str) -> Answer:
-    """Return what is known of a query before it is searched for."""
-    kind, unsure = ("", None) if image.view is None else (image.view.taken_as, image.view.note)
-    return Answer(name, (), image.fault, image.position, image.note, image.looks, kind, unsure)
+            yield Match(name, similarity, lat, lon, heading if told else None, number=row)
 
 
 def best_over_headings(similarities: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -31,6 +31,7 @@ class Match:
         gap: its similarity less that of the most similar place that is farther than NEIGHBOURS_WITHIN from it: above 0
             where no such place is more similar. Where the DEPTH most similar references are all neighbours, the gap is
             larger than this, which counts to the last of them; None beside a single reference.
+        number: its number among the references of the index, from 0; None for a match that no search made.
     """
 
     path: str
@@ -39,6 +40,7 @@ class Match:
     lon: float | None
     heading: float | None = None
     gap: float | None = None
+    number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Answer:
     together: tuple[Answer, ...] = ()
 
 
-def with_gaps(matches: Sequence[Match], count: int) -> tuple[Match, ...]:
+def with_gaps(matches: Sequence[Match], count: int, turned: float = 0.0) -> tuple[Match, ...]:
     """Return the first matches with the gap between each and the most similar place that is not its neighbour.
 
     References without coordinates have no neighbours.
@@ -81,6 +83,7 @@ def with_gaps(matches: Sequence[Match], count: int) -> tuple[Match, ...]:
     Args:
         matches: most similar first, DEPTH of them or all that there are.
         count: how many are returned.
+        turned: degrees by which the query was turned back before it was searched for, which headings get added.
     """
     if not matches:
         return ()
@@ -92,5 +95,7 @@ def with_gaps(matches: Sequence[Match], count: int) -> tuple[Match, ...]:
     found = []
     for match, other in zip(matches, others):
         nearest = int(np.argmax(other)) if other.any() else len(matches) - 1
-        found.append(replace(match, gap=match.similarity - matches[nearest].similarity if len(matches) > 1 else None))
+        gap = match.similarity - matches[nearest].similarity if len(matches) > 1 else None
+        heading = None if match.heading is None else (match.heading + turned) % 360
+        found.append(replace(match, gap=gap, heading=heading))
     return tuple(found)

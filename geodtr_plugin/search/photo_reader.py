@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -15,9 +15,6 @@ from ..utils.loading import ReportingLoader
 from ..utils.seed import one_thread_worker
 from .geotags import Heading
 from .photos import BadImageError, Photo, read_photo
-
-if TYPE_CHECKING:
-    from .query_views import QueryView
 
 Source: TypeAlias = str | os.PathLike | Tensor | Photo
 
@@ -33,7 +30,9 @@ class ReadResult:
         fault: why there are no pixels, as a part of a sentence after the image's name.
         note: why there is no position although the EXIF has one, likewise.
         looks: where the middle of a query looks by its EXIF or XMP, where they say it.
-        view: of a query, how its pixels were made.
+        taken_as: of a query, what it was taken for, see `query_views`.
+        turned: of a query, where its middle was known to look, in degrees, and was turned to.
+        unsure: of a query, what must be known of how it was taken, as a part of a sentence after its name.
     """
 
     number: int
@@ -42,7 +41,9 @@ class ReadResult:
     fault: str | None = None
     note: str | None = None
     looks: Heading | None = None
-    view: QueryView | None = None
+    taken_as: str = ""
+    turned: float = 0.0
+    unsure: str | None = None
 
 
 class PhotoReader(Dataset):

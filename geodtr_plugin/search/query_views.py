@@ -27,6 +27,7 @@ from ..methods.packaged import packaged_folder
 from ..methods.weights import read_config
 from ..utils.errors import UserError
 from .framing import Frame
+from .matches import Answer
 from .optics import Equirectangular
 from .photo_reader import PhotoReader, ReadResult, Source
 from .photos import BadImageError, Photo
@@ -141,7 +142,26 @@ class QueryReader(PhotoReader):
     def result(self, number: int, photo: Photo) -> ReadResult:
         """Return the photo as a query, with what its file says of it."""
         view = self.views.view(photo)
-        return ReadResult(number, view.pixels, photo.position, note=photo.note, looks=photo.heading, view=view)
+        return ReadResult(
+            number, view.pixels, photo.position, None, photo.note, photo.heading, view.taken_as, view.turned, view.note
+        )
+
+
+def names_of(images: Sequence[Source]) -> list[str]:
+    """Return the name of each query: its path, or "image N".
+
+    Raises:
+        ValueError: a tensor is no uint8 `[3, H, W]`.
+    """
+    for image in images:
+        if isinstance(image, Tensor) and (image.dtype.is_floating_point or image.ndim != 3 or len(image) != 3):
+            raise ValueError(f"images must be uint8 [3, H, W], not {image.dtype} {list(image.shape)}")
+    return [f"image {i}" if isinstance(image, Tensor | Photo) else os.fspath(image) for i, image in enumerate(images)]
+
+
+def answer_of(image: ReadResult, name: str) -> Answer:
+    """Return what is known of a query before it is searched for."""
+    return Answer(name, (), image.fault, image.position, image.note, image.looks, image.taken_as, image.unsure)
 
 
 def shows_circles(pixels: Tensor) -> bool:

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from .locator import Locator, answer_of, best_over_headings, names_of
+from .locator import Locator, best_over_headings
 from .matches import DEPTH, Answer, Match
 from .photo_reader import Source
-from .query_views import QueryReader
+from .query_views import QueryReader, answer_of, names_of
 
 
 def locate_together(
@@ -54,7 +54,8 @@ def locate_together(
     found = []
     for at in np.argsort(-mean, kind="stable")[: max(k, DEPTH)]:
         name, lat, lon = locator.references[rows[at]]
-        found.append(Match(name, float(mean[at]), lat, lon, None if headings is None else float(headings[at])))
+        heading = None if headings is None else float(headings[at])
+        found.append(Match(name, float(mean[at]), lat, lon, heading, number=int(rows[at])))
     return locator.answer(first, found, usable[0], k)
 
 
