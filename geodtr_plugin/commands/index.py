@@ -13,7 +13,10 @@ from ..utils.console import add_common_options, guarded, make_parser, parse_and_
 from ..utils.errors import UnknownNameError, UserError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..search.building import Summary
+    from ..search.calibration import Calibration
     from ..search.tile_sources.options import TileOptions
 
 DESCRIPTION = """Embed aerial tiles (or photos) with a run's model, for geodtr locate.
@@ -23,6 +26,7 @@ DESCRIPTION = """Embed aerial tiles (or photos) with a run's model, for geodtr l
   geodtr index build --run runs/my_run --references places.csv -o city.index --kind ivf --dtype float16
   geodtr index build --run runs/my_run --references north/ -o north.index --cells city.index
   geodtr index build --model worlds --references city.mbtiles --tile-metres 70 -o city.index
+  geodtr index build --model worlds --references tiles/ --calibrate my_photos.csv -o city.index
 
 References are a folder, searched to its last subfolder, or a table file,lat,lon. Coordinates come from the table, else
 from the images' GPS, else, if asked, from their names. What is interrupted goes on where it was with the same command.
@@ -65,6 +69,9 @@ def build_parser() -> ArgumentParser:
     add("--area", type=str | None, help="cut tiles around a place only: LAT,LON,5km")
     add("--crs", type=str | None, help="of pictures that do not say theirs, such as EPSG:25832")
     add("--tms", action="store_true", help="the rows of a z/x/y folder count from the south")
+    add("--calibrate", type=str | None,
+        help="photos with places, or a world such as synth-suburb, on which probabilities are fitted")  # fmt: skip
+    add("--headings", type=int, default=0, help="headings tried for these photos, as in geodtr locate")
     add("--batch-size", type=int, default=64, help="images that the network takes at once")
     add("--overwrite", action="store_true", help="replace an index, or an unfinished one of other settings")
     add_common_options(parser, "import", "device", "workers", "threads", "debug")
@@ -82,7 +89,8 @@ def _build(argv: Sequence[str]) -> int:
     prepare_torch(options.threads)
     from ..search.building import build_index
 
-    names = ("kind", "nlist", "nprobe", "dtype", "names", "batch_size", "device", "workers", "overwrite", "cells")
+    names = ("kind", "nlist", "nprobe", "dtype", "names", "batch_size", "device", "workers", "overwrite", "cells",
+             "calibrate", "headings")  # fmt: skip
     settings = {name: options[name] for name in names} | {"tiles": _tiles(options)}
     _report(build_index(options.run or options.model, options.references, options.out, **settings), options.names)
     return 0
@@ -115,8 +123,24 @@ def _report(summary: Summary, names: NameOrder) -> None:
         say(f"{without} have no coordinates.{hint}", error=True)
     if summary.resumed_at:
         say(f"Continued an interrupted build after {summary.resumed_at:,} images.", error=True)
+    if summary.calibration is not None:
+        say(calibration_text(summary.calibration, summary.path), error=True)
     left_out = f", {len(summary.left_out):,} left out" if summary.left_out else ""
     say(f"{printable_name(summary.path)}: {summary.count:,} references indexed ({summary.kind}){left_out}.")
+
+
+def calibration_text(calibration: Calibration, index: Path) -> str:
+    """Return a sentence on how well an index is calibrated, and where that can be seen."""
+    from ..search.index_folder import RELIABILITY
+    from ..search.photos import printable_name
+
+    found = calibration.reliability
+    nowhere = "" if found.nowhere is None else f", {found.nowhere:.2f} where the place was taken out of the gallery"
+    return (
+        f"Calibrated on {calibration.count:,} photos of {calibration.pairs}: {100 * found.right:.1f} % of first places "
+        f"are within 25 m; probability {found.probability:.2f} on average{nowhere}; expected calibration error "
+        f"{found.error:.3f} (cross-validated), see {printable_name(index / RELIABILITY)}."
+    )
 
 
 def report_images(what: str, images: Sequence[tuple[str, str]]) -> None:

@@ -23,10 +23,14 @@ DESCRIPTION = """Find the references that show the places of photos.
   geodtr locate --index city.index photo.jpg
   geodtr locate --index city.index photos/ --top 3 --map places.html --picture places.png
   geodtr locate --index city.index photos/ --truth places.csv --format json > answers.json
+  geodtr locate --index city.index photos/ --format geojson > places.geojson    # or csv, gpx
   geodtr locate --index north.index --index south.index photos/
   geodtr locate --index city.index panoramas/ --headings 64                     # north is anywhere in them
+  geodtr locate --index city.index panorama.heic --heading 120                  # its middle looks there
+  geodtr locate --index city.index a.jpg b.jpg c.jpg --together                 # of one spot
 
-Results go to standard output, everything else to standard error. Exit code 0 if at least one photo could be used.
+Results go to standard output as they come, everything else to standard error. Exit code 0 if at least one photo could
+be used.
 """
 
 
@@ -43,7 +47,7 @@ def locate_parser() -> ArgumentParser:
     add("--index", type=str, action="append", required=True,
         help="what geodtr index build made; several (--index A --index B) are searched as one")  # fmt: skip
     add("--top", type=int, default=5, help="references for each photo")
-    add("--format", type=Literal["table", "json", "geojson"], default="table", help="of the results")
+    add("--format", type=Literal["table", "json", "geojson", "csv", "gpx"], default="table", help="of the results")
     add("--picture", type=str | None, help="image file that gets the photos with their references")
     add("--map", type=str | None, help="HTML file that gets a map, which works offline")
     add("--truth", type=str | None, help="table file,lat,lon of true places: adds errors in metres and their median")
@@ -54,6 +58,12 @@ def locate_parser() -> ArgumentParser:
         help="for a run with a limited field of view: photos show just that, and are no panoramas")  # fmt: skip
     add("--headings", type=int, default=0,
         help="for panoramas that begin anywhere: how many headings are tried; the best counts and is told")  # fmt: skip
+    add("--heading", type=float | Literal["photo"] | None,
+        help="where the photos' middle looks, in degrees clockwise from north; photo: as their files say")  # fmt: skip
+    add("--elevations", type=float, nargs=2,
+        help="degrees above the horizon of the upper and lower edge of the panoramas that the model was trained on; "
+             "as known of its training set if not given")  # fmt: skip
+    add("--together", action="store_true", help="the photos show one spot: one answer for all of them")
     add("--batch-size", type=int, default=32, help="photos that the network takes at once")
     add_common_options(parser, "import", "device", "workers", "threads", "debug")
     return parser
@@ -69,40 +79,46 @@ def _locate(argv: Sequence[str]) -> int:
     if options.map is not None:
         check_output_file(options.map)
     from ..search.errors_in_metres import read_truth
+    from ..search.exports import Writer
     from ..search.listing import list_photos
     from ..search.locator import Locator
+    from ..search.together import locate_together
 
     photos = list_photos(options.photos)
     errors = None if options.truth is None else read_truth(options.truth, photos.files)
     locator = Locator.load(
         options.index, run=options.run, device=options.device, cropped_queries=options.cropped,
-        headings=options.headings, warn=_warn,
+        headings=options.headings, heading=options.heading, elevations=options.elevations, warn=_warn,
     )  # fmt: skip
-    answers = locator.locate(
-        list(photos.files), options.top, exact=options.exact, nprobe=options.nprobe, batch_size=options.batch_size,
-        workers=options.workers,
-    )  # fmt: skip
-    bad = [(answer.query, answer.fault) for answer in answers if answer.fault is not None]
+    settings = {name: options[name] for name in ("exact", "nprobe", "batch_size", "workers")}
+    if options.together:
+        coming = iter([locate_together(locator, photos.files, options.top, **settings)] if photos.files else [])
+    else:
+        coming = locator.answers(photos.files, options.top, **settings)
+    answers = []
+    with Writer(options.format, _print, errors) as writer:
+        for answer in coming:
+            writer.add(answer)
+            answers.append(answer)
+    each = answers[0].together if options.together and answers else answers
+    bad = [(answer.query, answer.fault) for answer in each if answer.fault is not None]
     report_images("Left out", [*bad, *photos.left_out])
-    report_images("Without coordinates", [(answer.query, answer.note) for answer in answers if answer.note is not None])
+    report_images("Without coordinates", [(answer.query, answer.note) for answer in each if answer.note is not None])
+    report_images("Unsure", [(answer.query, answer.unsure) for answer in each if answer.unsure is not None])
     for note in photos.notes:
         _warn(note)
-    located = len(answers) - len(bad)
-    _write(options, answers, locator, errors, located)
+    located = len(each) - len(bad)
+    _draw(options, answers, locator, errors, sum(answer.fault is None for answer in answers))
     left_out = len(bad) + len(photos.left_out)
     suffix = f", {left_out:,} left out" if left_out else ""
     _warn(f"{located:,} photos located among {len(locator):,} references{suffix}.")
     return 0 if located else 1
 
 
-def _write(
+def _draw(
     options: Namespace, answers: list[Answer], locator: Locator, errors: LocationErrors | None, located: int
 ) -> None:
-    """Print the results, and write the picture and the map where they are wanted."""
-    from ..search.answers import as_text
-
-    if text := as_text(answers, options.format, errors):
-        say(text)
+    """Say what the errors are, and write the picture and the map where they are wanted."""
     if not located:
         return
     if errors is not None:
@@ -121,6 +137,11 @@ def _write(
 
 def _part(count: int, located: int) -> str:
     return f"the first {count:,} of {located:,} photos" if count < located else f"{count:,} photos"
+
+
+def _print(lines: str) -> None:
+    if lines:
+        say(lines.removesuffix("\n"))
 
 
 def _warn(sentence: str) -> None:

@@ -22,6 +22,7 @@ verbs:
   data write    write tiles and photos of a synthetic city into a folder, to try the next two on
   index build   embed a folder of aerial tiles, or of photos with known places, to search in
   locate        where was this photo taken?
+  serve         the same as a local page, and for programs
 
 geodtr VERB --help says more."""
 VERBS = {  # verb -> module, function
@@ -34,6 +35,7 @@ VERBS = {  # verb -> module, function
     "data": (".data", "data_command"),
     "index": (".index", "index_command"),
     "locate": (".locate", "locate_command"),
+    "serve": (".serve", "serve_command"),
 }
 
 

@@ -17,6 +17,7 @@ from ..datasets.names import expand_names, names_in
 from ..datasets.registry import is_centred
 from ..methods import METHODS, PARTS, Recipe
 from ..methods.earlier_names import MOVED_TO_ARGS
+from ..methods.ranges import check_options
 from ..utils.console import parse
 from ..utils.errors import UnknownNameError, UserError
 from ..utils.registry import import_modules
@@ -192,6 +193,7 @@ def _later_stages(words: Sequence[str], known: argparse.Namespace, recipe: Recip
 
 def _to_config(options: Namespace, base: Recipe, recipe_name: str, imports: Sequence[str]) -> RunConfig:
     recipe = _to_recipe(options, base)
+    check_options(METHODS[options.method], recipe.model, "--model.")
     if options.train is None and not options.test:
         raise UserError("Nothing to do.", "Name a data set with --train, or one or more with --test.")
     if options.train is None and recipe.optim.epochs:

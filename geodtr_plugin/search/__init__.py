@@ -8,12 +8,15 @@ from ..utils.lazy import lazy_imports
 
 if TYPE_CHECKING:
     from .building import build_index
+    from .calibration import Calibration
     from .cells import learn_cells, read_cells
     from .joined_index import JoinedIndex
     from .listing import list_images
-    from .locator import Answer, Locator, Match
+    from .locator import Locator
+    from .matches import Answer, Match
     from .photos import read_photo
     from .tile_sources.options import TileOptions
+    from .together import locate_together
     from .vector_index import VectorIndex
 
 __getattr__, __dir__, __all__ = lazy_imports(__name__)

@@ -10,11 +10,14 @@ from pathlib import Path
 from ..augmentations import ImageTransform
 from ..utils.claims import claimed
 from ..utils.errors import UserError
+from .calibration import Calibration
 from .cells import CELLS_FILE
 from .embedder import Embedder, RunRecord
 from .geotags import NameOrder
+from .held_out import calibrate_index, read_held_out
 from .index_folder import MANIFEST, read_manifest
 from .listing import References, file_state, list_images, polar_notes
+from .locator import Locator
 from .photos import printable_name
 from .tile_sources.options import TileOptions
 from .unfinished import UnfinishedIndex, recover
@@ -34,6 +37,7 @@ class Summary:
         notes: sentences that a user must read.
         unplaced: (name, reason) of references whose EXIF has coordinates that cannot be read.
         resumed_at: images that an interrupted build had done before.
+        calibration: of first matches, or None.
     """
 
     path: Path
@@ -44,6 +48,7 @@ class Summary:
     notes: tuple[str, ...]
     unplaced: list[tuple[str, str]]
     resumed_at: int = 0
+    calibration: Calibration | None = None
 
 
 def build_index(
@@ -51,7 +56,7 @@ def build_index(
     nlist: int | None = None, nprobe: int | None = None, dtype: str = "float32", names: NameOrder = "none",
     batch_size: int = 64, device: str = "auto", workers: int = 0, overwrite: bool = False, progress: bool = True,
     cells: str | os.PathLike | None = None, tiles: TileOptions | None = None,
-    after_batch: Callable[[int], None] | None = None,
+    calibrate: str | os.PathLike | None = None, headings: int = 0, after_batch: Callable[[int], None] | None = None,
 ) -> Summary:  # fmt: skip
     """Embed references with a run's model and index them, or go on with an interrupted build of equal settings.
 
@@ -69,6 +74,9 @@ def build_index(
         progress: show a bar.
         cells: an index of the same run whose cells are taken, instead of learning those of `kind` and `nlist`.
         tiles: cut these from `references`: a z/x/y tree, MBTiles, a GeoTIFF or a folder of them.
+        calibrate: photos with known places, or a rendered world, see `held_out.read_held_out`, on which the
+            probability is fitted that a first match is right; None: that is not told.
+        headings: how many are tried for each of these photos; searches that try as many are told a probability.
         after_batch: called with the number of images that are done and safe.
 
     Raises:
@@ -80,6 +88,7 @@ def build_index(
         raise UserError(f"--dtype is {dtype!r}; vectors are stored as float32 or float16.")
     if batch_size < 1:
         raise UserError(f"--batch-size is {batch_size}; it must be 1 at least.")
+    held_out = None if calibrate is None else read_held_out(calibrate)
     with claimed(out.with_name(f".{out.name}.lock"), f"The index {printable_name(out)}"):
         recover(out)
         _refuse_taken(out, overwrite)
@@ -110,8 +119,14 @@ def build_index(
             index.discard()
             raise _nothing_indexed(references, index.left_out(), notes)
         chosen, without_position = index.finish()
+        calibration = None
+        if held_out is not None:
+            locator = Locator.load(index.index, device=device, headings=headings)
+            calibration = calibrate_index(index.index, locator, held_out, workers)
         index.publish()
-    return Summary(out, chosen, index.rows, without_position, index.left_out(), notes, index.unplaced(), resumed_at)
+    return Summary(
+        out, chosen, index.rows, without_position, index.left_out(), notes, index.unplaced(), resumed_at, calibration
+    )
 
 
 def _references(

@@ -110,16 +110,17 @@ def file_state(path: str | os.PathLike) -> tuple[int, int]:
         return -1, -1
 
 
-def list_images(where: str | os.PathLike, names: NameOrder = "none") -> ImageList:
+def list_images(where: str | os.PathLike, names: NameOrder = "none", folder: str = "references") -> ImageList:
     """List the images of a folder, searched to its last subfolder, or those that a CSV table `file,lat,lon` names.
 
-    A folder of own data (folders queries and references) stands for the references of its tables, or without one for
-    all of its references. Names in a table start from the folder of the table, see `OwnFiles` and
+    A folder of own data (folders queries and references) stands for the references (or `folder`) of its tables, or
+    without one for all of them. Names in a table start from the folder of the table, see `OwnFiles` and
     `DirectoryCache.match`.
 
     Args:
         where: the folder or the table.
         names: read coordinates from the names of files, see `geotags.name_position`; a table goes before.
+        folder: of the images in own data.
 
     Raises:
         UserError: nothing is named.
@@ -130,9 +131,9 @@ def list_images(where: str | os.PathLike, names: NameOrder = "none") -> ImageLis
         raise UserError("No references are named.", "Name a folder of images, or a table file,lat,lon.")
     where = Path(where).expanduser()
     if where.suffix.lower() == ".csv" and os.path.isfile(where):
-        images = _from_tables([where])
+        images = _from_tables([where], folder)
     elif os.path.isdir(where):
-        images = _from_own_data(where) if is_own_data(where) else _from_folder(where)
+        images = _from_own_data(where, folder) if is_own_data(where) else _from_folder(where)
         if looks_like_source(where):
             images = replace(images, notes=(*images.notes, f"{printable_name(where)} looks like a z/x/y tree. {CUT}"))
     else:
@@ -217,28 +218,28 @@ def _without_repeats(root: Path, names: Sequence[str]) -> tuple[list[str], list[
     return kept, repeated
 
 
-def _from_own_data(folder: Path) -> ImageList:
-    """Return the references of own data, of train.csv and test.csv together where the splits have tables."""
-    tables = tables_of(folder)
+def _from_own_data(root: Path, folder: str) -> ImageList:
+    """Return the images of a folder of own data, of train.csv and test.csv together where the splits have tables."""
+    tables = tables_of(root)
     if len(tables) == 1 or any(table.stem.lower() in SPLITS for table in tables):
-        return _from_tables(tables)
-    images = _from_folder(folder / "references")
+        return _from_tables(tables, folder)
+    images = _from_folder(root / folder)
     names = ", ".join(table.name for table in tables)
-    note = f"{printable_name(folder)} has {len(tables)} tables ({names}), of which none is read: name one of them."
+    note = f"{printable_name(root)} has {len(tables)} tables ({names}), of which none is read: name one of them."
     return replace(images, notes=(*images.notes, note)) if tables else images
 
 
-def _from_tables(tables: Sequence[Path]) -> ImageList:
-    """Return the references that tables of one folder name; what a later table repeats of an earlier is no fault."""
+def _from_tables(tables: Sequence[Path], folder: str) -> ImageList:
+    """Return the images that tables of one folder name; what a later table repeats of an earlier is no fault."""
     root = tables[0].parent
     notes: list[str] = []
-    files = _reference_of_own_data(root) if is_own_data(root) else _file_below(root)
+    files = _image_of_own_data(root, folder) if is_own_data(root) else _file_below(root)
     positions: dict[str, tuple[float, float] | None] = {}
     left_out: list[tuple[str, str]] = []
     for path in tables:
         table, before = read_table(path), dict(positions)
         if not table.has_positions:
-            raise DatasetCorruptError(f"{printable_name(path)} names pairs.", "References need rows file,lat,lon.")
+            raise DatasetCorruptError(f"{printable_name(path)} names pairs.", "Places need rows file,lat,lon.")
         seen = set()
         for row in table.rows:
             where = f"(line {row.line} of {printable_name(path)})"
@@ -262,16 +263,16 @@ def _from_tables(tables: Sequence[Path]) -> ImageList:
     return ImageList(root, tuple(kept), known, (*left_out, *repeated), tuple(notes))
 
 
-def _reference_of_own_data(root: Path) -> Callable[[str], str | None]:
-    """Return a function from a name in a table of own data to the reference that it means; None where a query alone."""
+def _image_of_own_data(root: Path, folder: str) -> Callable[[str], str | None]:
+    """Return a function from a name in a table of own data to the image that it means; None where in the other one."""
     own = OwnFiles(root)
 
-    def reference(name: str) -> str | None:
-        if name.startswith("queries/"):
+    def image(name: str) -> str | None:
+        if name.split("/")[0] in {*ROLE_FOLDERS} - {folder}:
             return None
-        return next((f"{role}/{path}" for role, path in own.of(name) if role == "references"), None)
+        return next((f"{home}/{path}" for home, path in own.of(name) if home == folder), None)
 
-    return reference
+    return image
 
 
 def _file_below(root: Path) -> Callable[[str], str]:

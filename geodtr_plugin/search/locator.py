@@ -5,62 +5,25 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ..utils.errors import DamagedFileError, UserError
+from .calibration import Calibration
 from .embedder import Embedder, RunRecord
-from .index_folder import AGAIN, load_vectors, read_manifest, read_references
+from .index_folder import AGAIN, calibration_of, load_vectors, read_manifest, read_references
 from .joined_index import JoinedIndex
-from .photo_reader import PhotoReader, ReadResult
+from .matches import DEPTH, Answer, Match, with_gaps
+from .photo_reader import ReadResult, Source
 from .photos import BadImageError, Photo, printable_name, read_photo
+from .query_views import Known, QueryReader, QueryViews, answer_of, names_of, trained_elevations
 from .tile_sources.tile_list import open_cutter
 from .vector_index import VectorIndex
-
-
-@dataclass(frozen=True)
-class Match:
-    """A reference that a query resembles.
-
-    Args:
-        path: its file, below the index's folder of references; of several indexes, with that folder.
-        similarity: cosine of the two embeddings, -1 to 1.
-        lat: latitude in degrees, or None where it is not known.
-        lon: longitude in degrees, or None.
-        heading: where the middle of the query looks if it was taken here, in degrees clockwise from north, 0 to 360;
-            None where neither the search nor the model tries headings.
-    """
-
-    path: str
-    similarity: float
-    lat: float | None
-    lon: float | None
-    heading: float | None = None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What became of one query.
-
-    Args:
-        query: its path, or "image N" for a tensor.
-        matches: the references, most similar first; none with a fault.
-        fault: why the query could not be used, as a part of a sentence after its name; else None.
-        position: latitude and longitude in degrees from the query's own EXIF, which the search does not look at.
-        note: why there is no position although the EXIF has one, as a part of a sentence after the query's name.
-    """
-
-    query: str
-    matches: tuple[Match, ...] = ()
-    fault: str | None = None
-    position: tuple[float, float] | None = None
-    note: str | None = None
 
 
 class Locator:
@@ -73,6 +36,8 @@ class Locator:
         root: the folder that the paths start from.
         notes: sentences about what is wrong with index and model.
         tiles: how references below a folder, or a source of that path, were cut from it, as a manifest says it.
+        views: what makes queries of photos; None takes panoramas with north in the middle.
+        calibration: of first matches, or None.
 
     Raises:
         ValueError: there are more or fewer references than vectors.
@@ -85,18 +50,21 @@ class Locator:
         self, embedder: Embedder, index: VectorIndex | JoinedIndex,
         references: Sequence[tuple[str, float | None, float | None]], root: str | os.PathLike = ".",
         notes: Sequence[str] = (), tiles: Mapping[str, Mapping[str, Any]] | None = None,
+        views: QueryViews | None = None, calibration: Calibration | None = None,
     ):  # fmt: skip
         if len(references) != len(index):
             raise ValueError(f"{len(index)} vectors came with {len(references)} references")
         self.embedder, self.index, self.references = embedder, index, list(references)
         self.root, self.notes = Path(root), tuple(notes)
+        self.views = views or QueryViews(embedder.transforms["query"].image)
+        self.calibration = calibration
         self._cutters = {name: cache(partial(open_cutter, Path(name), each)) for name, each in (tiles or {}).items()}
 
     @classmethod
     def load(
         cls, path: str | os.PathLike | Sequence[str | os.PathLike], *, run: str | os.PathLike | None = None,
-        device: str = "auto", cropped_queries: bool = False, headings: int = 0,
-        warn: Callable[[str], Any] = warnings.warn,
+        device: str = "auto", cropped_queries: bool = False, headings: int = 0, heading: Known = None,
+        elevations: Sequence[float] | None = None, warn: Callable[[str], Any] = warnings.warn,
     ) -> Locator:  # fmt: skip
         """Load an index from disk, and the model of the run that it was built with.
 
@@ -107,11 +75,16 @@ class Locator:
             cropped_queries: of a run with a limited field of view: photos show just that, and are no panoramas.
             headings: for panoramas that begin anywhere: how many headings are tried for each; the best counts, and is
                 told. 0: they have north in the middle.
+            heading: where the middle of every photo is known to look, or "photo": as its file says; see `QueryViews`.
+            elevations: of the upper and lower edge of the panoramas that the model was trained on, in degrees; None:
+                those of its training set.
             warn: called with a sentence if the run's weights are no longer those of the index.
 
         Raises:
             UserError: there is no index, its run is gone, several do not belong together, or photos cannot be turned.
         """
+        if headings and heading is not None:
+            raise UserError("--headings looks for what --heading says.", "Leave one of them out.")
         paths = [Path(each).expanduser() for each in ([path] if isinstance(path, (str, os.PathLike)) else path)]
         manifests = [read_manifest(each) for each in paths]
         records = [RunRecord(**manifest["run"]) for manifest in manifests]  # of the right types: read_manifest checks
@@ -125,6 +98,8 @@ class Locator:
         for note in notes:
             warn(note)
         embedder = Embedder.load(now, device, cropped_queries, headings)
+        up, down = trained_elevations(now.folder) if elevations is None else elevations
+        views = QueryViews(embedder.transforms["query"].image, cropped_queries, heading, (up, down))
         roots = [manifest["root"] for manifest in manifests] if len(paths) > 1 else [""]
         tiles = {manifest["root"]: manifest["tiles"] for manifest in manifests if "tiles" in manifest}
         parts = [(load_vectors(each), read_references(each, root)) for each, root in zip(paths, roots)]
@@ -133,22 +108,23 @@ class Locator:
                 what = f"{printable_name(each)} has {len(vectors):,} vectors and {len(references):,} references."
                 raise DamagedFileError(what, AGAIN)
         if len(parts) == 1:
-            return cls(embedder, *parts[0], manifests[0]["root"], notes, tiles)
+            calibration = None if notes else calibration_of(manifests[0])
+            return cls(embedder, *parts[0], manifests[0]["root"], notes, tiles, views, calibration)
         joined = JoinedIndex([vectors for vectors, _ in parts])
         lines = [line for _, references in parts for line in references]
-        return cls(embedder, joined, lines, notes=notes, tiles=tiles)
+        return cls(embedder, joined, lines, notes=notes, tiles=tiles, views=views)
 
     def __len__(self) -> int:
         return len(self.index)
 
     def locate(
-        self, images: Sequence[str | os.PathLike | Tensor] | str | os.PathLike | Tensor, k: int = 5, *,
+        self, images: Sequence[Source] | Source, k: int = 5, *,
         exact: bool = False, nprobe: int | None = None, batch_size: int = 32, workers: int = 0,
     ) -> list[Answer]:  # fmt: skip
         """Find the k most similar references of each image.
 
         Args:
-            images: paths, or uint8 `[3, H, W]` as they were taken, or one of these.
+            images: paths, decoded photos, or uint8 `[3, H, W]` as they were taken, or one of these.
             k: references for each.
             exact: compare with all references, also where the index is approximate.
             nprobe: cells of an approximate index to look at; by default as built.
@@ -162,12 +138,12 @@ class Locator:
             ValueError: a tensor is no uint8 `[3, H, W]`.
             UserError: k or nprobe is below 1, or an embedding is not finite.
         """
-        if isinstance(images, (str, os.PathLike, Tensor)):
+        if isinstance(images, Source):
             images = [images]
         return list(self.answers(images, k, exact=exact, nprobe=nprobe, batch_size=batch_size, workers=workers))
 
     def answers(
-        self, images: Sequence[str | os.PathLike | Tensor], k: int = 5, *, exact: bool = False,
+        self, images: Sequence[Source], k: int = 5, *, exact: bool = False,
         nprobe: int | None = None, batch_size: int = 32, workers: int = 0,
     ) -> Iterator[Answer]:  # fmt: skip
         """Locate images, paths or uint8 `[3, H, W]`, and return one answer after another; arguments as for `locate`.
@@ -176,16 +152,50 @@ class Locator:
             ValueError: a tensor is no uint8 `[3, H, W]`.
             UserError: k or nprobe is below 1, or an embedding is not finite.
         """
+        if k < 1:
+            raise UserError("k and nprobe must be 1 at least.")
+        names = names_of(images)
+        for batch in QueryReader(images, self.views).batches(batch_size, workers=workers):
+            yield from self.answers_to(batch, names, k, exact=exact, nprobe=nprobe)
+
+    def answers_to(
+        self, images: Sequence[ReadResult], names: Sequence[str], k: int = 5, *, exact: bool = False,
+        nprobe: int | None = None,
+    ) -> Iterator[Answer]:  # fmt: skip
+        """Locate images that a `QueryReader` has read, and return an answer to each; `names` by their numbers."""
+        matches = self._search([image for image in images if image.fault is None], max(k, DEPTH), exact, nprobe)
         for image in images:
-            if isinstance(image, Tensor) and (image.dtype.is_floating_point or image.ndim != 3 or len(image) != 3):
-                raise ValueError(f"images must be uint8 [3, H, W], not {image.dtype} {list(image.shape)}")
-        names = [f"image {i}" if isinstance(image, Tensor) else os.fspath(image) for i, image in enumerate(images)]
-        reader = PhotoReader(images, lambda image: self.embedder.on_load(image, "query"))
-        for batch in reader.batches(batch_size, workers=workers):
-            matches = self._search([image for image in batch if image.fault is None], k, exact, nprobe)
-            for image in batch:
-                found = matches.get(image.number, ())
-                yield Answer(names[image.number], found, image.fault, image.position, image.note)
+            yield self.answer(answer_of(image, names[image.number]), matches.get(image.number, ()), image, k)
+
+    def answer(self, read: Answer, matches: Sequence[Match], image: ReadResult, k: int) -> Answer:
+        """Return an answer with the first k matches, their gaps, and the probability that the first one is right.
+
+        Args:
+            read: without matches.
+            matches: DEPTH of them or all that there are, most similar first.
+            image: that was embedded.
+            k: how many are told.
+        """
+        if not matches:
+            return read
+        near = with_gaps(matches, k, image.turned)
+        why = "the index has no calibration" if self.calibration is None else self.calibration.refusal(
+            image.taken_as, self.embedder.headings, bool(read.together)
+        )
+        if self.calibration is None or why is not None:
+            return replace(read, matches=near, uncalibrated=why)
+        probability = self.calibration.probability(near[0].similarity, near[0].gap)
+        return replace(read, matches=near, probability=probability)
+
+    def reference(self, number: int) -> Match:
+        """Return a reference by its number, as a match of no query.
+
+        Raises:
+            IndexError: there is none of that number.
+        """
+        if not 0 <= number < len(self.references):
+            raise IndexError(f"there is no reference {number} among {len(self.references)}")
+        return Match(self.references[number][0], 0.0, *self.references[number][1:], number=number)
 
     def path_of(self, match: Match) -> Path:
         """Return the file of a match; of a tile that was cut, a name for it below its source."""
@@ -230,7 +240,7 @@ class Locator:
         told = own is not None or self.embedder.headings
         for similarity, row, heading in zip(best.tolist(), near.tolist(), headings.tolist()):
             name, lat, lon = self.references[row]
-            yield Match(name, similarity, lat, lon, heading if told else None)
+            yield Match(name, similarity, lat, lon, heading if told else None, number=row)
 
 
 def best_over_headings(similarities: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
