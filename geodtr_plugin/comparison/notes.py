@@ -23,7 +23,7 @@ def notes_on(rows: Sequence[Row], failures: Sequence[Failure]) -> list[str]:
         f"Ties {rules['ties']}: rank = {rules['rank']}. Chance: R@1 of a random ranking. "
         f"Training: time in training steps.",
         'Published: the method\'s paper, in the order of the columns, at the epoch that was best on the test set; "-" '
-        "where it gives none for this entry. Our best epochs stand in table.csv.",
+        "where it gives none for this entry. Our best epochs stand in the CSV file.",
     ]
     notes += dict.fromkeys(note for row in rows for note in row.any.get("notes", ()))
     if len(seeds) > 1 and variant_pairs(rows):

@@ -253,6 +253,13 @@ def test_estimates_follow_the_work(tmp_path, monkeypatch):
     assert estimate.pairs_of(settings("--train cvusa"), "cvusa", "train") == 35_532
 
 
+def test_networks_of_large_images_are_not_measured_on_a_cpu(data, tmp_path):
+    words = ["--data-root", str(data), "--device", "cpu"]
+    shop = Workshop(tmp_path, Sets(True, str(data)), words)
+    line = next(line for line in listing(shop, [PARTS["table6"]]).splitlines() if line.startswith("table6 "))
+    assert line.split()[1:5] == ["cvusa,", "cvact", "12", "0"] and "unknown without a GPU" in line
+
+
 def test_a_step_is_measured():
     options = '{"backbone": "tiny", "query_size": [16, 32]}'
     step = estimate._step("geodtr_plus", options, "cpu", batch=2, counterfactual=True, bf16=False)

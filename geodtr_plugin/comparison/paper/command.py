@@ -65,7 +65,7 @@ def _paper(argv: Sequence[str]) -> int:
     parts, argv = chosen_parts(argv)
     options, words = parse_compare(paper_parser(), argv, REFUSED)
     shop = Workshop(
-        root=Path(options.out or ("runs/paper" if options.data_root else "runs/paper-worlds")),
+        root=Path(options.out or ("runs/paper-real" if options.data_root else "runs/paper-worlds")),
         sets=Sets(bool(options.data_root), options.data_root),
         shared=[*(("--data-root", options.data_root) if options.data_root else LAPTOP), *words],
         method=_known(options.method),

@@ -5,20 +5,23 @@ from __future__ import annotations
 import gc
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ...datasets import facts_of
 from ...harness.config import RunConfig
 from ...methods import create_model
+from ...utils.console import say
+from ...utils.devices import choose_device
 from ...utils.roles import ROLES, Role
+from .entries import options_of
 from .runs import Need, Workshop
 
 if TYPE_CHECKING:
     import torch
 
-PIXELS = 500_000  # of the queries of a measured step on a CPU, where batches of real sizes take minutes and memory
+MOST_PIXELS = 20_000  # of a query that is measured on a CPU: a step of the paper's sizes takes minutes there
 TIMES = 2  # a step is measured, of which the fastest counts: others may be using the machine
 
 
@@ -35,8 +38,6 @@ def seconds_of(shop: Workshop, need: Need) -> float:
     A step is forward and backward pass; loading images, augmentation and the optimizer come on top.
     """
     from ...miners import CHSG
-    from ...utils.devices import choose_device
-
     config = shop.config(need.trained, need.variant)
     device, seconds = choose_device(config.device), 0.0
     for recipe in (config.recipe, *(recipe for _, recipe in config.later_stages)):
@@ -63,13 +64,11 @@ def pairs_of(config: RunConfig, name: str, split: str) -> int:
 
 @cache
 def _step(method: str, options: str, device: str, batch: int, counterfactual: bool, bf16: bool) -> Step:
-    """Measure the fastest of some steps of a network on noise, after one that builds kernels and buffers."""
+    """Measure a step of a network on noise."""
     import torch
 
+    say(f"Measuring a step of {method} ...", error=True)
     model = create_model(method, **{**json.loads(options), "pretrained": False}).to(device).train()
-    _, height, width = model.input_shape("query")
-    if device == "cpu":
-        batch = min(batch, max(2, PIXELS // (height * width)))
     images = {role: torch.rand(batch, *model.input_shape(role), device=device) for role in ROLES}
 
     def embed() -> None:
@@ -78,9 +77,8 @@ def _step(method: str, options: str, device: str, batch: int, counterfactual: bo
 
     try:
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
-            _train(model, images, counterfactual)
-            train = min(_timed(lambda: _train(model, images, counterfactual), device) for _ in range(TIMES))
-            return Step(train / batch, min(_timed(embed, device) for _ in range(TIMES)) / batch)
+            train = _fastest(lambda: _train(model, images, counterfactual), device)
+            return Step(train / batch, _fastest(embed, device) / batch)
     finally:
         gc.collect()  # the next network needs the memory
 
@@ -90,7 +88,13 @@ def _train(model: torch.nn.Module, images: Mapping[Role, torch.Tensor], counterf
     sum(part.float().sum() for part in found[:4] if part is not None).backward()
 
 
-def _timed(work: Any, device: str) -> float:
+def _fastest(work: Callable[[], None], device: str) -> float:
+    """Return the seconds of the fastest of some calls, after one that builds kernels and buffers."""
+    _timed(work, device)
+    return min(_timed(work, device) for _ in range(TIMES))
+
+
+def _timed(work: Callable[[], None], device: str) -> float:
     import torch
 
     wait = getattr(torch, torch.device(device).type).synchronize
@@ -101,6 +105,16 @@ def _timed(work: Any, device: str) -> float:
     return time.perf_counter() - start
 
 
-def total_seconds(shop: Workshop, needs: Sequence[Need]) -> float:
-    """Return an estimate of the seconds of all missing runs."""
-    return sum(seconds_of(shop, need) for need in needs if shop.missing(need))
+def is_measured(shop: Workshop, need: Need) -> bool:
+    """Tell whether a step of a network is measured here: on a GPU all, on a CPU those of small images."""
+    config = shop.config(need.trained, need.variant)
+    height, width = config.recipe.model.get("query_size") or options_of(config.method)["query_size"]
+    return choose_device(config.device).type != "cpu" or height * width <= MOST_PIXELS
+
+
+def total_seconds(shop: Workshop, needs: Sequence[Need]) -> float | None:
+    """Return an estimate of the seconds of all missing runs; None where one of the networks is not measured here."""
+    missing = [need for need in needs if shop.missing(need)]
+    if not all(is_measured(shop, need) for need in missing):
+        return None
+    return sum(seconds_of(shop, need) for need in missing)

@@ -28,13 +28,17 @@ def listing(shop: Workshop, parts: Sequence[Part]) -> str:
             continue
         needs += own
         runs, left = sum(len(need.seeds) for need in own), sum(shop.missing(need) for need in own)
-        time = duration(total_seconds(shop, own)) if left else "-"
+        time = _in_words(total_seconds(shop, own)) if left else "-"
         lines.append([part.name, sets, str(runs), str(runs - left), time])
     lacking = [shop.sets.missing(column) for part in parts for column in part.columns if shop.sets.of(column)]
-    total = duration(total_seconds(shop, list(once(needs))))
+    total = _in_words(total_seconds(shop, list(once(needs))))
     return "\n\n".join([
         text_table(["", "sets", "runs", "done", f"time left on {device}"], lines),
         f"All of it, runs that several share counted once: {total}. Estimated from forward and backward passes of each "
         f"network, measured now on {device}, whoever else uses it; loading, augmentation and optimizer come on top.",
         "\n".join([*notes, *dict.fromkeys(filter(None, lacking))]),
     ])  # fmt: skip
+
+
+def _in_words(seconds: float | None) -> str:
+    return "unknown without a GPU" if seconds is None else duration(seconds)
