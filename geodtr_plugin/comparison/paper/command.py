@@ -32,7 +32,7 @@ same command again goes on where it stopped. Published numbers stand beside ours
 
 All other options are those of run.py and hold for all runs (python benchmarks/run.py --help).
 """
-LAPTOP = ("--data.count", "1000")  # panoramas of each split of a world: all takes about three hours on two cores
+LAPTOP = ("--data.count", "1000")  # panoramas of each split of a world, so that a run takes minutes
 REFUSED = {
     "--train": "Each table says what is trained on what; --data-root takes the paper's data sets.",
     "--test": "Each table says what is tested on what.",
