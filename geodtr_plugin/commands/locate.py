@@ -12,7 +12,7 @@ from ..utils.console import add_common_options, guarded, make_parser, parse_and_
 from ..utils.errors import UserError
 from ..utils.figures import check_picture
 from ..utils.outputs import check_output_file
-from .index import report_images
+from .index import add_area_options, add_store_options, area_of, report_images
 
 if TYPE_CHECKING:
     from ..search.errors_in_metres import LocationErrors
@@ -23,7 +23,8 @@ DESCRIPTION = """Find the references that show the places of photos.
   geodtr locate --index city.index photo.jpg
   geodtr locate --index city.index photos/ --top 3 --map places.html --picture places.png
   geodtr locate --index city.index photos/ --truth places.csv --format json > answers.json
-  geodtr locate --index north.index --index south.index photos/
+  geodtr locate --index city.index photos/ --near 48.137,11.575 --within 5km
+  geodtr locate --store http://host:19530 photos/
   geodtr locate --index city.index panoramas/ --headings 64                     # north is anywhere in them
 
 Results go to standard output, everything else to standard error. Exit code 0 if at least one photo could be used.
@@ -40,8 +41,9 @@ def locate_parser() -> ArgumentParser:
     parser = make_parser("geodtr locate", DESCRIPTION)
     add = parser.add_argument
     add("photos", type=str, nargs="+", help="photos, and folders of photos")
-    add("--index", type=str, action="append", required=True,
-        help="what geodtr index build made; several (--index A --index B) are searched as one")  # fmt: skip
+    add("--index", type=str | None, help="folder that geodtr index build made")
+    add_store_options(parser, "in place of --index: where references lie")
+    add_area_options(parser, "references")
     add("--top", type=int, default=5, help="references for each photo")
     add("--format", type=Literal["table", "json", "geojson"], default="table", help="of the results")
     add("--picture", type=str | None, help="image file that gets the photos with their references")
@@ -63,6 +65,9 @@ def _locate(argv: Sequence[str]) -> int:
     options = parse_and_import(locate_parser(), argv)
     if options.top < 1 or options.batch_size < 1:
         raise UserError("--top and --batch-size must be 1 at least.")
+    if (options.index is None) == (options.store is None):
+        raise UserError("Say where to search.", "Either --index city.index, or --store milvus:city.db.")
+    area = area_of(options)
     prepare_torch(options.threads)
     if options.picture is not None:
         check_picture(options.picture)
@@ -71,16 +76,17 @@ def _locate(argv: Sequence[str]) -> int:
     from ..search.errors_in_metres import read_truth
     from ..search.listing import list_photos
     from ..search.locator import Locator
+    from ..search.store.address import Address
 
     photos = list_photos(options.photos)
     errors = None if options.truth is None else read_truth(options.truth, photos.files)
     locator = Locator.load(
-        options.index, run=options.run, device=options.device, cropped_queries=options.cropped,
-        headings=options.headings, warn=_warn,
+        options.index or Address.parse(options.store).text, collection=options.collection, run=options.run,
+        device=options.device, cropped_queries=options.cropped, headings=options.headings, warn=_warn,
     )  # fmt: skip
     answers = locator.locate(
-        list(photos.files), options.top, exact=options.exact, nprobe=options.nprobe, batch_size=options.batch_size,
-        workers=options.workers,
+        list(photos.files), options.top, area=area, exact=options.exact, nprobe=options.nprobe,
+        batch_size=options.batch_size, workers=options.workers,
     )  # fmt: skip
     bad = [(answer.query, answer.fault) for answer in answers if answer.fault is not None]
     report_images("Left out", [*bad, *photos.left_out])

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from ..utils.lazy import lazy_imports
 
 if TYPE_CHECKING:
+    from .area import Area
     from .building import build_index
-    from .cells import learn_cells, read_cells
-    from .joined_index import JoinedIndex
+    from .gallery import IndexGallery
     from .listing import list_images
     from .locator import Answer, Locator, Match
     from .photos import read_photo
+    from .store.filling import fill_store
+    from .store.gallery import StoreGallery
     from .tile_sources.options import TileOptions
     from .vector_index import VectorIndex
 

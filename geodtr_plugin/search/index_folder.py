@@ -25,6 +25,7 @@ from ..utils.reading import read_json, read_json_lines, understood
 from ..utils.roles import ROLES
 from ..utils.typed import check
 from .embedder import RunRecord
+from .gallery import Reference
 from .geotags import on_earth
 from .photos import printable_name
 from .tile_sources.options import TileOptions
@@ -83,8 +84,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def read_references(path: Path, root: str = "") -> list[tuple[str, float | None, float | None]]:
-    """Read the file, latitude and longitude of each row of an index; files below `root`, where it is given.
+def read_references(path: Path) -> list[Reference]:
+    """Read the file, latitude and longitude of each row of an index.
 
     Raises:
         DamagedFileError: a line is no reference, or its file would lie elsewhere.
@@ -97,7 +98,7 @@ def read_references(path: Path, root: str = "") -> list[tuple[str, float | None,
             if lat is not lon and on_earth(lat, lon) is None:  # None of both where the position is not known
                 raise ValueError(f"{lat}, {lon} is nowhere on Earth")
             below(name, where)
-        references.append((os.path.join(root, name), lat, lon))
+        references.append((name, lat, lon))
     return references
 
 

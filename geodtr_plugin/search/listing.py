@@ -56,6 +56,9 @@ class References(Protocol):
     def state(self) -> dict[str, Any]:
         """Return all that their pixels and places depend on, as plain values."""
 
+    def stamp(self, number: int) -> str:
+        """Return what changes when the pixels or the place of one of them do."""
+
     def described(self) -> dict[str, Any]:
         """Return what a manifest says of them besides."""
 
@@ -63,7 +66,9 @@ class References(Protocol):
 class Reader(Protocol):
     """Reads references in batches, as `PhotoReader` does."""
 
-    def batches(self, batch_size: int, first: int = 0, workers: int = 0) -> Iterator[list[ReadResult]]: ...
+    def batches(
+        self, batch_size: int, numbers: Sequence[int] | None = None, workers: int = 0
+    ) -> Iterator[list[ReadResult]]: ...
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,11 @@ class ImageList:
             "files": [[name, *file_state(os.path.join(self.root, name))] for name in self.files],
             "positions": {name: list(at) for name, at in self.positions.items()},
         }
+
+    def stamp(self, number: int) -> str:
+        """Return size, time and place of a file."""
+        name = self.files[number]
+        return f"{file_state(os.path.join(self.root, name))} {self.positions.get(name)}"
 
     def described(self) -> dict[str, Any]:
         """Return nothing: a manifest names the root anyway."""

@@ -45,10 +45,11 @@ def write_map(
     Raises:
         UserError: no reference has coordinates.
     """
-    places = np.array([at[1:] for at in locator.references if at[1] is not None], np.float64)
+    answers = [answer for answer in answers if answer.matches][:MOST_QUERIES]
+    matches = [(m.lat, m.lon) for answer in answers for m in answer.matches if m.lat is not None]
+    places = locator.gallery.places(np.array(matches, np.float64).reshape(-1, 2))
     if not len(places):
         raise UserError("There is no map, because no reference of the index has coordinates.")
-    answers = [answer for answer in answers if answer.matches][:MOST_QUERIES]
     true = [errors.positions[a.query] for a in answers if errors is not None and a.query in errors.positions]
     projection = Projection(np.concatenate([places, np.array(true).reshape(-1, 2)]), WIDTH, HEIGHT, _MARGIN)
     points = projection.points(places)
