@@ -49,6 +49,15 @@ class Area:
             raise UserError(f"{option} is {text!r}.", "Give latitude, longitude and a radius: 48.137,11.575,5km.")
         return area
 
+    @classmethod
+    def around(cls, places: np.ndarray, margin: float) -> Area:
+        """Return an area that holds places in degrees, `[N, 2]`, and some metres around them."""
+        angles = np.radians(places[:, 1])
+        lon = math.degrees(math.atan2(np.sin(angles).mean(), np.cos(angles).mean()))
+        lat = float(places[:, 0].min() + places[:, 0].max()) / 2
+        middle = np.broadcast_to((lat, lon), places.shape)
+        return cls(lat, lon, float(distances(middle, places, "latlon").max()) + margin)
+
     def __str__(self) -> str:
         return f"{self.metres:,g} m of {self.lat:g}, {self.lon:g}"
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from stores import serving
 
 from geodtr_plugin.harness.build import build_image_transforms
 from geodtr_plugin.harness.options import parse_run
@@ -56,3 +57,10 @@ def tiles(tmp_path):
         lines.append(f"{number}.png,{48 + number / 1000:.4f},{11 - number / 500:.4f}")
     (folder / "places.csv").write_text("\n".join(lines) + "\n")
     return folder
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory):
+    """The address of a store over the network."""
+    with serving(tmp_path_factory.mktemp("served") / "city.db") as url:
+        yield url

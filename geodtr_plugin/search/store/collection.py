@@ -6,7 +6,7 @@ source   folder of the images, or what tiles were cut from
 file     its name there
 cut      how a tile was cut, as JSON; empty for a file
 lat lon  degrees; NOWHERE where they are not known
-cell     tile of Web Mercator that it lies in, such as 12/2179/1420: for filters and partitions of one's own
+cell     tile of Web Mercator that it lies in, such as 12/2179/1421: for filters and partitions of one's own
 state    changes when the image, its place or its source does
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ...utils.errors import UserError
+from ...utils.errors import UnknownNameError, UserError
 from ...utils.reading import parse_json, understood
 from ...utils.typed import typed
 from ..area import Area
@@ -37,6 +37,8 @@ NOWHERE = 999.0  # degrees: in no range that is asked for
 CELL_ZOOM = 12  # about 6.5 km along a cell in the middle latitudes
 AT_ONCE = 1000  # references that are asked for or deleted together
 INDEX_TYPES = {"auto": "AUTOINDEX", "flat": "FLAT", "ivf": "IVF_FLAT", "ivfpq": "IVF_PQ"}
+# what Milvus Lite 3 builds; of another kind it builds nothing, and only its log says so
+LITE_TYPES = ("AUTOINDEX", "FLAT", "HNSW", "HNSW_SQ", "IVF_FLAT", "IVF_SQ8")
 _PROPERTY = "geodtr"  # of the collection: what a search needs to know
 _VECTOR_PARTS = 64  # of a compressed vector, at most: bytes, as in an index on disk
 
@@ -114,10 +116,13 @@ class Collection:
         """
         if size > LARGEST:
             raise UserError(f"A vector in a store has {LARGEST:,} numbers at most, and the model's have {size:,}.")
+        kind = INDEX_TYPES.get(kind, kind)
+        if kind not in LITE_TYPES and connection.ask("get_server_version").startswith("milvus_lite"):
+            raise UnknownNameError("index in Milvus Lite named", kind, LITE_TYPES)
         if not connection.ask("has_collection", name):
             nlist = max(1, cells_for(count)) if nlist is None else nlist
             nprobe = max(1, nlist // 16) if nprobe is None else nprobe
-            known = {"format": FORMAT, "run": asdict(record), "kind": INDEX_TYPES.get(kind, kind)}
+            known = {"format": FORMAT, "run": asdict(record), "kind": kind}
             known |= {"size": size, "nlist": nlist, "nprobe": nprobe}
             properties = {_PROPERTY: json.dumps(known)}
             schema = _schema(connection, size)
@@ -176,7 +181,8 @@ class Collection:
         options = {"IVF_PQ": {"nlist": nlist, "m": parts, "nbits": 8}}
         of_kind = options.get(self.kind, {"nlist": nlist} if self.kind.startswith("IVF") else {})
         params = self.connection.client.prepare_index_params()
-        params.add_index("vector", index_type=self.kind, metric_type="IP", params=of_kind)
+        nested = {"params": of_kind} if of_kind else {}  # else pymilvus 3 flattens them, which Milvus Lite does not see
+        params.add_index("vector", index_type=self.kind, metric_type="IP", params=nested)
         try:
             self.connection.ask("create_index", self.name, params)
         except UserError:

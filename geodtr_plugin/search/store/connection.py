@@ -77,7 +77,8 @@ def _connected(address: Address) -> Any:
             f"{address.text} needs the package {error.name}.", 'pip install "geodtr_plugin[milvus]"'
         ) from error
     # its errors come as exceptions, and need no second report with a traceback
-    logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+    for name in ("pymilvus", "grpc"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with _reasons() as reasons:
         try:
             return pymilvus.MilvusClient(address.uri, token=os.environ.get("MILVUS_TOKEN", ""), timeout=PATIENCE)
@@ -128,8 +129,9 @@ def _let_search_take_parameters() -> None:
     import faiss
     import faiss.contrib.torch_utils  # now, so that no later import undoes this
 
-    for kind in vars(faiss).values():
-        if isinstance(kind, type) and "search_numpy" in vars(kind) and not hasattr(kind.search, "__wrapped__"):
+    kinds: list[Any] = [kind for kind in vars(faiss).values() if isinstance(kind, type)]
+    for kind in kinds:
+        if "search_numpy" in vars(kind) and not hasattr(kind.search, "__wrapped__"):
             kind.search = _with_parameters(kind.search, kind.search_numpy)
 
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 FEWEST = 64  # candidates: fewer make the graph of HNSW miss neighbours
 REFINED = 10  # candidates for each answer
 ANSWER_BYTES = 64 * 2**20  # of candidates' vectors in one answer of the store; gRPC stops at 256 MiB
-MARGIN = 0.01  # degrees around the matches of a map in which references are drawn
+MARGIN = 1000.0  # metres around the matches of a map in which references are drawn
+Row = dict[str, Any]
 _FIELDS = ["source", "file", "cut", "lat", "lon", "vector"]
 
 
@@ -73,7 +74,7 @@ class StoreGallery:
             exact: refused, unless the store compares all.
             nprobe: cells of an IVF index to look at; by default as built.
             distance: refused: a store compares by inner products.
-            area: where the references must lie: its box is for the store, the rest for here.
+            area: where the references must lie: the store looks at its box, exact distances are taken here.
 
         Raises:
             UserError: as said above, or k or nprobe is below 1, or a query is not finite, or the store refuses.
@@ -82,13 +83,14 @@ class StoreGallery:
         if distance is not None or (exact and self.collection.kind != "FLAT"):
             what = "compares by its index" if distance is None else "knows no distance but the inner product"
             raise UserError(f"A store {what}.", "Build with --kind flat, or an index on disk, to compare with all.")
-        size = queries.shape[1]
-        most = max(k, min(MOST_ANSWERS, ANSWER_BYTES // (4 * size)))
-        limit = min(most, max(FEWEST, REFINED * k))
-        results = []
-        for query in queries:
-            results.append(self._nearest(query, k, limit, most, area, nprobe or self.collection.nprobe))
-        return tuple(np.stack(column) for column in zip(*results))  # type: ignore[return-value]
+        most = max(k, min(MOST_ANSWERS - 1, ANSWER_BYTES // (4 * queries.shape[1])))
+        rows = None if area is None else self._all_in(area, most)
+        params = {"nprobe": nprobe or self.collection.nprobe}
+        found = [
+            self._ranked(query, k, self._candidates(query, k, most, area, params) if rows is None else rows)
+            for query in queries
+        ]
+        return np.stack([one for one, _ in found]), np.stack([one for _, one in found])
 
     def reference(self, key: int) -> Placed:
         """Return a reference that a search has found."""
@@ -102,53 +104,56 @@ class StoreGallery:
         return np.array([vectors[key] for key in ids], np.float32)
 
     def places(self, around: np.ndarray) -> np.ndarray:
-        """Return where references lie near some places, degrees `[M, 2]`: `[N, 2]`, as many as a store gives at once.
-
-        Across the date line, those of all longitudes.
-        """
-        (south, west), (north, east) = around.min(axis=0) - MARGIN, around.max(axis=0) + MARGIN
-        west, east = (west, east) if east - west < 180 else (-180.0, 180.0)
-        filter = f"lat >= {south:.12f} and lat <= {north:.12f} and lon >= {west:.12f} and lon <= {east:.12f}"
+        """Return where references lie near places in degrees, `[M, 2]`: `[N, 2]`, as many as a store gives at once."""
+        if not len(around):
+            return around
+        box = within(Area.around(around, MARGIN))
         fields = {"output_fields": ["lat", "lon"], "limit": MOST_ANSWERS}
-        rows = self.collection.connection.ask("query", self.collection.name, filter=filter, **fields)
+        rows = self.collection.connection.ask("query", self.collection.name, filter=box, **fields)
         return np.array([(row["lat"], row["lon"]) for row in rows], np.float64).reshape(-1, 2)
 
     def cut_of(self, path: str) -> tuple[Path, Mapping[str, Any]] | None:
         """Return from what and how the tile of this path was cut; None of a file."""
         return self._cuts.get(path)
 
-    def _nearest(
-        self, query: np.ndarray, k: int, limit: int, most: int, area: Area | None, nprobe: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return similarities and keys `[k]` for one query `[D]`, with more candidates while the area holds too few."""
+    def _all_in(self, area: Area, most: int) -> list[Row] | None:
+        """Return all rows in an area; None if there are more than `most`, among which the store's index must choose.
+
+        So a small area is searched exactly: a graph such as HNSW finds little where a filter leaves few of its nodes.
+        """
+        box, name = within(area), self.collection.name
+        ids = self.collection.connection.ask("query", name, filter=box, output_fields=["id"], limit=most + 1)
+        if len(ids) > most:
+            return None
+        rows = self.collection.connection.ask("query", name, filter=box, output_fields=_FIELDS, limit=most)
+        return [{**row, "vector": np.array(row["vector"], np.float32)} for row in _inside(area, rows)]
+
+    def _candidates(self, query: np.ndarray, k: int, most: int, area: Area | None, params: dict[str, int]) -> list[Row]:
+        """Return the rows that the store finds for a query `[D]`, more and more until k of them lie in the area."""
+        limit = min(most, max(FEWEST, REFINED * k))
         while True:
-            rows = self._candidates(query, limit, area, nprobe)
-            asked = len(rows)
-            if area is not None and rows:
-                inside = area.holds(np.array([(row["lat"], row["lon"]) for row in rows]))
-                rows = [row for row, inner in zip(rows, inside) if inner]
-            if len(rows) >= k or asked < limit or limit == most:
-                break
+            (hits,) = self.collection.connection.ask(
+                "search", self.collection.name, data=[query], limit=limit, output_fields=_FIELDS,
+                filter="" if area is None else within(area),
+                search_params={"metric_type": "IP", "params": {"ef": limit, **params}},
+            )  # fmt: skip
+            rows = _inside(area, [{"id": hit["id"], **hit["entity"]} for hit in hits])
+            if len(rows) >= k or len(hits) < limit or limit == most:
+                return rows
             limit = min(most, 4 * limit)
+
+    def _ranked(self, query: np.ndarray, k: int, rows: list[Row]) -> tuple[np.ndarray, np.ndarray]:
+        """Return similarities and keys `[k]` of the rows whose vectors are most similar to a query `[D]`."""
         ids = np.full(max(k, len(rows)), -1, np.int64)
         similarities = np.full(len(ids), -np.inf, np.float32)
         if rows:
             ids[: len(rows)] = [row["id"] for row in rows]
             similarities[: len(rows)] = np.array([row["vector"] for row in rows], np.float32) @ query
-        similarities, ids = (column[0] for column in sorted_best(similarities[None], ids[None], k))
-        self._remember(rows, set(ids.tolist()))
-        return similarities, ids
+        best, keys = (column[0] for column in sorted_best(similarities[None], ids[None], k))
+        self._remember(rows, set(keys.tolist()))
+        return best, keys
 
-    def _candidates(self, query: np.ndarray, limit: int, area: Area | None, nprobe: int) -> list[dict[str, Any]]:
-        """Return the rows that the store finds for a query `[D]` in the box of an area."""
-        params = {"metric_type": "IP", "params": {"ef": limit, "nprobe": nprobe}}
-        (hits,) = self.collection.connection.ask(
-            "search", self.collection.name, data=[query], limit=limit, filter="" if area is None else within(area),
-            output_fields=_FIELDS, search_params=params,
-        )  # fmt: skip
-        return [{"id": hit["id"], **hit["entity"]} for hit in hits]
-
-    def _remember(self, rows: list[dict[str, Any]], keys: set[int]) -> None:
+    def _remember(self, rows: list[Row], keys: set[int]) -> None:
         """Keep what is to be said of the references that were found."""
         for row in rows:
             if row["id"] in keys:
@@ -157,3 +162,11 @@ class StoreGallery:
                 self._known[row["id"]] = (path, *place)
                 if row["cut"]:
                     self._cuts[path] = Path(row["source"]), json.loads(row["cut"])
+
+
+def _inside(area: Area | None, rows: list[Row]) -> list[Row]:
+    """Return the rows of a box that lie in its area."""
+    if area is None or not rows:
+        return rows
+    inside = area.holds(np.array([(row["lat"], row["lon"]) for row in rows], np.float64))
+    return [row for row, inner in zip(rows, inside) if inner]
