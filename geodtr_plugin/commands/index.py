@@ -26,8 +26,7 @@ DESCRIPTION = """Embed aerial tiles (or photos) with a run's model, for geodtr l
   geodtr index build --run runs/my_run --references places.csv -o city.index --kind ivf --dtype float16
   geodtr index build --model worlds --references city.mbtiles --tile-metres 70 -o city.index
   geodtr index build --model worlds --references north/ --store milvus:country.db
-  torchrun --nproc_per_node 8 -m geodtr_plugin.commands.main index build --model worlds --references north/ \
-      --store http://host:19530
+  torchrun --nproc_per_node 8 --no-python geodtr index build --model worlds --references north/ --store http://host:19530
 
 References are a folder, searched to its last subfolder, or a table file,lat,lon. Coordinates come from the table, else
 from the images' GPS, else, if asked, from their names. What is interrupted goes on where it was with the same command.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -61,6 +63,9 @@ def tiles(tmp_path):
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory):
-    """The address of a store over the network."""
+    """The address of a store over the network: that in GEODTR_MILVUS, which must be empty, else Milvus Lite serving."""
+    if "GEODTR_MILVUS" in os.environ:
+        yield os.environ["GEODTR_MILVUS"]
+        return
     with serving(tmp_path_factory.mktemp("served") / "city.db") as url:
         yield url

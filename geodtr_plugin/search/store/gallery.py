@@ -22,8 +22,9 @@ from .connection import Connection
 if TYPE_CHECKING:
     from ...distances import HeadingDistance
 
-FEWEST = 64  # candidates: fewer make the graph of HNSW miss neighbours
-REFINED = 10  # candidates for each answer
+EXPLORED = 128  # nodes of a graph such as HNSW that a search keeps in view; fewer miss neighbours
+REFINED = 5  # candidates for each answer
+COMPARED = 1000  # references in an area, up to which all are compared: about a millisecond each of 3,072 numbers
 ANSWER_BYTES = 64 * 2**20  # of candidates' vectors in one answer of the store; gRPC stops at 256 MiB
 MARGIN = 1000.0  # metres around the matches of a map in which references are drawn
 Row = dict[str, Any]
@@ -83,9 +84,9 @@ class StoreGallery:
         if distance is not None or (exact and self.collection.kind != "FLAT"):
             what = "compares by its index" if distance is None else "knows no distance but the inner product"
             raise UserError(f"A store {what}.", "Build with --kind flat, or an index on disk, to compare with all.")
-        most = max(k, min(MOST_ANSWERS - 1, ANSWER_BYTES // (4 * queries.shape[1])))
-        rows = None if area is None else self._all_in(area, most)
-        params = {"nprobe": nprobe or self.collection.nprobe}
+        most = max(k, min(MOST_ANSWERS, ANSWER_BYTES // (4 * queries.shape[1])))
+        rows, share = (None, 1.0) if area is None else self._in_area(area)
+        params = {"nprobe": nprobe or self.collection.nprobe, "ef": int(max(EXPLORED, REFINED * k) / share)}
         found = [
             self._ranked(query, k, self._candidates(query, k, most, area, params) if rows is None else rows)
             for query in queries
@@ -116,26 +117,27 @@ class StoreGallery:
         """Return from what and how the tile of this path was cut; None of a file."""
         return self._cuts.get(path)
 
-    def _all_in(self, area: Area, most: int) -> list[Row] | None:
-        """Return all rows in an area; None if there are more than `most`, among which the store's index must choose.
+    def _in_area(self, area: Area) -> tuple[list[Row] | None, float]:
+        """Return all rows in an area, or None if there are more than can be compared, and which share of all they are.
 
-        So a small area is searched exactly: a graph such as HNSW finds little where a filter leaves few of its nodes.
+        A graph finds little where a filter leaves few of its nodes: it must keep more in view by that share.
         """
         box, name = within(area), self.collection.name
-        ids = self.collection.connection.ask("query", name, filter=box, output_fields=["id"], limit=most + 1)
-        if len(ids) > most:
-            return None
-        rows = self.collection.connection.ask("query", name, filter=box, output_fields=_FIELDS, limit=most)
-        return [{**row, "vector": np.array(row["vector"], np.float32)} for row in _inside(area, rows)]
+        ids = self.collection.connection.ask("query", name, filter=box, output_fields=["id"], limit=MOST_ANSWERS)
+        if len(ids) > COMPARED:
+            return None, min(1.0, len(ids) / self._count)
+        rows = self.collection.connection.ask("query", name, filter=box, output_fields=_FIELDS, limit=COMPARED)
+        return [{**row, "vector": np.array(row["vector"], np.float32)} for row in _inside(area, rows)], 1.0
 
     def _candidates(self, query: np.ndarray, k: int, most: int, area: Area | None, params: dict[str, int]) -> list[Row]:
         """Return the rows that the store finds for a query `[D]`, more and more until k of them lie in the area."""
-        limit = min(most, max(FEWEST, REFINED * k))
+        limit = min(most, REFINED * k)
         while True:
+            seen = min(MOST_ANSWERS, max(limit, params["ef"]))
             (hits,) = self.collection.connection.ask(
                 "search", self.collection.name, data=[query], limit=limit, output_fields=_FIELDS,
                 filter="" if area is None else within(area),
-                search_params={"metric_type": "IP", "params": {"ef": limit, **params}},
+                search_params={"metric_type": "IP", "params": {**params, "ef": seen}},
             )  # fmt: skip
             rows = _inside(area, [{"id": hit["id"], **hit["entity"]} for hit in hits])
             if len(rows) >= k or len(hits) < limit or limit == most:
