@@ -117,6 +117,21 @@ def test_only_collections_of_this_package_are_read(address):
             connection.ask("query", "other", filter="no such field == 1")
 
 
+def test_an_index_that_is_refused_leaves_nothing(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise UserError("no")
+
+    with Connection(Address.parse(f"milvus:{tmp_path / 'city.db'}")) as connection:
+        Collection.make(connection, "before", RECORD, 4, "auto", 5)
+        monkeypatch.setattr(Collection, "_index", refuse)
+        connection.client.release_collection("before")
+        connection.client.drop_index("before", "vector")
+        for name in ("before", "new"):
+            with pytest.raises(UserError, match="no"):
+                Collection.make(connection, name, RECORD, 4, "auto", 5)
+        assert connection.client.list_collections() == ["before"]  # what was there is nobody's to drop
+
+
 def test_what_milvus_lite_has_not_is_refused(tmp_path):
     with Connection(Address.parse(f"milvus:{tmp_path / 'city.db'}")) as connection:
         with pytest.raises(UserError, match="no index in Milvus Lite named 'IVF_PQ'. Did you mean 'IVF_SQ8'"):

@@ -40,6 +40,7 @@ INDEX_TYPES = {"auto": "AUTOINDEX", "flat": "FLAT", "ivf": "IVF_FLAT", "ivfpq": 
 # what Milvus Lite 3 builds; of another kind it builds nothing, and only its log says so
 LITE_TYPES = ("AUTOINDEX", "FLAT", "HNSW", "HNSW_SQ", "IVF_FLAT", "IVF_SQ8")
 _PROPERTY = "geodtr"  # of the collection: what a search needs to know
+_LINKS, _EXPLORED = 16, 200  # of a node of HNSW, and nodes in view while it is linked: what Milvus Lite chooses, too
 _VECTOR_PARTS = 64  # of a compressed vector, at most: bytes, as in an index on disk
 
 
@@ -119,6 +120,7 @@ class Collection:
         kind = INDEX_TYPES.get(kind, kind)
         if kind not in LITE_TYPES and connection.ask("get_server_version").startswith("milvus_lite"):
             raise UnknownNameError("index in Milvus Lite named", kind, LITE_TYPES)
+        made = False
         if not connection.ask("has_collection", name):
             nlist = max(1, cells_for(count)) if nlist is None else nlist
             nprobe = max(1, nlist // 16) if nprobe is None else nprobe
@@ -129,10 +131,16 @@ class Collection:
             options = {"schema": schema, "properties": properties, "consistency_level": "Strong"}
             try:
                 connection.ask("create_collection", name, **options)
+                made = True
             except UserError:
                 if not connection.ask("has_collection", name):  # else another process was faster
                     raise
-        return cls(connection, name)
+        try:
+            return cls(connection, name)
+        except UserError:
+            if made:  # just now and of no use: the store knows no such index
+                connection.ask("drop_collection", name)
+            raise
 
     def __len__(self) -> int:
         return self.connection.ask("query", self.name, filter="", output_fields=["count(*)"])[0]["count(*)"]
@@ -177,9 +185,11 @@ class Collection:
 
     def _index(self, nlist: int, size: int) -> None:
         """Let the store index vectors by its own means; a process that is late changes nothing."""
-        parts = max(part for part in range(1, _VECTOR_PARTS + 1) if size % part == 0)
-        options = {"IVF_PQ": {"nlist": nlist, "m": parts, "nbits": 8}}
-        of_kind = options.get(self.kind, {"nlist": nlist} if self.kind.startswith("IVF") else {})
+        of_kind = {"nlist": nlist} if self.kind.startswith("IVF") else {}
+        if self.kind == "IVF_PQ":
+            of_kind |= {"m": max(part for part in range(1, _VECTOR_PARTS + 1) if size % part == 0), "nbits": 8}
+        if self.kind.startswith("HNSW"):
+            of_kind = {"M": _LINKS, "efConstruction": _EXPLORED}
         params = self.connection.client.prepare_index_params()
         nested = {"params": of_kind} if of_kind else {}  # else pymilvus 3 flattens them, which Milvus Lite does not see
         params.add_index("vector", index_type=self.kind, metric_type="IP", params=nested)
