@@ -52,9 +52,9 @@ def test_the_most_similar_are_those_of_brute_force(gallery):
     np.testing.assert_allclose(gallery.take(keys[0]), VECTORS[rows[0]], atol=1e-6)
 
 
-@pytest.mark.parametrize("compared", [10, 1000])  # the index chooses; all in the area are compared
-def test_an_area_is_its_circle_across_the_date_line(gallery, compared, monkeypatch):
-    monkeypatch.setattr(module, "COMPARED", compared)
+@pytest.mark.parametrize("explored", [1, 128])  # few nodes: it must look at more
+def test_an_area_is_its_circle_across_the_date_line(gallery, explored, monkeypatch):
+    monkeypatch.setattr(module, "EXPLORED", explored)
     area = Area(-16.99, 179.999, 700)
     inside = np.flatnonzero(area.holds(PLACES))
     assert 100 < len(inside) < 200 and {-1.0, 1.0} == set(np.sign(PLACES[inside, 1]))
@@ -63,7 +63,7 @@ def test_an_area_is_its_circle_across_the_date_line(gallery, compared, monkeypat
     np.testing.assert_array_equal(got, nearest(inside, 5)[1])
     for number, line in enumerate(got):
         np.testing.assert_allclose(found[number], VECTORS[line] @ QUERIES[number], atol=1e-6)
-    few = gallery.search(QUERIES[:1], 5, area=Area(*PLACES[3], 60.0))[1]
+    few = gallery.search(QUERIES[:1], 5, area=Area(*PLACES[3], 60.0), nprobe=1)[1]
     assert [NUMBERS.get(key) for key in few[0].tolist()] == [3, None, None, None, None]
     assert (gallery.search(QUERIES, 2, area=Area(50.0, 8.0, 5000.0))[1] == -1).all()
 

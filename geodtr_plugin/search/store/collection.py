@@ -91,9 +91,9 @@ class Collection:
             if known["format"] != FORMAT:
                 raise ValueError(f"it has the format {known['format']}; this version reads {FORMAT}")
             self.record = typed(RunRecord, known["run"], "the run")
-            self.kind, self.nprobe = str(known["kind"]), int(known["nprobe"])
+            self.kind, self.nlist, self.nprobe = str(known["kind"]), int(known["nlist"]), int(known["nprobe"])
         if not connection.ask("list_indexes", name):
-            self._index(known["nlist"], known["size"])
+            self._index(self.nlist, known["size"])
         connection.ask("load_collection", name)
 
     @classmethod
@@ -178,7 +178,8 @@ class Collection:
 
     def _rows(self, filter: str) -> Iterable[dict[str, Any]]:
         """Yield number, latitude and longitude of all references of a filter."""
-        pages = self.connection.ask("query_iterator", self.name, AT_ONCE, filter=filter, output_fields=["lat", "lon"])
+        fields = {"filter": filter, "output_fields": ["lat", "lon"]}
+        pages = self.connection.ask("query_iterator", self.name, MOST_ANSWERS, **fields)
         while rows := pages.next():
             yield from rows
         pages.close()

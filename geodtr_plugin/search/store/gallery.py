@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 EXPLORED = 128  # nodes of a graph such as HNSW that a search keeps in view; fewer miss neighbours
 REFINED = 5  # candidates for each answer
-COMPARED = 1000  # references in an area, up to which all are compared: about a millisecond each of 3,072 numbers
+HARDER = 8  # times, if a filter leaves an approximate index too little of what it looks at
 ANSWER_BYTES = 64 * 2**20  # of candidates' vectors in one answer of the store; gRPC stops at 256 MiB
 MARGIN = 1000.0  # metres around the matches of a map in which references are drawn
 Row = dict[str, Any]
@@ -85,12 +85,8 @@ class StoreGallery:
             what = "compares by its index" if distance is None else "knows no distance but the inner product"
             raise UserError(f"A store {what}.", "Build with --kind flat, or an index on disk, to compare with all.")
         most = max(k, min(MOST_ANSWERS, ANSWER_BYTES // (4 * queries.shape[1])))
-        rows, share = (None, 1.0) if area is None else self._in_area(area)
-        params = {"nprobe": nprobe or self.collection.nprobe, "ef": int(max(EXPLORED, REFINED * k) / share)}
-        found = [
-            self._ranked(query, k, self._candidates(query, k, most, area, params) if rows is None else rows)
-            for query in queries
-        ]
+        cells = nprobe or self.collection.nprobe
+        found = [self._ranked(query, k, self._candidates(query, k, most, area, cells)) for query in queries]
         return np.stack([one for one, _ in found]), np.stack([one for _, one in found])
 
     def reference(self, key: int) -> Placed:
@@ -117,32 +113,34 @@ class StoreGallery:
         """Return from what and how the tile of this path was cut; None of a file."""
         return self._cuts.get(path)
 
-    def _in_area(self, area: Area) -> tuple[list[Row] | None, float]:
-        """Return all rows in an area, or None if there are more than can be compared, and which share of all they are.
+    def _candidates(self, query: np.ndarray, k: int, most: int, area: Area | None, cells: int) -> list[Row]:
+        """Return the rows that the store finds for a query `[D]`, k of them in the area at least if it holds so many.
 
-        A graph finds little where a filter leaves few of its nodes: it must keep more in view by that share.
+        Graphs and cells lose neighbours where a filter leaves little of what they look at. That shows by too few
+        answers, and they look at more until there are enough, or at all that they can.
         """
-        box, name = within(area), self.collection.name
-        ids = self.collection.connection.ask("query", name, filter=box, output_fields=["id"], limit=MOST_ANSWERS)
-        if len(ids) > COMPARED:
-            return None, min(1.0, len(ids) / self._count)
-        rows = self.collection.connection.ask("query", name, filter=box, output_fields=_FIELDS, limit=COMPARED)
-        return [{**row, "vector": np.array(row["vector"], np.float32)} for row in _inside(area, rows)], 1.0
-
-    def _candidates(self, query: np.ndarray, k: int, most: int, area: Area | None, params: dict[str, int]) -> list[Row]:
-        """Return the rows that the store finds for a query `[D]`, more and more until k of them lie in the area."""
-        limit = min(most, REFINED * k)
+        limit, graph = min(most, REFINED * k), max(EXPLORED, REFINED * k)
         while True:
-            seen = min(MOST_ANSWERS, max(limit, params["ef"]))
-            (hits,) = self.collection.connection.ask(
-                "search", self.collection.name, data=[query], limit=limit, output_fields=_FIELDS,
-                filter="" if area is None else within(area),
-                search_params={"metric_type": "IP", "params": {**params, "ef": seen}},
-            )  # fmt: skip
-            rows = _inside(area, [{"id": hit["id"], **hit["entity"]} for hit in hits])
-            if len(rows) >= k or len(hits) < limit or limit == most:
-                return rows
-            limit = min(most, 4 * limit)
+            rows = self._answers(query, limit, area, {"nprobe": cells, "ef": graph})
+            all_seen = self.collection.kind == "FLAT" or (graph >= MOST_ANSWERS and cells >= self.collection.nlist)
+            inside = _inside(area, rows)
+            if area is None or (len(rows) < limit and all_seen) or limit == most:
+                return inside
+            if len(rows) < limit:
+                graph, cells = min(MOST_ANSWERS, HARDER * graph), min(self.collection.nlist, HARDER * cells)
+            elif len(inside) < k:  # the box has corners
+                limit = min(most, HARDER * limit)
+                graph = max(graph, limit)
+            else:
+                return inside
+
+    def _answers(self, query: np.ndarray, limit: int, area: Area | None, params: dict[str, int]) -> list[Row]:
+        """Return what the store answers for a query `[D]` in the box of an area."""
+        (hits,) = self.collection.connection.ask(
+            "search", self.collection.name, data=[query], limit=limit, output_fields=_FIELDS,
+            filter="" if area is None else within(area), search_params={"metric_type": "IP", "params": params},
+        )  # fmt: skip
+        return [{"id": hit["id"], **hit["entity"]} for hit in hits]
 
     def _ranked(self, query: np.ndarray, k: int, rows: list[Row]) -> tuple[np.ndarray, np.ndarray]:
         """Return similarities and keys `[k]` of the rows whose vectors are most similar to a query `[D]`."""
