@@ -49,6 +49,7 @@ class StoreGallery:
         if not self._count:
             raise UserError(f"{collection.where} holds nothing yet.", "geodtr index build fills it.")
         self._known: dict[int, Placed] = {}
+        self._shares: dict[Area, float] = {}
         self._cuts: dict[str, tuple[Path, Mapping[str, Any]]] = {}
 
     @classmethod
@@ -85,8 +86,10 @@ class StoreGallery:
             what = "compares by its index" if distance is None else "knows no distance but the inner product"
             raise UserError(f"A store {what}.", "Build with --kind flat, or an index on disk, to compare with all.")
         most = max(k, min(MOST_ANSWERS, ANSWER_BYTES // (4 * queries.shape[1])))
-        cells = nprobe or self.collection.nprobe
-        found = [self._ranked(query, k, self._candidates(query, k, most, area, cells)) for query in queries]
+        share = 1.0 if area is None or self.collection.kind == "FLAT" else self._share(area)
+        cells = int((nprobe or self.collection.nprobe) / share)
+        graph = int(max(EXPLORED, REFINED * k) / share)
+        found = [self._ranked(query, k, self._candidates(query, k, most, area, cells, graph)) for query in queries]
         return np.stack([one for one, _ in found]), np.stack([one for _, one in found])
 
     def reference(self, key: int) -> Placed:
@@ -113,24 +116,37 @@ class StoreGallery:
         """Return from what and how the tile of this path was cut; None of a file."""
         return self._cuts.get(path)
 
-    def _candidates(self, query: np.ndarray, k: int, most: int, area: Area | None, cells: int) -> list[Row]:
+    def _share(self, area: Area) -> float:
+        """Return which share of all references lies in an area, as far as a store counts; of more than that, 1.
+
+        Graphs and cells lose neighbours where a filter leaves little of what they look at: they must look at more by
+        that share. It is asked for once: Milvus Lite reads all vectors for it.
+        """
+        if area not in self._shares:
+            fields = {"output_fields": ["id"], "limit": MOST_ANSWERS}
+            rows = self.collection.connection.ask("query", self.collection.name, filter=within(area), **fields)
+            self._shares[area] = max(1, len(rows)) / self._count if len(rows) < MOST_ANSWERS else 1.0
+        return self._shares[area]
+
+    def _candidates(
+        self, query: np.ndarray, k: int, most: int, area: Area | None, cells: int, graph: int
+    ) -> list[Row]:  # fmt: skip
         """Return the rows that the store finds for a query `[D]`, k of them in the area at least if it holds so many.
 
-        Graphs and cells lose neighbours where a filter leaves little of what they look at. That shows by too few
-        answers, and they look at more until there are enough, or at all that they can.
+        Too few answers show that the index looked at too little; it looks at more, until it has seen all that it can.
         """
-        limit, graph = min(most, REFINED * k), max(EXPLORED, REFINED * k)
+        limit = min(most, REFINED * k)
         while True:
+            graph, cells = min(MOST_ANSWERS, max(limit, graph)), min(self.collection.nlist, cells)
             rows = self._answers(query, limit, area, {"nprobe": cells, "ef": graph})
-            all_seen = self.collection.kind == "FLAT" or (graph >= MOST_ANSWERS and cells >= self.collection.nlist)
+            all_seen = self.collection.kind == "FLAT" or (graph == MOST_ANSWERS and cells == self.collection.nlist)
             inside = _inside(area, rows)
             if area is None or (len(rows) < limit and all_seen) or limit == most:
                 return inside
             if len(rows) < limit:
-                graph, cells = min(MOST_ANSWERS, HARDER * graph), min(self.collection.nlist, HARDER * cells)
+                graph, cells = HARDER * graph, HARDER * cells
             elif len(inside) < k:  # the box has corners
                 limit = min(most, HARDER * limit)
-                graph = max(graph, limit)
             else:
                 return inside
 
