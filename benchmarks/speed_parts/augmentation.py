@@ -35,7 +35,7 @@ def measure(bench: Bench) -> Iterator[Row]:
     times = bench.seconds({"ours": lambda: augment(*on_device, labels), "peer": one_by_one})
     size = f"{pairs} pairs, " + " + ".join("x".join(map(str, size)) for size in sizes)
     yield Row("augmentation: CHSG of a batch, two samples a pair", size, **times)
-    step = make_step(bench)
+    step = make_step(bench, "bf16" if bench.on_gpu else "fp32")  # as recipes have it
     times = bench.seconds({"augmentation": step.augment, "step": step.run}, rounds=3)
     share = times["augmentation"] / times["step"]
     yield Row("augmentation: share of the training step", model_sizes(bench).name, share,

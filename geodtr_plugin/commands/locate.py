@@ -25,9 +25,11 @@ DESCRIPTION = """Find the references that show the places of photos.
   geodtr locate --index city.index photos/ --truth places.csv --format json > answers.json
   geodtr locate --index city.index photos/ --near 48.137,11.575 --within 5km
   geodtr locate --store http://host:19530 photos/
+  geodtr locate --index city.index photos/ --format geojson > places.geojson    # or csv, gpx
   geodtr locate --index city.index panoramas/ --headings 64                     # north is anywhere in them
 
-Results go to standard output, everything else to standard error. Exit code 0 if at least one photo could be used.
+Results go to standard output as they come, everything else to standard error. Exit code 0 if at least one photo could
+be used.
 """
 
 
@@ -45,7 +47,7 @@ def locate_parser() -> ArgumentParser:
     add_store_options(parser, "in place of --index: where references lie")
     add_area_options(parser, "references")
     add("--top", type=int, default=5, help="references for each photo")
-    add("--format", type=Literal["table", "json", "geojson"], default="table", help="of the results")
+    add("--format", type=Literal["table", "json", "geojson", "csv", "gpx"], default="table", help="of the results")
     add("--picture", type=str | None, help="image file that gets the photos with their references")
     add("--map", type=str | None, help="HTML file that gets a map, which works offline")
     add("--truth", type=str | None, help="table file,lat,lon of true places: adds errors in metres and their median")
@@ -74,6 +76,7 @@ def _locate(argv: Sequence[str]) -> int:
     if options.map is not None:
         check_output_file(options.map)
     from ..search.errors_in_metres import read_truth
+    from ..search.exports import Writer
     from ..search.listing import list_photos
     from ..search.locator import Locator
     from ..search.store.address import Address
@@ -84,31 +87,32 @@ def _locate(argv: Sequence[str]) -> int:
         options.index or Address.parse(options.store).text, collection=options.collection, run=options.run,
         device=options.device, cropped_queries=options.cropped, headings=options.headings, warn=_warn,
     )  # fmt: skip
-    answers = locator.locate(
+    coming = locator.answers(
         list(photos.files), options.top, area=area, exact=options.exact, nprobe=options.nprobe,
         batch_size=options.batch_size, workers=options.workers,
     )  # fmt: skip
+    answers = []
+    with Writer(options.format, _print, errors) as writer:
+        for answer in coming:
+            writer.add(answer)
+            answers.append(answer)
     bad = [(answer.query, answer.fault) for answer in answers if answer.fault is not None]
     report_images("Left out", [*bad, *photos.left_out])
     report_images("Without coordinates", [(answer.query, answer.note) for answer in answers if answer.note is not None])
     for note in photos.notes:
         _warn(note)
     located = len(answers) - len(bad)
-    _write(options, answers, locator, errors, located)
+    _draw(options, answers, locator, errors, located)
     left_out = len(bad) + len(photos.left_out)
     suffix = f", {left_out:,} left out" if left_out else ""
     _warn(f"{located:,} photos located among {len(locator):,} references{suffix}.")
     return 0 if located else 1
 
 
-def _write(
+def _draw(
     options: Namespace, answers: list[Answer], locator: Locator, errors: LocationErrors | None, located: int
 ) -> None:
-    """Print the results, and write the picture and the map where they are wanted."""
-    from ..search.answers import as_text
-
-    if text := as_text(answers, options.format, errors):
-        say(text)
+    """Say what the errors are, and write the picture and the map where they are wanted."""
     if not located:
         return
     if errors is not None:
@@ -127,6 +131,11 @@ def _write(
 
 def _part(count: int, located: int) -> str:
     return f"the first {count:,} of {located:,} photos" if count < located else f"{count:,} photos"
+
+
+def _print(lines: str) -> None:
+    if lines:
+        say(lines.removesuffix("\n"))
 
 
 def _warn(sentence: str) -> None:

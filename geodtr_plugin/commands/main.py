@@ -16,11 +16,13 @@ verbs:
   compare       train and test several methods, or variants of one, over seeds
   ablations     the tables of the GeoDTR+ paper
   models        what there is: papers, sizes, published numbers, where the authors keep weights
+  report        a page about a run, several, or a comparison
   export        a trained model as a folder that anyone can load, or as a program of torch.export
   data check    look at a data set on disk for all that is known to go wrong
   data write    write tiles and photos of a synthetic city into a folder, to try the next two on
   index build   embed a folder of aerial tiles, or of photos with known places, to search in
   locate        where was this photo taken?
+  serve         the same as a local page, and for programs
 
 geodtr VERB --help says more."""
 VERBS = {  # verb -> module, function
@@ -28,10 +30,12 @@ VERBS = {  # verb -> module, function
     "compare": ("..comparison.compare", "compare_command"),
     "ablations": ("..comparison.ablations", "ablations_command"),
     "models": (".models", "models_command"),
+    "report": (".report", "report_command"),
     "export": (".export", "export_command"),
     "data": (".data", "data_command"),
     "index": (".index", "index_command"),
     "locate": (".locate", "locate_command"),
+    "serve": (".serve", "serve_command"),
 }
 
 

@@ -1,4 +1,4 @@
-"""The report of a comparison: table.md, table.csv, plot.png and the tables for the terminal."""
+"""The report of a comparison: table.md, table.csv, plot.png, report.html and the tables for the terminal."""
 
 from __future__ import annotations
 
@@ -71,11 +71,14 @@ class Report:
         if not rows:
             return "No run has finished: there is nothing to compare."
         from .plot import comparison_plot
+        from .side_by_side import write_report_of
 
         self.write_tables()
         with failing_with_a_warning("The plot"):
             comparison_plot(rows, self.root / "plot.png")
-        files = ", ".join(str(self.root / name) for name in ("table.md", "table.csv", "plot.png"))
+        with failing_with_a_warning("The report"):
+            write_report_of(self.runs, self.root / "report.html", self.failures, self.published)
+        files = ", ".join(str(self.root / name) for name in ("table.md", "table.csv", "plot.png", "report.html"))
         return f"{as_text(rows, self.failures)}\n\nWritten: {files}"
 
 

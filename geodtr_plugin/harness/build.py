@@ -31,7 +31,7 @@ from ..trainers.optim import build_optimizer, build_schedule
 from ..trainers.own_step import OwnStep
 from ..utils.distributed import is_main_process, share_of, world_size
 from ..utils.errors import UserError
-from ..utils.roles import ROLES
+from ..utils.roles import ROLES, Role
 from . import checks
 from .compiling import compile_network
 from .config import RunConfig
@@ -90,7 +90,7 @@ def build_image_transforms(config: RunConfig, model: TwoTower) -> dict[str, Imag
     }
 
 
-def build_role_transforms(model: TwoTower, transforms: dict[str, ImageTransform]) -> dict[str, RoleTransform]:
+def build_role_transforms(model: TwoTower, transforms: dict[str, ImageTransform]) -> dict[Role, RoleTransform]:
     """Return image transforms with normalisation, for evaluation."""
     return {role: model.role_transform(role, transforms[role]) for role in ROLES}
 

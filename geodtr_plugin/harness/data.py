@@ -32,7 +32,8 @@ def load_splits(config: RunConfig) -> tuple[Split | None, dict[str, Split]]:
     return train, tests
 
 
-def _load(config: RunConfig, name: str, part: str) -> Split:
+def load_as_asked(config: RunConfig, name: str, part: str) -> Split:
+    """Return one split of a data set with the run's options and limits; no image is opened."""
     # the recipe's options are for the data sets that know them, those of the command line go before
     known = options_of(name)
     options = {key: value for key, value in {**config.recipe.data, **config.data}.items() if key in known}
@@ -40,6 +41,11 @@ def _load(config: RunConfig, name: str, part: str) -> Split:
     limits = [config.limit, config.train_limit if part == "train" else None]
     if (limit := min((limit for limit in limits if limit is not None), default=None)) is not None:
         split = split.limit(limit)
+    return split
+
+
+def _load(config: RunConfig, name: str, part: str) -> Split:
+    split = load_as_asked(config, name, part)
     if config.skip_corrupt:
         split, left_out = readable(split, workers=config.workers or 0)
         split = replace(split, notes=(*split.notes, *left_out))

@@ -17,6 +17,7 @@ from ..datasets.names import expand_names, names_in
 from ..datasets.registry import is_centred
 from ..methods import METHODS, PARTS, Recipe
 from ..methods.earlier_names import MOVED_TO_ARGS
+from ..methods.ranges import check_options
 from ..utils.console import parse
 from ..utils.errors import UnknownNameError, UserError
 from ..utils.registry import import_modules
@@ -128,6 +129,8 @@ def _is_specific(known: argparse.Namespace) -> bool:
 def _recipe_name(known: argparse.Namespace) -> str:
     if known.recipe != "auto":
         return known.recipe
+    if run := _run_of_weights(known):
+        return run.recipe_name
     centred = value_of(_named(known, "data.centred"))
     return recipe_for(known.train, known.data_root, {} if centred is None else {"centred": centred})
 
@@ -137,9 +140,8 @@ def _base_recipe(known: argparse.Namespace, name: str | None = None) -> Recipe:
 
     The arguments of its loss, miner and sampler go where the command line names others.
     """
-    source = known.init_weights if known.recipe == "auto" and name is None else None
-    if source and os.path.isdir(folder := split_choice(source)[0]):
-        recipe = _recipe_of_run(folder, known.method)
+    if name is None and (run := _run_of_weights(known)):
+        recipe = run.recipe
     else:
         name = name or _recipe_name(known)
         recipes = METHODS[known.method].recipes
@@ -165,13 +167,17 @@ def _named(known: argparse.Namespace, setting: str) -> Any:
     return group.get(name) if isinstance(group, dict) else None
 
 
-def _recipe_of_run(folder: Path, method: str) -> Recipe:
+def _run_of_weights(known: argparse.Namespace) -> RunConfig | None:
+    """Return the settings of the run whose weights are to be used; None if they are no run's, or a recipe is named."""
     from .run_folder import RunFolder
 
+    folder = split_choice(known.init_weights)[0] if known.init_weights and known.recipe == "auto" else ""
+    if not os.path.isdir(folder):
+        return None
     run = RunFolder.existing(folder).config()
-    if run.method != method:
-        raise UserError(f"{folder} is a run of {run.method}, not of {method}.", f"Add --method {run.method}.")
-    return run.recipe
+    if run.method != known.method:
+        raise UserError(f"{folder} is a run of {run.method}, not of {known.method}.", f"Add --method {run.method}.")
+    return run
 
 
 def _later_stages(words: Sequence[str], known: argparse.Namespace, recipe: Recipe) -> tuple[tuple[str, Recipe], ...]:
@@ -187,6 +193,7 @@ def _later_stages(words: Sequence[str], known: argparse.Namespace, recipe: Recip
 
 def _to_config(options: Namespace, base: Recipe, recipe_name: str, imports: Sequence[str]) -> RunConfig:
     recipe = _to_recipe(options, base)
+    check_options(METHODS[options.method], recipe.model, "--model.")
     if options.train is None and not options.test:
         raise UserError("Nothing to do.", "Name a data set with --train, or one or more with --test.")
     if options.train is None and recipe.optim.epochs:

@@ -39,9 +39,9 @@ class RunFolder:
     Files: `config.json` (everything that `load_model` and `--resume` need; the first that is written), `recipe.yaml`
     (the settings, for --config), `command.txt`, `environment.json`, `log.txt`, `metrics.jsonl` (a line an epoch),
     `last.ckpt` (the training state), `best.safetensors` and `last.safetensors` (weights), `results.json`,
-    `ranks-TEST.csv` (a line a query), `learning_curve.png`, `examples-TEST.png`, `made-TEST.png` of methods that make
-    images, `embeddings/` if they are kept. A run of several stages has `stages.json` and the folders `stage-1` ... for
-    all stages but the last, which lives in the folder itself.
+    `ranks-TEST.csv` (a line a query), `report.html`, `learning_curve.png`, `examples-TEST.png`, `made-TEST.png` of
+    methods that make images, `embeddings/` if they are kept. A run of several stages has `stages.json` and the folders
+    `stage-1` ... for all stages but the last, which lives in the folder itself.
     """
 
     def __init__(self, path: str | Path):
@@ -227,6 +227,11 @@ class RunFolder:
         }  # fmt: skip
         write_json(self.config_file, content | ({"initial_weights": initial.to_dict()} if initial else {}))
         write_json(self.path / "environment.json", environment())
+
+    def add_to_environment(self, **facts: Any) -> None:
+        """Add what is known only at the end of a run to environment.json."""
+        file = self.path / "environment.json"
+        write_json(file, {**read_json(file, DAMAGED), **facts})
 
     def initial_weights(self) -> InitialWeights | None:
         """Return what is known of the weights that the run started from; None where it named none.

@@ -17,12 +17,12 @@ from ..trainers.checkpoint import load_training_state, save_training_state
 from ..trainers.epoch_loop import Stopped
 from ..trainers.optim import follow_schedule
 from ..utils import distributed
-from ..utils.devices import choose_device
+from ..utils.devices import choose_device, peak_memory
 from ..utils.figures import failing_with_a_warning
 from ..utils.files import write_json, write_safetensors
 from ..utils.malloc import keep_freed_memory
 from ..utils.seed import isolated_rng, seed_everything
-from .build import build_image_transforms, build_model, build_trainer
+from .build import build_image_transforms, build_model, build_role_transforms, build_trainer
 from .config import RunConfig
 from .data import load_splits
 from .details import Details, write_ranks
@@ -31,6 +31,7 @@ from .initial_weights import find_initial_weights
 from .log import Scalars, log, open_scalars, start_log
 from .own_pictures import write_own_pictures
 from .pictures import learning_curve, retrieval_examples
+from .report import report_on_run
 from .results import chance_of, collect_results, heading_lines, table, training_lines
 from .run_folder import RunFolder
 from .stopping import StopSignals
@@ -263,6 +264,10 @@ class Run:
                 write_own_pictures(self.folder, self.evaluate, self.details)
         lines = ["", table(results), "", *heading_lines(results), *training_lines(results), *results["notes"]]
         log.info("\n".join([*lines, self._footer()]))
+        with failing_with_a_warning("The report"):
+            self.folder.add_to_environment(peak_memory=peak_memory(self.device))
+            network = self.kept, build_role_transforms(self.kept, self.transforms)
+            log.info(f"Report: {report_on_run(self.folder, results, self.tests, network)}")
 
     def _footer(self) -> str:
         ties = self.config.recipe.evaluation.ties

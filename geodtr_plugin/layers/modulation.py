@@ -49,6 +49,11 @@ class LayoutTower(nn.Module):
             return embedding
         return embedding, modulate(features, torch.empty_like(masks).uniform_(*MASK_RANGE[self.layout.mask]))
 
+    def masks(self, images: Tensor) -> Tensor:
+        """Map `[B, 3, H, W]` to the masks of the descriptors on the trunk's grid, `[B, K, h, w]`."""
+        features = self.trunk(images)
+        return self.layout(features).transpose(1, 2).unflatten(2, features.shape[2:])
+
 
 def modulate(features: Tensor, masks: Tensor) -> Tensor:
     """Sum features `[B, C, h, w]` under each mask `[B, h * w, K]`; return `[B, C * K]` of unit norm, in fp32."""

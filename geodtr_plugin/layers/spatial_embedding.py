@@ -90,6 +90,11 @@ class SpatialTower(nn.Module):
         """Map the trunk's `[B, C, h, w]` to `[B, D]` of unit norm."""
         return modulate(features, self.spatial(features))
 
+    def masks(self, images: Tensor) -> Tensor:
+        """Map `[B, 3, H, W]` to the masks on the trunk's grid, `[B, heads, h, w]`."""
+        features = self.trunk(images)
+        return self.spatial(features).transpose(1, 2).unflatten(2, features.shape[2:])
+
     def sums(self, images: Tensor) -> Tensor:
         """Map `[B, 3, H, W]` to the embeddings before they get unit norm, `[B, D]` in fp32."""
         features = self.trunk(images)

@@ -15,6 +15,7 @@ from ..utils.errors import UnknownNameError, UserError
 from ..utils.lazy import lazy_imports
 from ..utils.registry import Registry
 from .packaged import packaged_names
+from .ranges import check_options
 
 if TYPE_CHECKING:
     from .base import Embeddings, Paper, TwoTower
@@ -74,7 +75,7 @@ def create_model(
 
     Raises:
         UnknownNameError: the method or an option is not known.
-        UserError: the options do not go together, or a trained model cannot be loaded.
+        UserError: an option is out of its range, options do not go together, or a trained model cannot be loaded.
     """
     given = dict(
         query_size=query_size, reference_size=reference_size, polar=polar, backbone=backbone, pretrained=pretrained
@@ -91,9 +92,10 @@ def create_model(
             raise UnknownNameError(f"option of {method}", name, known)
     if isinstance(pretrained, str):
         return _build_packaged(str(method), pretrained, settings)
+    check_options(cls, settings)
     try:
         model = cls(**settings)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AssertionError) as error:  # torch asserts that heads divide a width
         raise UserError(f"{method} cannot be built with {settings}: {error}") from error
     model.normalise_as_trunk()
     model.config = {"method": method, **settings}

@@ -95,6 +95,8 @@ class TwoTower(nn.Module):
     method_name: ClassVar[str]  # set by register_method
     paper: ClassVar[Paper]
     recipes: ClassVar[dict[str, Recipe]]  # "paper", "paper_offset", "laptop", "laptop_offset"
+    # lowest and highest value of options that are numbers; of others, see `ranges.check_options`
+    option_ranges: ClassVar[Mapping[str, tuple[float, float]]] = {"dropout": (0.0, 1.0)}
     has_counterfactual: ClassVar[bool] = False  # whether the towers take `counterfactual=True`
     author_framework: ClassVar[Literal["pytorch", "tensorflow"]] = "pytorch"  # whose layout the authors' weights have
     author_extras: ClassVar[frozenset[str]] = frozenset()  # tensors of the authors' files that are no part of ours

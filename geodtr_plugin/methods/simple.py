@@ -50,6 +50,7 @@ class Simple(TwoTower):
         """The tower of references, or the shared one."""
         return self.towers[-1]
 
+    option_ranges = {"p": (0.1, 100.0)}  # of generalised means; 1 is the mean, 100 all but the maximum
     recipes = {
         "paper": Recipe(
             augment=Augment(chsg="raw"),

@@ -1,8 +1,7 @@
-"""Answers as text: a table, JSON, or GeoJSON for a map program."""
+"""What is told of answers: properties for programs, a table, and coordinates as people write them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,24 +11,19 @@ from .locator import Answer, Match
 from .photos import printable_name
 
 
-def as_text(answers: Sequence[Answer], format: str = "table", errors: LocationErrors | None = None) -> str:
-    """Return all answers as "table", "json" or "geojson"; with true places, their errors in metres too."""
-    if format == "table":
-        return as_table(answers, errors)
-    value = as_geojson(answers, errors) if format == "geojson" else as_json(answers, errors)
-    return json.dumps(value, indent=2, allow_nan=False)
-
-
 def as_table(answers: Sequence[Answer], errors: LocationErrors | None = None) -> str:
     """Return a table of matches below the name of each query that could be used."""
-    told = ["heading"] if any(match.heading is not None for answer in answers for match in answer.matches) else []
+    return "\n\n".join(block for answer in answers if (block := table_of(answer, errors)))
+
+
+def table_of(answer: Answer, errors: LocationErrors | None = None) -> str:
+    """Return a table of the matches of a query below its name; "" if it could not be used."""
+    if answer.fault is not None:
+        return ""
+    told = ["heading"] if any(match.heading is not None for match in answer.matches) else []
     head = ["rank", "similarity", "lat", "lon", *told, *([] if errors is None else ["error in m"]), "file"]
-    blocks = []
-    for answer in answers:
-        if answer.fault is None:
-            rows = [_row(rank, answer, match, errors) for rank, match in enumerate(answer.matches, start=1)]
-            blocks.append("\n".join([_shown(answer.query), *_aligned([head, *rows])]))
-    return "\n\n".join(blocks)
+    rows = [_row(rank, answer, match, errors) for rank, match in enumerate(answer.matches, start=1)]
+    return "\n".join([_shown(answer.query), *_aligned([head, *rows])])
 
 
 def as_json(answers: Sequence[Answer], errors: LocationErrors | None = None) -> list[dict[str, Any]]:

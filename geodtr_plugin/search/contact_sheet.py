@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,12 +12,12 @@ from ..utils.figures import new_figure, save_figure, widest
 from .answers import coordinates, direction
 from .errors_in_metres import LocationErrors
 from .locator import Answer, Locator, Match
-from .photos import BadImageError, Photo, printable_name, read_photo
+from .photos import printable_name
+from .thumbnails import thumbnail
 
 MOST_QUERIES = 20  # a longer picture is one that nobody looks at
 _SIDE = 480  # pixels that are kept of an image; the picture shows fewer
 _HEIGHT, _CAPTION = 1.5, 0.62  # inches of a row's images and of the text above them
-_GREY = np.full((64, 64, 3), 225, np.uint8)
 
 
 def draw_contact_sheet(
@@ -52,25 +51,6 @@ def draw_contact_sheet(
         warnings.simplefilter("ignore")  # names in scripts that the font lacks
         save_figure(figure, file, dpi=110)
     return len(drawn)
-
-
-def thumbnail(what: Any, side: int, read: Callable[[Any], Photo] = read_photo) -> np.ndarray:
-    """Read an image and make it fit a square of `side` pixels, uint8 `[h, w, 3]`; grey where its file has gone.
-
-    Args:
-        what: the path, or what `read` takes.
-        side: pixels.
-        read: returns the image.
-    """
-    from PIL import Image
-
-    try:
-        pixels = read(what).pixels
-    except BadImageError:
-        return _GREY
-    image = Image.fromarray(np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()))
-    image.thumbnail((side, side), reducing_gap=3)
-    return np.asarray(image)
 
 
 def _show(ax, image: np.ndarray, text: str) -> None:

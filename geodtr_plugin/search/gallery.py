@@ -39,7 +39,7 @@ class Gallery(Protocol):
         ...
 
     def reference(self, key: int) -> Reference:
-        """Return a reference that a search has found."""
+        """Return a reference that a search has found; raise IndexError if it is not known."""
         ...
 
     def take(self, keys: np.ndarray) -> np.ndarray:
@@ -89,7 +89,9 @@ class IndexGallery:
         return self.index.search(queries, k, exact=exact, nprobe=nprobe, distance=distance, candidates=rows)
 
     def reference(self, key: int) -> Reference:
-        """Return the reference in a row."""
+        """Return the reference in a row; raise IndexError if there is no such row."""
+        if not 0 <= key < len(self.references):
+            raise IndexError(f"there is no reference {key} among {len(self.references)}")
         return self.references[key]
 
     def take(self, keys: np.ndarray) -> np.ndarray:

@@ -36,6 +36,7 @@ class Match:
         lon: longitude in degrees, or None.
         heading: where the middle of the query looks if it was taken here, in degrees clockwise from north, 0 to 360;
             None where neither the search nor the model tries headings.
+        number: its number among the references of the index, from 0; None for a match that no search made.
     """
 
     path: str
@@ -43,6 +44,7 @@ class Match:
     lat: float | None
     lon: float | None
     heading: float | None = None
+    number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -160,11 +162,27 @@ class Locator:
         names = [f"image {i}" if isinstance(image, Tensor) else os.fspath(image) for i, image in enumerate(images)]
         reader = PhotoReader(images, lambda image: self.embedder.on_load(image, "query"))
         for batch in reader.batches(batch_size, workers=workers):
-            usable = [image for image in batch if image.fault is None]
-            matches = self._search(usable, k, area=area, exact=exact, nprobe=nprobe)
-            for image in batch:
-                found = matches.get(image.number, ())
-                yield Answer(names[image.number], found, image.fault, image.position, image.note)
+            yield from self.answers_to(batch, names, k, area=area, exact=exact, nprobe=nprobe)
+
+    def answers_to(
+        self, images: Sequence[ReadResult], names: Sequence[str], k: int = 5, *, area: Area | None = None,
+        exact: bool = False, nprobe: int | None = None,
+    ) -> Iterator[Answer]:  # fmt: skip
+        """Locate images that were read already, and return an answer to each; `names` by their numbers."""
+        usable = [image for image in images if image.fault is None]
+        matches = self._search(usable, k, area=area, exact=exact, nprobe=nprobe)
+        for image in images:
+            found = matches.get(image.number, ())
+            yield Answer(names[image.number], found, image.fault, image.position, image.note)
+
+    def reference(self, number: int) -> Match:
+        """Return a reference by its number, as a match of no query.
+
+        Raises:
+            IndexError: there is none of that number.
+        """
+        path, lat, lon = self.gallery.reference(number)
+        return Match(path, 0.0, lat, lon, number=number)
 
     def path_of(self, match: Match) -> Path:
         """Return the file of a match; of a tile that was cut, a name for it below its source."""
@@ -211,7 +229,7 @@ class Locator:
         told = own is not None or self.embedder.headings
         for similarity, key, heading in zip(best.tolist(), near.tolist(), headings.tolist()):
             name, lat, lon = self.gallery.reference(key)
-            yield Match(name, similarity, lat, lon, heading if told else None)
+            yield Match(name, similarity, lat, lon, heading if told else None, key)
 
 
 def best_over_headings(similarities: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -38,11 +38,11 @@ class PhotoReader(Dataset):
     """Read images by their numbers.
 
     Args:
-        sources: paths, or uint8 `[3, H, W]`.
+        sources: paths, photos that were read already, or uint8 `[3, H, W]`.
         on_load: `ImageTransform.on_load` of the images' role, which resizes them.
     """
 
-    def __init__(self, sources: Sequence[str | os.PathLike | Tensor], on_load: Callable[[Tensor], Tensor]):
+    def __init__(self, sources: Sequence[str | os.PathLike | Photo | Tensor], on_load: Callable[[Tensor], Tensor]):
         self.sources, self.on_load = sources, on_load
 
     def __len__(self) -> int:
@@ -51,7 +51,8 @@ class PhotoReader(Dataset):
     def __getitem__(self, number: int) -> ReadResult:
         source = self.sources[number]
         try:
-            photo = Photo(source) if isinstance(source, Tensor) else read_photo(source)
+            source = Photo(source) if isinstance(source, Tensor) else source
+            photo = source if isinstance(source, Photo) else read_photo(source)
             return ReadResult(number, self.on_load(photo.pixels), photo.position, note=photo.note)
         except BadImageError as error:
             return ReadResult(number, fault=str(error))

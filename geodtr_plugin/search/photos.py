@@ -90,8 +90,12 @@ def read_photo(path: str | os.PathLike) -> Photo:
     return decode_photo(data)
 
 
-def decode_photo(data: bytes) -> Photo:
+def decode_photo(data: bytes, most_pixels: int = MOST_PIXELS) -> Photo:
     """Decode the content of an image file.
+
+    Args:
+        data: the content.
+        most_pixels: an image of more is refused before anything is decoded.
 
     Raises:
         BadImageError: the image cannot be used.
@@ -100,7 +104,7 @@ def decode_photo(data: bytes) -> Photo:
         raise BadImageError("is empty")
     try:
         with open_image(data) as header:
-            _refuse_by_header(header)
+            _refuse_by_header(header, most_pixels)
             return Photo(decode_image(data), *_position(header))
     except BadImageError:
         raise
@@ -128,10 +132,11 @@ def _refuse_by_status(status: os.stat_result) -> None:
         raise BadImageError(f"is a file of {status.st_size / 2**30:.1f} GiB; cut it into tiles")
 
 
-def _refuse_by_header(header: Image.Image) -> None:
+def _refuse_by_header(header: Image.Image, most_pixels: int) -> None:
     width, height = header.size
-    if width * height > MOST_PIXELS:
-        raise BadImageError(f"has {width:,} x {height:,} pixels, more than {MOST_PIXELS:,}; cut it into tiles")
+    if width * height > most_pixels:
+        what = f"has {width:,} x {height:,} pixels, more than {most_pixels:,}"
+        raise BadImageError(f"{what}; reduce it or cut it into tiles")
     if min(width, height) < SMALLEST:
         raise BadImageError(f"is {width} x {height} pixels, too small to show a place")
     if header.mode.startswith("F"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import torch
 
 from .distributed import launched, local_rank
@@ -24,3 +26,18 @@ def choose_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0].rstrip(".")
         raise UserError(f"The device {name!r} cannot be used: {reason}.", "Try --device cpu.") from error
     return torch.device(name)
+
+
+def peak_memory(device: torch.device) -> dict[str, int]:
+    """Return the most bytes so far that this process had in memory, and that torch had on a GPU; {} where unknown."""
+    peaks = {}
+    try:
+        import resource
+    except ImportError:  # Windows
+        pass
+    else:
+        unit = 1 if sys.platform == "darwin" else 1024
+        peaks["process"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    if device.type == "cuda":
+        peaks["GPU"] = torch.cuda.max_memory_allocated(device)
+    return peaks

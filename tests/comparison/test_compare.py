@@ -67,7 +67,7 @@ def results_of(root: Path, label: str, seed: int) -> dict:
 def test_every_entry_is_trained_with_its_own_options_and_every_seed(matrix):
     root = matrix[0]
     assert sorted(path.name for path in root.iterdir()) == [
-        "geodtr_plus", "geodtr_plus,chsg=raw,model.descriptors=2", "plot.png", "table.csv", "table.md"
+        "geodtr_plus", "geodtr_plus,chsg=raw,model.descriptors=2", "plot.png", "report.html", "table.csv", "table.md",
     ]  # fmt: skip
     for label, chsg, size in zip(ENTRIES, ("l+s", "raw"), (768, 192)):
         for seed in (0, 1):

@@ -57,6 +57,7 @@ def test_a_run_gives_its_last_weights_and_its_training_set(home, capsys):
     out = capsys.readouterr().out
     assert "last.safetensors, epoch 3 (after the last epoch), trained on rendered worlds (synth-suburb)" in out
     assert "In percent, after the last epoch" not in out
+    assert "recipe laptop, seed 0" in out
 
 
 def test_the_best_ones_must_be_asked_for_and_say_how_they_were_chosen(home, capsys):

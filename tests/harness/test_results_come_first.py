@@ -47,10 +47,11 @@ def test_pictures_that_fail_are_warnings(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(runner, "learning_curve", fail)
     monkeypatch.setattr(runner, "retrieval_examples", fail)
+    monkeypatch.setattr(runner, "report_on_run", fail)
     monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter.add_scalar", fail)
     assert run_command([*WORDS, "--out", str(tmp_path / "run")]) == 0
     out = capsys.readouterr().out
-    for what in ("The learning curve", "The examples of synth-suburb", "TensorBoard's file"):
+    for what in ("The learning curve", "The examples of synth-suburb", "The report", "TensorBoard's file"):
         assert out.count(f"{what} could not be written (RuntimeError: no font)") == 1, out
     assert recall_of(tmp_path / "run") >= 0 and len(metrics_of(tmp_path / "run")) == 2
 

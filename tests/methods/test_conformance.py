@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
+import re
 
 import pytest
 import torch
@@ -101,6 +103,19 @@ def test_the_offset_recipe_builds_a_working_model(name):
     with torch.no_grad():
         query, reference, *_ = model(**images(model, 2))
     assert query.shape == reference.shape == (2, model.embedding_size)
+
+
+def test_numbers_out_of_their_range_are_refused(name):
+    options = METHODS[name].recipes["laptop"].model
+    for option, parameter in inspect.signature(METHODS[name]).parameters.items():
+        kind = parameter.annotation.removesuffix(" | None")
+        wrong = {
+            "int": (-1, 0, 0.5, 1e21, math.nan, True), "float": (-1, math.nan, math.inf, "much"),
+            "tuple[int, int]": (0, 5, "xy", (8,), (0, 64), (8.5, 64)),
+        }.get(kind, ())  # fmt: skip
+        for value in wrong:
+            with pytest.raises(UserError, match="^" + re.escape(f"{option} is {value!r}")):
+                create_model(name, **options | {option: value})
 
 
 @torch.no_grad()

@@ -15,7 +15,8 @@ from trees import smooth_noise
 from geodtr_plugin.commands.locate import locate_command
 from geodtr_plugin.distances import CircularCorrelation
 from geodtr_plugin.search import Answer, IndexGallery, Locator, Match, VectorIndex, build_index
-from geodtr_plugin.search.answers import as_table, as_text
+from geodtr_plugin.search.answers import as_table
+from geodtr_plugin.search.exports import as_text
 from geodtr_plugin.search.locator import best_over_headings
 from geodtr_plugin.search.map_page import write_map
 from geodtr_plugin.utils.errors import UserError

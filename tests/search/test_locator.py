@@ -13,12 +13,13 @@ import torch
 from PIL import Image
 
 from geodtr_plugin.search import Answer, IndexGallery, Locator, Match, build_index
-from geodtr_plugin.search.answers import as_geojson, as_table, as_text
+from geodtr_plugin.search.answers import as_geojson, as_table
 from geodtr_plugin.search.contact_sheet import draw_contact_sheet
 from geodtr_plugin.search.errors_in_metres import LocationErrors, read_truth
+from geodtr_plugin.search.exports import as_text
 from geodtr_plugin.search.map_page import write_map
-from geodtr_plugin.search.projection import Projection
 from geodtr_plugin.utils.errors import DamagedFileError, UserError
+from geodtr_plugin.utils.projection import Projection
 
 
 @pytest.fixture

@@ -93,7 +93,9 @@ class StoreGallery:
         return np.stack([one for one, _ in found]), np.stack([one for _, one in found])
 
     def reference(self, key: int) -> Placed:
-        """Return a reference that a search has found."""
+        """Return a reference that a search has found; raise IndexError for others."""
+        if key not in self._known:
+            raise IndexError(f"no search has found a reference {key}")
         return self._known[key]
 
     def take(self, keys: np.ndarray) -> np.ndarray:

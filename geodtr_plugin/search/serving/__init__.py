@@ -1,0 +1,1 @@
+"""A local page and an interface for programs that answer where a photo was taken."""
