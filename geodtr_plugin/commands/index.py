@@ -17,6 +17,7 @@ from ..utils.errors import UnknownNameError, UserError
 if TYPE_CHECKING:
     from ..search.area import Area
     from ..search.building import Summary
+    from ..search.calibration import Calibration
     from ..search.tile_sources.options import TileOptions
 
 DESCRIPTION = """Embed aerial tiles (or photos) with a run's model, for geodtr locate.
@@ -27,6 +28,7 @@ DESCRIPTION = """Embed aerial tiles (or photos) with a run's model, for geodtr l
   geodtr index build --model worlds --references city.mbtiles --tile-metres 70 -o city.index
   geodtr index build --model worlds --references north/ --store milvus:country.db
   torchrun --nproc_per_node 8 --no-python geodtr index build --model worlds --references north/ --store http://host:19530
+  geodtr index build --model worlds --references tiles/ --calibrate my_photos.csv -o city.index
 
 References are a folder, searched to its last subfolder, or a table file,lat,lon. Coordinates come from the table, else
 from the images' GPS, else, if asked, from their names. What is interrupted goes on where it was with the same command.
@@ -79,6 +81,9 @@ def build_parser() -> ArgumentParser:
     add("--area", type=str | None, help="cut tiles around a place only: LAT,LON,5km")
     add("--crs", type=str | None, help="of pictures that do not say theirs, such as EPSG:25832")
     add("--tms", action="store_true", help="the rows of a z/x/y folder count from the south")
+    add("--calibrate", type=str | None,
+        help="photos with places, or a world such as synth-suburb, on which probabilities are fitted")  # fmt: skip
+    add("--headings", type=int, default=0, help="headings tried for these photos, as in geodtr locate")
     add("--batch-size", type=int, default=64, help="images that the network takes at once")
     add("--overwrite", action="store_true", help="replace an index, or an unfinished one of other settings")
     add_common_options(parser, "import", "device", "workers", "threads", "debug")
@@ -167,14 +172,14 @@ def _build(argv: Sequence[str]) -> int:
     if options.store is None:
         from ..search.building import build_index
 
-        of_index = {name: options[name] for name in ("dtype", "overwrite")}
+        of_index = {name: options[name] for name in ("dtype", "overwrite", "calibrate", "headings")}
         summary = build_index(model, options.references, options.out, **settings, **of_index)
     else:
         from ..search.store.filling import fill_store
 
-        if options.overwrite or options.dtype != "float32":
+        if options.overwrite or options.dtype != "float32" or options.calibrate is not None:
             raise UserError(
-                "--overwrite and --dtype are for an index on disk.",
+                "--overwrite, --dtype and --calibrate are for an index on disk.",
                 "geodtr index delete removes references from a store, and what has changed is renewed anyway.",
             )
         summary = fill_store(model, options.references, options.store, collection=options.collection, **settings)
@@ -209,9 +214,25 @@ def _report(summary: Summary, names: NameOrder) -> None:
         say(f"Continued an interrupted build after {summary.resumed_at:,} images.", error=True)
     elif summary.resumed_at:
         say(f"{summary.resumed_at:,} of them were there already.", error=True)
+    if summary.calibration is not None:
+        say(calibration_text(summary.calibration, Path(summary.where)), error=True)
     left_out = f", {len(summary.left_out):,} left out" if summary.left_out else ""
     total = "" if summary.total is None else f" It holds {summary.total:,} now."
     say(f"{summary.where}: {summary.count:,} references indexed ({summary.kind}){left_out}.{total}")
+
+
+def calibration_text(calibration: Calibration, index: Path) -> str:
+    """Return a sentence on how well an index is calibrated, and where that can be seen."""
+    from ..search.index_folder import RELIABILITY
+    from ..search.photos import printable_name
+
+    found = calibration.reliability
+    nowhere = "" if found.nowhere is None else f", {found.nowhere:.2f} where the place was taken out of the gallery"
+    return (
+        f"Calibrated on {calibration.count:,} photos of {calibration.pairs}: {100 * found.right:.1f} % of first places "
+        f"are within 25 m; probability {found.probability:.2f} on average{nowhere}; expected calibration error "
+        f"{found.error:.3f} (cross-validated), see {printable_name(index / RELIABILITY)}."
+    )
 
 
 def report_images(what: str, images: Sequence[tuple[str, str]]) -> None:

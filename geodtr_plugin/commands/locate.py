@@ -27,6 +27,8 @@ DESCRIPTION = """Find the references that show the places of photos.
   geodtr locate --store http://host:19530 photos/
   geodtr locate --index city.index photos/ --format geojson > places.geojson    # or csv, gpx
   geodtr locate --index city.index panoramas/ --headings 64                     # north is anywhere in them
+  geodtr locate --index city.index panorama.heic --heading 120                  # its middle looks there
+  geodtr locate --index city.index a.jpg b.jpg c.jpg --together                 # of one spot
 
 Results go to standard output as they come, everything else to standard error. Exit code 0 if at least one photo could
 be used.
@@ -58,6 +60,12 @@ def locate_parser() -> ArgumentParser:
         help="for a run with a limited field of view: photos show just that, and are no panoramas")  # fmt: skip
     add("--headings", type=int, default=0,
         help="for panoramas that begin anywhere: how many headings are tried; the best counts and is told")  # fmt: skip
+    add("--heading", type=float | Literal["photo"] | None,
+        help="where the photos' middle looks, in degrees clockwise from north; photo: as their files say")  # fmt: skip
+    add("--elevations", type=float, nargs=2,
+        help="degrees above the horizon of the upper and lower edge of the panoramas that the model was trained on; "
+             "as known of its training set if not given")  # fmt: skip
+    add("--together", action="store_true", help="the photos show one spot: one answer for all of them")
     add("--batch-size", type=int, default=32, help="photos that the network takes at once")
     add_common_options(parser, "import", "device", "workers", "threads", "debug")
     return parser
@@ -80,29 +88,34 @@ def _locate(argv: Sequence[str]) -> int:
     from ..search.listing import list_photos
     from ..search.locator import Locator
     from ..search.store.address import Address
+    from ..search.together import locate_together
 
     photos = list_photos(options.photos)
     errors = None if options.truth is None else read_truth(options.truth, photos.files)
     locator = Locator.load(
         options.index or Address.parse(options.store).text, collection=options.collection, run=options.run,
-        device=options.device, cropped_queries=options.cropped, headings=options.headings, warn=_warn,
+        device=options.device, cropped_queries=options.cropped, headings=options.headings, heading=options.heading,
+        elevations=options.elevations, warn=_warn,
     )  # fmt: skip
-    coming = locator.answers(
-        list(photos.files), options.top, area=area, exact=options.exact, nprobe=options.nprobe,
-        batch_size=options.batch_size, workers=options.workers,
-    )  # fmt: skip
+    settings = {name: options[name] for name in ("exact", "nprobe", "batch_size", "workers")} | {"area": area}
+    if options.together:
+        coming = iter([locate_together(locator, photos.files, options.top, **settings)] if photos.files else [])
+    else:
+        coming = locator.answers(photos.files, options.top, **settings)
     answers = []
     with Writer(options.format, _print, errors) as writer:
         for answer in coming:
             writer.add(answer)
             answers.append(answer)
-    bad = [(answer.query, answer.fault) for answer in answers if answer.fault is not None]
+    each = answers[0].together if options.together and answers else answers
+    bad = [(answer.query, answer.fault) for answer in each if answer.fault is not None]
     report_images("Left out", [*bad, *photos.left_out])
-    report_images("Without coordinates", [(answer.query, answer.note) for answer in answers if answer.note is not None])
+    report_images("Without coordinates", [(answer.query, answer.note) for answer in each if answer.note is not None])
+    report_images("Unsure", [(answer.query, answer.unsure) for answer in each if answer.unsure is not None])
     for note in photos.notes:
         _warn(note)
-    located = len(answers) - len(bad)
-    _draw(options, answers, locator, errors, located)
+    located = len(each) - len(bad)
+    _draw(options, answers, locator, errors, sum(answer.fault is None for answer in answers))
     left_out = len(bad) + len(photos.left_out)
     suffix = f", {left_out:,} left out" if left_out else ""
     _warn(f"{located:,} photos located among {len(locator):,} references{suffix}.")

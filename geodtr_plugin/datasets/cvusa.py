@@ -33,6 +33,7 @@ FACTS = DatasetFacts(
         ("test", 8_841): "the authors' cleaned list, without the later copies of 43 repeated places",
     },
     ground=(224, 1232),
+    elevations=(36.0, -29.5),  # a sphere of 1232 columns has 616 rows; of these, 224 around the horizon were kept
     aerial=(750, 750),
     paper="Workman et al., ICCV 2015; subset of Zhai et al., CVPR 2017",
     page="the MVRL request form at https://mvrl.cse.wustl.edu/datasets/cvusa/ ('CVPR subset')",

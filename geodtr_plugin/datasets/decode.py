@@ -6,7 +6,8 @@ import io
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
 
 # All that is ever opened: Pillow knows others which start a program (EPS: Ghostscript) or are hardly ever tested, and
-# it looks at the content, so that x.jpg may be any of them. JPEG stands for MPO too; a plugin may bring HEIF.
+# it looks at the content, so that x.jpg may be any of them. JPEG stands for MPO too; pillow-heif brings HEIF (HEIC).
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM", "GIF", "JPEG2000", "AVIF", "HEIF")
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 # A marker with a segment behind it, or the end marker: compressed data holds neither, but FF 00 and restart markers.
@@ -29,12 +30,23 @@ _SIDEWAYS = {5: [], 6: [-1], 7: [-2, -1], 8: [-2]}  # the same after swapping th
 @contextmanager
 def open_image(data: bytes) -> Iterator[Image.Image]:
     """Open an image file of one of the FORMATS with Pillow, whose header is read by that, and its pixels later."""
-    Image.init()  # which registers them
+    _register()
     known = [name for name in FORMATS if name in Image.OPEN]
     with warnings.catch_warnings():  # Pillow warns of what is refused or accepted here anyway
         warnings.simplefilter("ignore")
         with Image.open(io.BytesIO(data), formats=known) as image:
             yield image
+
+
+@cache
+def _register() -> None:
+    """Make Pillow know its own formats, and HEIF where pillow-heif is installed."""
+    Image.init()
+    with suppress(ImportError):
+        import pillow_heif
+
+        # a phone's picture brings a thumbnail and a depth map, which nobody looks at
+        pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 
 
 def decode_image(data: bytes) -> Tensor:

@@ -40,6 +40,7 @@ class DatasetFacts:
         scale: which of a method's recipes fit: "paper", or "laptop" for what a CPU can train on.
         centred: cameras stand at the centres of their tiles.
         areas: where the train split and the test split come from; empty: both from an area of the data set's own.
+        elevations: of the upper and the lower edge of the panoramas, in degrees; None: the whole sphere, or unknown.
     """
 
     title: str
@@ -53,6 +54,7 @@ class DatasetFacts:
     scale: str = "paper"
     centred: bool = True
     areas: tuple[str, str] = ("", "")
+    elevations: tuple[float, float] | None = None
 
     def released_pairs(self, split: str) -> int | None:
         """Return the released number of pairs of a split; 0 where there is no such split, None where any is right."""

@@ -13,6 +13,7 @@ import numpy as np
 from ..evaluation.truth import Truth
 from ..utils.errors import UnknownNameError
 from ..worlds import Drives, DriveSpec, World, WorldSpec, list_worlds
+from ..worlds.panorama import DOWN, UP
 from ..worlds.tiles import TILE_SIDE
 from .base import Split
 from .images import ImageArray
@@ -166,5 +167,6 @@ for _names, _load in ((NAMES, load_synthetic), (GROUND_NAMES, load_ground)):
             scale="laptop",
             centred=_names is NAMES and not _name.endswith(_OFFSET),
             areas=(_style, _style),
+            elevations=(UP, DOWN),
         )
         register_dataset(_name, _facts)(_load)

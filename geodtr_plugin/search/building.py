@@ -10,11 +10,15 @@ from pathlib import Path
 from ..augmentations import ImageTransform
 from ..utils.claims import claimed
 from ..utils.errors import UserError
+from .calibration import Calibration
 from .embedder import Embedder, RunRecord
 from .geotags import NameOrder
+from .held_out import calibrate_index, read_held_out
 from .index_folder import MANIFEST
-from .listing import References, list_images, polar_notes
+from .listing import list_images, polar_notes
+from .locator import Locator
 from .photos import printable_name
+from .references import References
 from .tile_sources.options import TileOptions
 from .unfinished import UnfinishedIndex, recover
 from .vector_index import Kind
@@ -34,6 +38,7 @@ class Summary:
         unplaced: (name, reason) of references whose EXIF has coordinates that cannot be read.
         resumed_at: images that had been done before.
         total: references in a store, whoever wrote them.
+        calibration: of first matches, or None.
     """
 
     where: str
@@ -45,13 +50,15 @@ class Summary:
     unplaced: list[tuple[str, str]]
     resumed_at: int = 0
     total: int | None = None
+    calibration: Calibration | None = None
 
 
 def build_index(
     run: str | os.PathLike, references: str | os.PathLike, out: str | os.PathLike, *, kind: Kind = "auto",
     nlist: int | None = None, nprobe: int | None = None, dtype: str = "float32", names: NameOrder = "none",
     batch_size: int = 64, device: str = "auto", workers: int = 0, overwrite: bool = False, progress: bool = True,
-    tiles: TileOptions | None = None, after_batch: Callable[[int], None] | None = None,
+    tiles: TileOptions | None = None, calibrate: str | os.PathLike | None = None, headings: int = 0,
+    after_batch: Callable[[int], None] | None = None,
 ) -> Summary:  # fmt: skip
     """Embed references with a run's model and index them, or go on with an interrupted build of equal settings.
 
@@ -68,6 +75,9 @@ def build_index(
         overwrite: replace an index, or an unfinished one of other settings.
         progress: show a bar.
         tiles: cut these from `references`: a z/x/y tree, MBTiles, a GeoTIFF or a folder of them.
+        calibrate: photos with known places, or a rendered world, see `held_out.read_held_out`, on which the
+            probability is fitted that a first match is right; None: that is not told.
+        headings: how many are tried for each of these photos; searches that try as many are told a probability.
         after_batch: called with the number of images that are done and safe.
 
     Raises:
@@ -79,6 +89,7 @@ def build_index(
         raise UserError(f"--dtype is {dtype!r}; vectors are stored as float32 or float16.")
     if batch_size < 1:
         raise UserError(f"--batch-size is {batch_size}; it must be 1 at least.")
+    held_out = None if calibrate is None else read_held_out(calibrate)
     with claimed(out.with_name(f".{out.name}.lock"), f"The index {printable_name(out)}"):
         recover(out)
         _refuse_taken(out, overwrite)
@@ -102,9 +113,15 @@ def build_index(
             index.discard()
             raise nothing_indexed(references, index.left_out(), notes)
         chosen, without_position = index.finish()
+        calibration = None
+        if held_out is not None:
+            locator = Locator.load(index.index, device=device, headings=headings)
+            calibration = calibrate_index(index.index, locator, held_out, workers)
         index.publish()
-    place = printable_name(out)
-    return Summary(place, chosen, index.rows, without_position, index.left_out(), notes, index.unplaced(), resumed_at)
+    return Summary(
+        printable_name(out), chosen, index.rows, without_position, index.left_out(), notes, index.unplaced(),
+        resumed_at, calibration=calibration,
+    )  # fmt: skip
 
 
 def references_of(

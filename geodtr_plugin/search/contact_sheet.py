@@ -11,7 +11,8 @@ import numpy as np
 from ..utils.figures import new_figure, save_figure, widest
 from .answers import coordinates, direction
 from .errors_in_metres import LocationErrors
-from .locator import Answer, Locator, Match
+from .locator import Locator
+from .matches import Answer, Match
 from .photos import printable_name
 from .thumbnails import thumbnail
 

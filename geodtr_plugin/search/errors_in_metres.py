@@ -14,7 +14,7 @@ from ..datasets.folder_csv import Row, Table, read_table
 from ..utils.errors import DatasetCorruptError, DatasetNotFoundError
 from ..utils.geo import to_metres
 from ..utils.paths import one_form
-from .locator import Answer, Match
+from .matches import Answer, Match
 from .photos import printable_name
 
 Item = TypeVar("Item")

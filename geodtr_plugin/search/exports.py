@@ -13,7 +13,7 @@ from typing import Any
 from ..utils.visible import csv_cell, visible
 from .answers import as_geojson, as_json, coordinates, direction, table_of
 from .errors_in_metres import LocationErrors
-from .locator import Answer
+from .matches import Answer
 
 COLUMNS = ("query", "rank", "similarity", "lat", "lon", "heading", "error_metres", "path", "left_out")  # of a CSV file
 

@@ -1,4 +1,4 @@
-"""Where an image was taken, by its EXIF or by its name."""
+"""Where an image was taken and where it looks, by its EXIF; or where it was taken, by its name."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import numbers
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 NameOrder = Literal["none", "lat_lon", "lon_lat"]
 NAME_ORDERS = ("none", "lat_lon", "lon_lat")
 _GPS = 0x8825
 _LAT_REF, _LAT, _LON_REF, _LON = 1, 2, 3, 4
+_DIRECTION_REF, _DIRECTION = 16, 17
 # two numbers at the end of a name, after _ or @, each with four decimals (10 m) or more: tile_48.13743_11.57549.png
 _NUMBER = r"(-?\d{1,3}\.\d{4,})"
 _AT_THE_END = re.compile(rf"(?:^|[_@]){_NUMBER}[_@]{_NUMBER}@?$")
@@ -42,6 +44,35 @@ def exif_position(exif: Any) -> tuple[float, float] | None:
     if on_earth(lat, lon) is None:
         raise GeotagError(f"no place has latitude {lat:g} and longitude {lon:g}")
     return lat, lon
+
+
+@dataclass(frozen=True)
+class Heading:
+    """Where the middle of a photo looks, by its file.
+
+    Args:
+        degrees: clockwise from north, 0 to 360.
+        north: "true" or "magnetic", as the file says; "unknown" if it does not.
+    """
+
+    degrees: float
+    north: Literal["true", "magnetic", "unknown"]
+
+    def __str__(self) -> str:
+        reference = "which north is not said" if self.north == "unknown" else f"{self.north} north"
+        return f"{round(self.degrees) % 360}\N{DEGREE SIGN} ({reference})"
+
+
+def exif_heading(exif: Any) -> Heading | None:
+    """Return where the camera looked by a Pillow EXIF block (GPSImgDirection); None where it says nothing readable."""
+    gps: Mapping[int, Any] = exif.get_ifd(_GPS)
+    degrees = gps.get(_DIRECTION)
+    if not isinstance(degrees, numbers.Real) or not 0 <= float(degrees) <= 360:  # false for NaN: 0/0
+        return None
+    reference = gps.get(_DIRECTION_REF)
+    text = reference.decode("latin-1") if isinstance(reference, bytes) else str(reference)
+    norths: dict[str, Literal["true", "magnetic"]] = {"T": "true", "M": "magnetic"}
+    return Heading(float(degrees) % 360, norths.get(text.strip(" \0").upper()[:1], "unknown"))
 
 
 def name_position(path: str, order: NameOrder = "lat_lon") -> tuple[float, float] | None:

@@ -1,6 +1,7 @@
 """The folder of an index on disk: which file holds what, and how it is read.
 
-manifest.json       the run, its weights' hash, image transforms, versions, sizes
+manifest.json       the run, its weights' hash, image transforms, versions, sizes, the calibration if there is one
+reliability.png     of the calibration
 vectors.npy         [N, D], float32 or float16, one row a reference
 references.jsonl    {"file", "lat", "lon"} of each row
 left_out.jsonl      {"file", "reason"} of what could not be used
@@ -11,7 +12,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -24,6 +26,7 @@ from ..utils.paths import below
 from ..utils.reading import read_json, read_json_lines, understood
 from ..utils.roles import ROLES
 from ..utils.typed import check
+from .calibration import Calibration, Reliability
 from .embedder import RunRecord
 from .gallery import Reference
 from .geotags import on_earth
@@ -33,7 +36,7 @@ from .vector_index import VectorIndex
 
 FORMAT = 1
 AGAIN = "Build the index again."
-MANIFEST, VECTORS = "manifest.json", "vectors.npy"
+MANIFEST, VECTORS, RELIABILITY = "manifest.json", "vectors.npy", "reliability.png"
 REFERENCES, LEFT_OUT = "references.jsonl", "left_out.jsonl"
 
 
@@ -46,6 +49,7 @@ class Tiles(TypedDict):
 
 class _Optional(TypedDict, total=False):
     tiles: Tiles
+    calibration: Calibration
 
 
 class Manifest(_Optional):
@@ -82,6 +86,23 @@ def read_manifest(path: Path) -> dict[str, Any]:
         for role in ROLES:
             ImageTransform.from_config(manifest["run"]["views"][role])
     return manifest
+
+
+def calibration_of(manifest: Mapping[str, Any]) -> Calibration | None:
+    """Return the calibration in a manifest that was read, or None."""
+    found = manifest.get("calibration")
+    if found is None:
+        return None
+    reliability = found["reliability"]
+    bins = tuple(map(tuple, reliability["bins"]))
+    kept = {"taken_as": tuple(found["taken_as"]), "reliability": Reliability(**{**reliability, "bins": bins})}
+    return Calibration(**{**found, **kept})
+
+
+def write_calibration(path: Path, calibration: Calibration) -> None:
+    """Write a calibration into the manifest of an index, in place of another."""
+    manifest = {**read_manifest(path), "calibration": asdict(calibration)}
+    write_text(path / MANIFEST, json.dumps(manifest, indent=2) + "\n")
 
 
 def read_references(path: Path) -> list[Reference]:

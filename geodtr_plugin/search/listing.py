@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
@@ -18,7 +18,7 @@ from ..utils.errors import DatasetCorruptError, DatasetNotFoundError, UserError
 from ..utils.paths import is_hidden, walk_files
 from ..utils.roles import ROLE_FOLDERS, SPLITS
 from .geotags import NameOrder, name_position
-from .photo_reader import PhotoReader, ReadResult
+from .photo_reader import PhotoReader
 from .photos import printable_name
 from .tile_sources.opening import looks_like_source
 
@@ -26,49 +26,6 @@ CUT = "--tile-metres 70 cuts tiles of 70 m from it, with their coordinates."
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .tif .tiff .bmp .gif .jp2 .j2k .avif .ppm .pgm .heic .heif".split()
 )
-
-
-class References(Protocol):
-    """What an index is built of: images in files (`ImageList`), or tiles that are cut (`tile_sources`).
-
-    Attributes:
-        root: the folder that the names start from, or the source of the tiles.
-        files: a name for each, in a fixed order.
-        positions: latitude and longitude in degrees by name, for those that do not bring their own.
-        left_out: (name, reason) of what cannot be used, as far as that is known without opening it.
-        notes: sentences that a user must read.
-    """
-
-    @property
-    def root(self) -> Path: ...
-    @property
-    def files(self) -> Sequence[str]: ...
-    @property
-    def positions(self) -> dict[str, tuple[float, float]]: ...
-    @property
-    def left_out(self) -> tuple[tuple[str, str], ...]: ...
-    @property
-    def notes(self) -> tuple[str, ...]: ...
-
-    def reader(self, on_load: Callable[[Tensor], Tensor]) -> Reader:
-        """Return what reads them by their numbers, each resized by `on_load`."""
-
-    def state(self) -> dict[str, Any]:
-        """Return all that their pixels and places depend on, as plain values."""
-
-    def stamp(self, number: int) -> str:
-        """Return what changes when the pixels or the place of one of them do."""
-
-    def described(self) -> dict[str, Any]:
-        """Return what a manifest says of them besides."""
-
-
-class Reader(Protocol):
-    """Reads references in batches, as `PhotoReader` does."""
-
-    def batches(
-        self, batch_size: int, numbers: Sequence[int] | None = None, workers: int = 0
-    ) -> Iterator[list[ReadResult]]: ...
 
 
 @dataclass(frozen=True)
@@ -120,16 +77,17 @@ def file_state(path: str | os.PathLike) -> tuple[int, int]:
         return -1, -1
 
 
-def list_images(where: str | os.PathLike, names: NameOrder = "none") -> ImageList:
+def list_images(where: str | os.PathLike, names: NameOrder = "none", folder: str = "references") -> ImageList:
     """List the images of a folder, searched to its last subfolder, or those that a CSV table `file,lat,lon` names.
 
-    A folder of own data (folders queries and references) stands for the references of its tables, or without one for
-    all of its references. Names in a table start from the folder of the table, see `OwnFiles` and
+    A folder of own data (folders queries and references) stands for the references (or `folder`) of its tables, or
+    without one for all of them. Names in a table start from the folder of the table, see `OwnFiles` and
     `DirectoryCache.match`.
 
     Args:
         where: the folder or the table.
         names: read coordinates from the names of files, see `geotags.name_position`; a table goes before.
+        folder: of the images in own data.
 
     Raises:
         UserError: nothing is named.
@@ -140,9 +98,9 @@ def list_images(where: str | os.PathLike, names: NameOrder = "none") -> ImageLis
         raise UserError("No references are named.", "Name a folder of images, or a table file,lat,lon.")
     where = Path(where).expanduser()
     if where.suffix.lower() == ".csv" and os.path.isfile(where):
-        images = _from_tables([where])
+        images = _from_tables([where], folder)
     elif os.path.isdir(where):
-        images = _from_own_data(where) if is_own_data(where) else _from_folder(where)
+        images = _from_own_data(where, folder) if is_own_data(where) else _from_folder(where)
         if looks_like_source(where):
             images = replace(images, notes=(*images.notes, f"{printable_name(where)} looks like a z/x/y tree. {CUT}"))
     else:
@@ -227,28 +185,28 @@ def _without_repeats(root: Path, names: Sequence[str]) -> tuple[list[str], list[
     return kept, repeated
 
 
-def _from_own_data(folder: Path) -> ImageList:
-    """Return the references of own data, of train.csv and test.csv together where the splits have tables."""
-    tables = tables_of(folder)
+def _from_own_data(root: Path, folder: str) -> ImageList:
+    """Return the images of a folder of own data, of train.csv and test.csv together where the splits have tables."""
+    tables = tables_of(root)
     if len(tables) == 1 or any(table.stem.lower() in SPLITS for table in tables):
-        return _from_tables(tables)
-    images = _from_folder(folder / "references")
+        return _from_tables(tables, folder)
+    images = _from_folder(root / folder)
     names = ", ".join(table.name for table in tables)
-    note = f"{printable_name(folder)} has {len(tables)} tables ({names}), of which none is read: name one of them."
+    note = f"{printable_name(root)} has {len(tables)} tables ({names}), of which none is read: name one of them."
     return replace(images, notes=(*images.notes, note)) if tables else images
 
 
-def _from_tables(tables: Sequence[Path]) -> ImageList:
-    """Return the references that tables of one folder name; what a later table repeats of an earlier is no fault."""
+def _from_tables(tables: Sequence[Path], folder: str) -> ImageList:
+    """Return the images that tables of one folder name; what a later table repeats of an earlier is no fault."""
     root = tables[0].parent
     notes: list[str] = []
-    files = _reference_of_own_data(root) if is_own_data(root) else _file_below(root)
+    files = _image_of_own_data(root, folder) if is_own_data(root) else _file_below(root)
     positions: dict[str, tuple[float, float] | None] = {}
     left_out: list[tuple[str, str]] = []
     for path in tables:
         table, before = read_table(path), dict(positions)
         if not table.has_positions:
-            raise DatasetCorruptError(f"{printable_name(path)} names pairs.", "References need rows file,lat,lon.")
+            raise DatasetCorruptError(f"{printable_name(path)} names pairs.", "Places need rows file,lat,lon.")
         seen = set()
         for row in table.rows:
             where = f"(line {row.line} of {printable_name(path)})"
@@ -272,16 +230,16 @@ def _from_tables(tables: Sequence[Path]) -> ImageList:
     return ImageList(root, tuple(kept), known, (*left_out, *repeated), tuple(notes))
 
 
-def _reference_of_own_data(root: Path) -> Callable[[str], str | None]:
-    """Return a function from a name in a table of own data to the reference that it means; None where a query alone."""
+def _image_of_own_data(root: Path, folder: str) -> Callable[[str], str | None]:
+    """Return a function from a name in a table of own data to the image that it means; None where in the other one."""
     own = OwnFiles(root)
 
-    def reference(name: str) -> str | None:
-        if name.startswith("queries/"):
+    def image(name: str) -> str | None:
+        if name.split("/")[0] in {*ROLE_FOLDERS} - {folder}:
             return None
-        return next((f"{role}/{path}" for role, path in own.of(name) if role == "references"), None)
+        return next((f"{home}/{path}" for home, path in own.of(name) if home == folder), None)
 
-    return reference
+    return image
 
 
 def _file_below(root: Path) -> Callable[[str], str]:

@@ -5,65 +5,26 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ..utils.errors import DamagedFileError, UserError
 from .area import Area
+from .calibration import Calibration
 from .embedder import Embedder, RunRecord, differences
-from .gallery import Gallery, IndexGallery
-from .index_folder import AGAIN, load_vectors, read_manifest, read_references
-from .photo_reader import PhotoReader, ReadResult
+from .gallery import Found, Gallery, IndexGallery
+from .index_folder import AGAIN, calibration_of, load_vectors, read_manifest, read_references
+from .matches import DEPTH, Answer, Match, with_gaps
+from .photo_reader import ReadResult, Source
 from .photos import BadImageError, Photo, printable_name, read_photo
+from .query_views import Known, QueryReader, QueryViews, answer_of, names_of, trained_elevations
 from .store.address import COLLECTION, is_address
 from .tile_sources.cutter import TileCutter
 from .tile_sources.tile_list import open_cutter
-
-
-@dataclass(frozen=True)
-class Match:
-    """A reference that a query resembles.
-
-    Args:
-        path: its file, below the gallery's folder of references; in a store, the whole path.
-        similarity: cosine of the two embeddings, -1 to 1.
-        lat: latitude in degrees, or None where it is not known.
-        lon: longitude in degrees, or None.
-        heading: where the middle of the query looks if it was taken here, in degrees clockwise from north, 0 to 360;
-            None where neither the search nor the model tries headings.
-        number: its number among the references of the index, from 0; None for a match that no search made.
-    """
-
-    path: str
-    similarity: float
-    lat: float | None
-    lon: float | None
-    heading: float | None = None
-    number: int | None = None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What became of one query.
-
-    Args:
-        query: its path, or "image N" for a tensor.
-        matches: the references, most similar first; none with a fault.
-        fault: why the query could not be used, as a part of a sentence after its name; else None.
-        position: latitude and longitude in degrees from the query's own EXIF, which the search does not look at.
-        note: why there is no position although the EXIF has one, as a part of a sentence after the query's name.
-    """
-
-    query: str
-    matches: tuple[Match, ...] = ()
-    fault: str | None = None
-    position: tuple[float, float] | None = None
-    note: str | None = None
 
 
 class Locator:
@@ -73,20 +34,27 @@ class Locator:
         embedder: the model.
         gallery: the references.
         notes: sentences about what is wrong with gallery and model.
+        views: what makes queries of photos; None takes panoramas with north in the middle.
+        calibration: of first matches, or None.
 
     Example:
         `Locator.load("city.index").locate(["photo.jpg"], k=5)[0].matches[0]`
     """
 
-    def __init__(self, embedder: Embedder, gallery: Gallery, notes: Sequence[str] = ()):
+    def __init__(
+        self, embedder: Embedder, gallery: Gallery, notes: Sequence[str] = (), views: QueryViews | None = None,
+        calibration: Calibration | None = None,
+    ):  # fmt: skip
         self.embedder, self.gallery, self.notes = embedder, gallery, tuple(notes)
+        self.views = views or QueryViews(embedder.transforms["query"].image)
+        self.calibration = calibration
         self._cutters: dict[str, TileCutter] = {}
 
     @classmethod
     def load(
         cls, path: str | os.PathLike, *, collection: str = COLLECTION, run: str | os.PathLike | None = None,
-        device: str = "auto", cropped_queries: bool = False, headings: int = 0,
-        warn: Callable[[str], Any] = warnings.warn,
+        device: str = "auto", cropped_queries: bool = False, headings: int = 0, heading: Known = None,
+        elevations: Sequence[float] | None = None, warn: Callable[[str], Any] = warnings.warn,
     ) -> Locator:  # fmt: skip
         """Open a gallery, and load the model of the run that it was built with.
 
@@ -98,13 +66,18 @@ class Locator:
             cropped_queries: of a run with a limited field of view: photos show just that, and are no panoramas.
             headings: for panoramas that begin anywhere: how many headings are tried for each; the best counts, and is
                 told. 0: they have north in the middle.
+            heading: where the middle of every photo is known to look, or "photo": as its file says; see `QueryViews`.
+            elevations: of the upper and lower edge of the panoramas that the model was trained on, in degrees; None:
+                those of its training set.
             warn: called with a sentence if the run's weights are no longer those of the gallery.
 
         Raises:
             UserError: there is no gallery, its run is gone, or photos cannot be turned.
         """
+        if headings and heading is not None:
+            raise UserError("--headings looks for what --heading says.", "Leave one of them out.")
         opened = _open_store if is_address(path) else _open_index
-        record, gallery = opened(path, collection)
+        record, gallery, calibration = opened(path, collection)
         try:
             now = RunRecord.read(record.folder if run is None else run, record.weights)
         except UserError as error:
@@ -113,20 +86,22 @@ class Locator:
         notes = differences(record, now)
         for note in notes:
             warn(note)
-        return cls(Embedder.load(now, device, cropped_queries, headings), gallery, notes)
+        embedder = Embedder.load(now, device, cropped_queries, headings)
+        up, down = trained_elevations(now.folder) if elevations is None else elevations
+        views = QueryViews(embedder.transforms["query"].image, cropped_queries, heading, (up, down))
+        return cls(embedder, gallery, notes, views, None if notes else calibration)
 
     def __len__(self) -> int:
         return len(self.gallery)
 
     def locate(
-        self, images: Sequence[str | os.PathLike | Tensor] | str | os.PathLike | Tensor, k: int = 5, *,
-        area: Area | None = None, exact: bool = False, nprobe: int | None = None, batch_size: int = 32,
-        workers: int = 0,
+        self, images: Sequence[Source] | Source, k: int = 5, *, area: Area | None = None, exact: bool = False,
+        nprobe: int | None = None, batch_size: int = 32, workers: int = 0,
     ) -> list[Answer]:  # fmt: skip
         """Find the k most similar references of each image.
 
         Args:
-            images: paths, or uint8 `[3, H, W]` as they were taken, or one of these.
+            images: paths, decoded photos, or uint8 `[3, H, W]` as they were taken, or one of these.
             k: references for each.
             area: where the references must lie; None: anywhere.
             exact: compare with all references, also where the index is approximate.
@@ -141,14 +116,14 @@ class Locator:
             ValueError: a tensor is no uint8 `[3, H, W]`.
             UserError: k or nprobe is below 1, an embedding is not finite, or no reference lies in the area.
         """
-        if isinstance(images, (str, os.PathLike, Tensor)):
+        if isinstance(images, Source):
             images = [images]
         options: dict[str, Any] = {"area": area, "exact": exact, "nprobe": nprobe}
         return list(self.answers(images, k, **options, batch_size=batch_size, workers=workers))
 
     def answers(
-        self, images: Sequence[str | os.PathLike | Tensor], k: int = 5, *, area: Area | None = None,
-        exact: bool = False, nprobe: int | None = None, batch_size: int = 32, workers: int = 0,
+        self, images: Sequence[Source], k: int = 5, *, area: Area | None = None, exact: bool = False,
+        nprobe: int | None = None, batch_size: int = 32, workers: int = 0,
     ) -> Iterator[Answer]:  # fmt: skip
         """Locate images, paths or uint8 `[3, H, W]`, and return one answer after another; arguments as for `locate`.
 
@@ -156,24 +131,41 @@ class Locator:
             ValueError: a tensor is no uint8 `[3, H, W]`.
             UserError: k or nprobe is below 1, an embedding is not finite, or no reference lies in the area.
         """
-        for image in images:
-            if isinstance(image, Tensor) and (image.dtype.is_floating_point or image.ndim != 3 or len(image) != 3):
-                raise ValueError(f"images must be uint8 [3, H, W], not {image.dtype} {list(image.shape)}")
-        names = [f"image {i}" if isinstance(image, Tensor) else os.fspath(image) for i, image in enumerate(images)]
-        reader = PhotoReader(images, lambda image: self.embedder.on_load(image, "query"))
-        for batch in reader.batches(batch_size, workers=workers):
+        if k < 1:
+            raise UserError("k and nprobe must be 1 at least.")
+        names = names_of(images)
+        for batch in QueryReader(images, self.views).batches(batch_size, workers=workers):
             yield from self.answers_to(batch, names, k, area=area, exact=exact, nprobe=nprobe)
 
     def answers_to(
         self, images: Sequence[ReadResult], names: Sequence[str], k: int = 5, *, area: Area | None = None,
         exact: bool = False, nprobe: int | None = None,
     ) -> Iterator[Answer]:  # fmt: skip
-        """Locate images that were read already, and return an answer to each; `names` by their numbers."""
+        """Locate images that a `QueryReader` has read, and return an answer to each; `names` by their numbers."""
         usable = [image for image in images if image.fault is None]
-        matches = self._search(usable, k, area=area, exact=exact, nprobe=nprobe)
+        matches = self._search(usable, max(k, DEPTH), area=area, exact=exact, nprobe=nprobe)
         for image in images:
-            found = matches.get(image.number, ())
-            yield Answer(names[image.number], found, image.fault, image.position, image.note)
+            yield self.answer(answer_of(image, names[image.number]), matches.get(image.number, ()), image, k)
+
+    def answer(self, read: Answer, matches: Sequence[Match], image: ReadResult, k: int) -> Answer:
+        """Return an answer with the first k matches, their gaps, and the probability that the first one is right.
+
+        Args:
+            read: without matches.
+            matches: DEPTH of them or all that there are, most similar first.
+            image: that was embedded.
+            k: how many are told.
+        """
+        if not matches:
+            return read
+        near = with_gaps(matches, k, image.turned)
+        why = "the index has no calibration" if self.calibration is None else self.calibration.refusal(
+            image.taken_as, self.embedder.headings, bool(read.together)
+        )
+        if self.calibration is None or why is not None:
+            return replace(read, matches=near, uncalibrated=why)
+        probability = self.calibration.probability(near[0].similarity, near[0].gap)
+        return replace(read, matches=near, probability=probability)
 
     def reference(self, number: int) -> Match:
         """Return a reference by its number, as a match of no query.
@@ -206,16 +198,25 @@ class Locator:
             raise BadImageError(f"cannot be cut again ({error})") from error
         return Photo(torch.tensor(pixels).permute(2, 0, 1))
 
+    def find(self, queries: np.ndarray, k: int, *, area: Area | None = None, **options: Any) -> Found:
+        """Return similarities and keys `[Q, k]` of the references most similar to queries `[Q, D]` of the model.
+
+        Raises:
+            UserError: none lies in the area, or as `Gallery.search` says.
+        """
+        found = self.gallery.search(queries, k, distance=self.embedder.model.distance, area=area, **options)
+        if area is not None and not (found[1] >= 0).any():
+            raise UserError(f"No reference lies within {area}.", "Choose another area.")
+        return found
+
     def _search(self, images: list[ReadResult], k: int, **options: Any) -> dict[int, tuple[Match, ...]]:
         """Return the matches of images by their numbers."""
         if not images:
             return {}
         vectors = self.embedder.embed([image.pixels for image in images], "query")
-        own, copies = self.embedder.model.distance, max(1, self.embedder.headings)
+        copies = max(1, self.embedder.headings)
         queries = vectors.reshape(len(images) * copies, -1)
-        found = self.gallery.search(queries, k, distance=own, **options)
-        if not (found[1] >= 0).any():
-            raise UserError(f"No reference lies within {options['area']}.", "Choose another area.")
+        found = self.find(queries, k, **options)
         of_images = zip(images, vectors, *(column.reshape(len(images), copies, -1) for column in found))
         return {image.number: tuple(self._matches(vector, *near)) for image, vector, *near in of_images}
 
@@ -229,7 +230,7 @@ class Locator:
         told = own is not None or self.embedder.headings
         for similarity, key, heading in zip(best.tolist(), near.tolist(), headings.tolist()):
             name, lat, lon = self.gallery.reference(key)
-            yield Match(name, similarity, lat, lon, heading if told else None, key)
+            yield Match(name, similarity, lat, lon, heading if told else None, number=key)
 
 
 def best_over_headings(similarities: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -251,8 +252,8 @@ def best_over_headings(similarities: np.ndarray, keys: np.ndarray) -> tuple[np.n
     return similarities.ravel()[best], keys.ravel()[best], best // count * (360 / copies)
 
 
-def _open_index(path: str | os.PathLike, _: str) -> tuple[RunRecord, Gallery]:
-    """Return the run and the gallery of an index on disk."""
+def _open_index(path: str | os.PathLike, _: str) -> tuple[RunRecord, Gallery, Calibration | None]:
+    """Return the run, the gallery and the calibration of an index on disk."""
     path = Path(path).expanduser()
     manifest = read_manifest(path)
     vectors, references = load_vectors(path), read_references(path)
@@ -260,12 +261,12 @@ def _open_index(path: str | os.PathLike, _: str) -> tuple[RunRecord, Gallery]:
         what = f"{printable_name(path)} has {len(vectors):,} vectors and {len(references):,} references."
         raise DamagedFileError(what, AGAIN)
     gallery = IndexGallery(vectors, references, manifest["root"], manifest.get("tiles"))
-    return RunRecord(**manifest["run"]), gallery  # of the right types: read_manifest checks
+    return RunRecord(**manifest["run"]), gallery, calibration_of(manifest)  # of the right types: read_manifest checks
 
 
-def _open_store(address: str | os.PathLike, collection: str) -> tuple[RunRecord, Gallery]:
-    """Return the run and the gallery of a collection in a store."""
+def _open_store(address: str | os.PathLike, collection: str) -> tuple[RunRecord, Gallery, None]:
+    """Return the run and the gallery of a collection in a store, which has no calibration."""
     from .store.gallery import StoreGallery
 
     gallery = StoreGallery.open(str(address), collection)
-    return gallery.record, gallery
+    return gallery.record, gallery, None

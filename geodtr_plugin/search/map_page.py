@@ -10,8 +10,9 @@ from string import Template
 
 from ..utils.files import write_text
 from .errors_in_metres import LocationErrors
-from .locator import Answer, Locator, Match
+from .locator import Locator
 from .map_parts import Ground, asset, data_address, digest, name_of, panel
+from .matches import Answer, Match
 from .thumbnails import THUMBNAIL, jpeg, thumbnail
 
 MOST_QUERIES = 100  # each brings about 30 KB of thumbnails

@@ -14,9 +14,10 @@ import numpy as np
 
 from ..utils.errors import UserError
 from ..utils.projection import Projection
-from .answers import coordinates, direction
+from .answers import coordinates, direction, probability
 from .errors_in_metres import LocationErrors
-from .locator import Answer, Locator, Match
+from .locator import Locator
+from .matches import Answer, Match
 from .photos import printable_name
 from .thumbnails import LARGE, THUMBNAIL
 
@@ -99,9 +100,14 @@ def panel(
     state, name = "shown" if number == 0 else "other", name_of(answer.query)
     return (
         f'<section class="query {state}" data-query="{number}" aria-label="places of {escape(name)}">'
-        f"<figure>{_image(photo, f'photo {name}')}<figcaption>{escape(name)}</figcaption></figure>"
+        f"<figure>{_image(photo, f'photo {name}')}<figcaption>{escape(name)}{_sure(answer)}</figcaption></figure>"
         f"<ol>{''.join(rows)}</ol></section>"
     )
+
+
+def _sure(answer: Answer) -> str:
+    """Return a line on how probable it is that the first match is right; "" where nothing is said of it."""
+    return f"<br>{escape(probability(answer))}" if probability(answer) else ""
 
 
 def name_of(path: str) -> str:

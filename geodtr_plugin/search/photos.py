@@ -8,6 +8,7 @@ grey, palette, one bit, LAB, YCbCr              to RGB
 CMYK                                            to RGB
 alpha, transparent palette                      the colours below it, as in training; transparency is dropped
 16 bits a channel                               scaled to 8
+GPano XMP, focal length, lens, GPSImgDirection  kept beside the pixels, for `query_views`; nonsense says nothing
 animation, several pages                        the first picture
 wrong suffix (a PNG named .jpg)                 decoded by its content
 the same picture under two names                kept twice: copies are references of their own
@@ -15,7 +16,8 @@ file name that is not UTF-8                     read; printed with \\x.. for the
 damaged EXIF                                    decoded, without coordinates
 GPS of 0, 0                                     decoded, without coordinates: cameras write it before they have a fix
 GPS that is not certain: no N or S, 0/0, 95 N   decoded, without coordinates; the image is named
-text or HTML named .jpg, EPS, PSD, HEIC         left out: not an image, see `decode.FORMATS`
+HEIC, HEIF                                      decoded, upright, by pillow-heif; left out where that is missing
+text or HTML named .jpg, EPS, PSD               left out: not an image, see `decode.FORMATS`
 0 bytes                                         left out: empty
 truncated JPEG, PNG, GIF, ...                   left out: never half a picture
 JPEG with a film behind it (motion photo), MPO  the picture; what follows is not looked at
@@ -48,11 +50,13 @@ from torch import Tensor
 
 from ..datasets.decode import decode_image, open_image
 from ..utils.errors import UserError
-from .geotags import GeotagError, exif_position
+from .geotags import GeotagError, Heading, exif_heading, exif_position
+from .optics import Equirectangular, Optics, read_optics
 
 SMALLEST = 8  # pixels along a side
 MOST_PIXELS = 178_956_970  # where Pillow too speaks of a decompression bomb; a panorama of 18,000 x 9,000 still passes
 MOST_BYTES = 2**30
+NO_HEIF = 'is HEIC, which needs pip install "geodtr_plugin[heic]"'
 
 
 class BadImageError(UserError):
@@ -67,11 +71,15 @@ class Photo:
         pixels: uint8 `[3, H, W]`, upright.
         position: latitude and longitude in degrees from its EXIF, or None.
         note: why there is no position although the EXIF has one, as a part of a sentence after the file's name.
+        heading: where its middle looks by its EXIF or XMP, or None.
+        optics: what the file says of its projection.
     """
 
     pixels: Tensor
     position: tuple[float, float] | None = None
     note: str | None = None
+    heading: Heading | None = None
+    optics: Optics = Optics()
 
 
 def read_photo(path: str | os.PathLike) -> Photo:
@@ -105,13 +113,14 @@ def decode_photo(data: bytes, most_pixels: int = MOST_PIXELS) -> Photo:
     try:
         with open_image(data) as header:
             _refuse_by_header(header, most_pixels)
-            return Photo(decode_image(data), *_position(header))
+            pixels = decode_image(data)
+            return Photo(pixels, *_position(header), *_looks(header, *pixels.shape[-2:]))
     except BadImageError:
         raise
     except Image.DecompressionBombError as error:
         raise BadImageError(f"has more than {MOST_PIXELS:,} pixels") from error
     except Image.UnidentifiedImageError as error:
-        raise BadImageError("is not an image of a known format") from error
+        raise BadImageError(NO_HEIF if _is_heif(data) else "is not an image of a known format") from error
     except MemoryError as error:
         raise BadImageError("does not fit into memory") from error
     except Exception as error:  # Pillow's readers raise a dozen types for damaged files
@@ -143,6 +152,11 @@ def _refuse_by_header(header: Image.Image, most_pixels: int) -> None:
         raise BadImageError("has floating-point pixels, which are no colours")
 
 
+def _is_heif(data: bytes) -> bool:
+    """Tell whether a file begins as one of High Efficiency pictures does, which Pillow may not know."""
+    return data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+
+
 def _position(header: Image.Image) -> tuple[tuple[float, float] | None, str | None]:
     """Return where the image was taken, and a note; a damaged EXIF block costs that, and not the picture."""
     try:
@@ -151,3 +165,15 @@ def _position(header: Image.Image) -> tuple[tuple[float, float] | None, str | No
         return None, f"has GPS coordinates that cannot be read: {error}"
     except Exception:  # as above: whatever a damaged block makes Pillow raise
         return None, None
+
+
+def _looks(header: Image.Image, height: int, width: int) -> tuple[Heading | None, Optics]:
+    """Return where the middle of a picture looks, and its projection; damaged metadata cost these, not the picture."""
+    try:
+        optics = read_optics(header, height, width)
+        heading = exif_heading(header.getexif())
+    except Exception:  # whatever a damaged block makes Pillow raise
+        return None, Optics()
+    if optics.pose is not None and isinstance(optics.projection, Equirectangular):
+        heading = Heading((optics.pose + optics.projection.off) % 360, "true")
+    return heading, optics

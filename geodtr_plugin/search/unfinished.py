@@ -29,7 +29,7 @@ from ..utils.typed import check
 from ..utils.versions import package_versions
 from .embedder import Embedder, RunRecord
 from .index_folder import FORMAT, LEFT_OUT, MANIFEST, REFERENCES, VECTORS, write_json_lines
-from .listing import References
+from .references import References
 from .vector_index import VectorIndex
 
 PLAN, LOG = "plan.json", "images.jsonl"

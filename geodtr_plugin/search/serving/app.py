@@ -16,9 +16,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from ..._version import __version__
-from ..answers import as_geojson, as_json, coordinates, direction
-from ..locator import Answer, Match
+from ..answers import as_geojson, as_json, coordinates, direction, probability
 from ..map_parts import Ground, asset, data_address, panel
+from ..matches import Answer, Match
 from ..thumbnails import LARGE, THUMBNAIL
 from .guard import Guard, Refusal, as_sentence
 from .service import Service
@@ -123,9 +123,10 @@ def _sentence(answer: Answer) -> str:
     """Return what a reader hears of an answer."""
     first = answer.matches[0]
     looks = f", looking to {direction(first)}" if first.heading is not None else ""
+    sure = f"; {probability(answer)}" if probability(answer) else ""
     return (
         f"{answer.query}: {len(answer.matches)} places found. The most similar is at {coordinates(first)}{looks}, "
-        f"similarity {first.similarity:.2f}."
+        f"similarity {first.similarity:.2f}{sure}."
     )
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from anyio import CapacityLimiter, to_thread
 
-from ..locator import Answer, Locator
-from ..photo_reader import PhotoReader
+from ..locator import Locator
+from ..matches import Answer
+from ..query_views import QueryReader
 from ..thumbnails import LARGE, THUMBNAIL, jpeg, thumbnail
 from .decoder import DecodedPhoto, Decoder
 from .guard import Refusal
@@ -33,8 +34,7 @@ class Service:
 
     def __init__(self, locator: Locator, limits: Limits, workers: int = 1, **search: Any):
         self.locator, self.limits, self._search = locator, limits, search
-        reader = partial(PhotoReader, on_load=locator.embedder.transforms["query"].image.on_load)
-        self._decoders = [Decoder(reader, limits) for _ in range(workers)]
+        self._decoders = [Decoder(partial(QueryReader, views=locator.views), limits) for _ in range(workers)]
         self._idle: asyncio.Queue[Decoder] = asyncio.Queue()
         for decoder in self._decoders:
             self._idle.put_nowait(decoder)

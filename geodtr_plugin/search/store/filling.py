@@ -18,9 +18,9 @@ from ...utils.shares import Share
 from ..building import Summary, nothing_indexed, references_of
 from ..embedder import Embedder, RunRecord, differences
 from ..geotags import NameOrder
-from ..listing import References
 from ..photo_reader import ReadResult
 from ..photos import printable_name
+from ..references import References
 from ..tile_sources.options import TileOptions
 from .address import COLLECTION, Address
 from .collection import AT_ONCE, Collection, Reference

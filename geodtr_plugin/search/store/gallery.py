@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ...distances import HeadingDistance
 
 EXPLORED = 128  # nodes of a graph such as HNSW that a search keeps in view; fewer miss neighbours
-REFINED = 5  # candidates for each answer
+MORE = 50  # candidates than answers: what an index that compresses has ranked too low
 HARDER = 8  # times, if a filter leaves an approximate index too little of what it looks at
 ANSWER_BYTES = 64 * 2**20  # of candidates' vectors in one answer of the store; gRPC stops at 256 MiB
 MARGIN = 1000.0  # metres around the matches of a map in which references are drawn
@@ -88,7 +88,7 @@ class StoreGallery:
         most = max(k, min(MOST_ANSWERS, ANSWER_BYTES // (4 * queries.shape[1])))
         share = 1.0 if area is None or self.collection.kind == "FLAT" else self._share(area)
         cells = int((nprobe or self.collection.nprobe) / share)
-        graph = int(max(EXPLORED, REFINED * k) / share)
+        graph = int(max(EXPLORED, k + MORE) / share)
         found = [self._ranked(query, k, self._candidates(query, k, most, area, cells, graph)) for query in queries]
         return np.stack([one for one, _ in found]), np.stack([one for _, one in found])
 
@@ -137,7 +137,7 @@ class StoreGallery:
 
         Too few answers show that the index looked at too little; it looks at more, until it has seen all that it can.
         """
-        limit = min(most, REFINED * k)
+        limit = min(most, k + MORE)
         while True:
             graph, cells = min(MOST_ANSWERS, max(limit, graph)), min(self.collection.nlist, cells)
             rows = self._answers(query, limit, area, {"nprobe": cells, "ef": graph})
