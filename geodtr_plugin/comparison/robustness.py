@@ -154,7 +154,11 @@ def measure_model(model: Measured, groups: Sequence[str], severities: Sequence[i
 
     with claimed(model.file.parent / ".robustness.lock", f"The measurement {model.file}"):
         split, wanted = _prepared(model.config, groups, severities)
+        if not wanted:
+            raise UserError(f"There is nothing to measure on {model.test}.", "Only synthetic worlds have looks.")
         _read(model, split)
+        if any(condition.group == "fov" for condition in wanted):
+            write_headings(split, model.file.parent / "robustness-headings.csv")
         missing = [condition for condition in wanted if condition.key not in model.numbers]
         say(f"{model.label} on {model.test}: {len(wanted)} conditions, {len(wanted) - len(missing)} measured before")
         if not missing and "plain" in model.numbers:
@@ -168,6 +172,17 @@ def measure_model(model: Measured, groups: Sequence[str], severities: Sequence[i
             seconds = f"{scores['seconds']:.1f} s ({measurement.plain['seconds']:.1f} s plain)"
             plain = measurement.plain["recall_at_1"]
             say(f"  {condition.key:28s} R@1 {scores['recall_at_1']:6.2f} ({plain:.2f} plain), {seconds}")
+
+
+def write_headings(split: Split, file: Path) -> None:
+    """Write where the crops of unknown heading look, a line a query: its id, degrees clockwise from north."""
+    from ..utils.files import write_text
+    from ..utils.visible import csv_cell
+    from .conditions import heading_schedule
+
+    turns = heading_schedule(len(split.queries))
+    lines = (f"{csv_cell(name)},{360 * turn:.2f}\n" for name, turn in zip(split.queries.ids, turns))
+    write_text(file, "query,heading\n" + "".join(lines))
 
 
 class Measurement:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 NONE = "-"
 STYLES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))  # lines differ by more than colour
 MARKERS = "os^DvP*"
+LESS = ("fov", "scale")  # groups whose smaller levels are harder
 TITLES = {
     "noise": "noise", "blur": "blur", "weather": "weather", "digital": "digital", C_ALL: "C-ALL",
     "fov": "field of view", "shift": "tile off centre", "tilt": "camera tilted", "scale": "tile cropped",
@@ -62,7 +63,8 @@ def recall(model: Measured, key: str) -> float | None:
 def mean_of(model: Measured, some: Iterable[Condition]) -> float | None:
     """Return the mean R@1 of a model over conditions, all of which must have been measured."""
     values = [recall(model, condition.key) for condition in some]
-    return statistics.fmean(values) if values and None not in values else None  # type: ignore[type-var]
+    measured = [value for value in values if value is not None]
+    return statistics.fmean(measured) if measured and len(measured) == len(values) else None
 
 
 def _known(models: Sequence[Measured]) -> list[Condition]:
@@ -122,16 +124,21 @@ def _extremes(models: Sequence[Measured], known: Sequence[Condition]) -> list[st
 
 def _group(models: Sequence[Measured], rows: Sequence[Condition]) -> tuple[list[str], list[list[str]]]:
     """Return the table of a group: a line for each kind and model, a column for each level."""
-    levels = list(dict.fromkeys(one.level for one in rows))
+    levels = _levels(rows)
     lines = []
-    for name in dict.fromkeys(one.name for one in rows):
-        by_level = {one.level: one for one in rows if one.name == name}
+    for name, own in _by_kind(rows).items():
+        by_level = {one.level: one for one in own}
         for model in models:
             values = [_cell(recall(model, by_level[level].key)) if level in by_level else NONE for level in levels]
-            several = [_cell(mean_of(model, by_level.values()))] if len(levels) > 1 else []
-            lines.append([name.replace("_", " "), model.label, *values, *several])
+            several = [_cell(mean_of(model, own))] if len(levels) > 1 else []
+            lines.append([name, model.label, *values, *several])
     several = ["mean"] if len(levels) > 1 else []
     return ["", "model", *(f"{level:g}" if level else "R@1" for level in levels), *several], lines
+
+
+def _levels(some: Sequence[Condition]) -> list[float]:
+    """Return the levels of a group, the mildest first: what is left of a panorama or a tile becomes less."""
+    return sorted({one.level for one in some}, reverse=some[0].group in LESS)
 
 
 def _unit(rows: Sequence[Condition]) -> str:
@@ -163,7 +170,8 @@ def robustness_plot(models: Sequence[Measured], known: Sequence[Condition], file
         axes.spines[["top", "right"]].set_visible(False)
     for axes in panels[len(groups) :]:
         axes.set_visible(False)
-    figure.suptitle(f"R@1 on {models[0].test}" + (f", {models[0].label}" if len(models) == 1 else ""), fontsize=11)
+    who = f", {models[0].label}" if len(models) == 1 else ""
+    figure.suptitle(f"R@1 on {models[0].test}{who} (dotted: plain)", fontsize=11)
     save_figure(figure, file, dpi=120)
 
 
@@ -173,7 +181,7 @@ def _curves(axes: Axes, models: Sequence[Measured], some: Sequence[Condition]) -
     names = list(dict.fromkeys(one.name for one in some))
     split = single or some[0].group == "fov"  # a known heading and an unknown one have no mean
     series = [(model, [name]) for model in models for name in names] if split else [(model, names) for model in models]
-    levels = list(dict.fromkeys(one.level for one in some))
+    levels = _levels(some)
     for number, (model, own) in enumerate(series):
         points = [(level, mean_of(model, [o for o in some if o.level == level and o.name in own])) for level in levels]
         points = [(level, value) for level, value in points if value is not None]
@@ -184,9 +192,10 @@ def _curves(axes: Axes, models: Sequence[Measured], some: Sequence[Condition]) -
         colour = GREY if single else COLOURS[number % len(COLOURS)]
         axes.axhline(recall(model, "plain") or 0, color=colour, linewidth=0.8, linestyle=(0, (1, 3)))
     axes.set(xlabel=some[0].unit, ylabel="R@1 in %", ylim=(0, 103), xticks=levels)
-    if some[0].group in ("fov", "scale"):  # to the right it becomes harder in all panels
+    if some[0].group in LESS:  # to the right it becomes harder in all panels
         axes.invert_xaxis()
-    axes.legend(frameon=False, fontsize=7)
+    if len(series) > 1:
+        axes.legend(frameon=False, fontsize=7)
 
 
 def _bars(axes: Axes, models: Sequence[Measured], some: Sequence[Condition]) -> None:

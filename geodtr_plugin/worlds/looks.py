@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from .styles import LightStyle, Look, SeasonStyle, Span, Style
 from .weather import FOG, LEAFLESS, LOW_SUN, NIGHT, OVERCAST, SNOWY, Season, Weather
@@ -59,13 +60,14 @@ def seen_at(style: Style, name: str) -> Style:
 
 
 def _light(light: LightStyle, weather: Weather) -> LightStyle:
-    spans = {name: _middle(getattr(weather, name)) for name in ("sight", "clouds", "shadow")}
-    colours = {name: getattr(weather, name) for name in ("zenith", "horizon", "haze", "cloud", "gain")}
+    spans: dict[str, Any] = {name: _middle(getattr(weather, name)) for name in ("sight", "clouds", "shadow")}
+    colours: dict[str, Any] = {name: getattr(weather, name) for name in ("zenith", "horizon", "haze", "cloud", "gain")}
     return replace(light, sun_height=_middle(weather.sun), **spans, **colours)
 
 
 def _season(own: SeasonStyle, season: Season) -> SeasonStyle:
-    return replace(own, **{name: _middle(getattr(season, name)) for name in ("straw", "autumn", "bare", "snow")})
+    spans: dict[str, Any] = {name: _middle(getattr(season, name)) for name in ("straw", "autumn", "bare", "snow")}
+    return replace(own, **spans)
 
 
 def _middle(span: Span) -> float:
