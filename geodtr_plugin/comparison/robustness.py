@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -41,8 +42,9 @@ A model is a run folder (RUN:best for its best weights), a folder of geodtr expo
   scale   tiles show less
   look    synthetic worlds: the same places by night, in snow, years later
 
-Each model's numbers stand in robustness.json, .md and .png in its run folder (of others in runs/robustness-NAME), of
-several models together in --out too. The same command again measures what is missing. Other options are run.py's.
+Each model's numbers stand in robustness.json in its run folder (of others in runs/robustness-NAME), with tables and
+curves of the set at hand in robustness.md and .png; of several models together in --out too. The same command again
+measures what is missing. Other options are run.py's.
 """
 REFUSED = {
     option: "The models are trained already: name their run folders."
@@ -143,7 +145,7 @@ def open_model(source: str, test: str, words: Sequence[str]) -> Measured:
     fixed = [*method, f"--init-weights={source}", "--epochs=0", "--test", test, "--evaluation.embeddings=memory"]
     config = parse_run([*fixed, *words])[0]
     own = path.is_dir() and source not in packaged_names() and os.access(path, os.W_OK)
-    folder = path if own else Path("runs") / f"robustness-{path.name}"
+    folder = path if own else Path("runs") / f"robustness-{re.sub('[^A-Za-z0-9_.-]+', '-', source)}"
     return Measured(source, config, folder / ("robustness-best.json" if choice == "best" else "robustness.json"))
 
 
@@ -224,6 +226,7 @@ class Measurement:
 
 
 def _same_images(one: Any, other: Any) -> bool:
+    """Tell whether images are known to be the same: as an object, or pixel by pixel where they are in memory."""
     import numpy as np
 
     from ..datasets.images import ImageArray
@@ -233,9 +236,7 @@ def _same_images(one: Any, other: Any) -> bool:
     return one is other
 
 
-def _prepared(
-    config: RunConfig, groups: Sequence[str], severities: Sequence[int]
-) -> tuple[Split, list[Condition]]:
+def _prepared(config: RunConfig, groups: Sequence[str], severities: Sequence[int]) -> tuple[Split, list[Condition]]:
     """Return the plain test set and the conditions."""
     from ..datasets.registry import options_of
     from ..harness.data import load_splits
@@ -270,7 +271,7 @@ def _read(model: Measured, split: Split) -> None:
     """Read what was measured before; what was measured otherwise, or on other data, is measured anew."""
     from ..harness.initial_weights import find_initial_weights
     from ..harness.results import chance_of, describe
-    from ..utils.reading import read_json
+    from ..utils.reading import read_json, understood
     from .conditions import PROTOCOL
 
     initial = find_initial_weights(str(model.config.init_weights))
@@ -278,10 +279,12 @@ def _read(model: Measured, split: Split) -> None:
     for name in ("test", "init_weights"):
         settings.pop(name)
     made = {"protocol": PROTOCOL, "weights": initial.sha256, "settings": settings, "data": split.fingerprint()}
-    before = read_json(model.file, f"Remove {model.file}, and measure anew.") if model.file.is_file() else {}
-    tests = before.get("tests", {})
-    if model.test in tests and tests[model.test]["made"] != made:
-        say(f"{model.file} was made of other weights, settings or data: {model.test} is measured anew.")
-        del tests[model.test]
+    remedy = "Remove it, and measure anew."
+    before = read_json(model.file, remedy) if model.file.is_file() else {"tests": {}}
+    with understood(model.file, remedy):
+        tests = dict(before["tests"])
+        if model.test in tests and tests[model.test]["made"] != made:
+            say(f"{model.file} was made of other weights, settings or data: {model.test} is measured anew.")
+            del tests[model.test]
     new = {"made": made, "data": describe(split), "chance_recall_at_1": chance_of(split), "conditions": {}}
     model.content = {"method": model.config.method, "weights": initial.to_dict(), "tests": {model.test: new, **tests}}

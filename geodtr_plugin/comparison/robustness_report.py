@@ -93,7 +93,7 @@ def _means(models: Sequence[Measured], known: Sequence[Condition]) -> tuple[list
     rows = {TITLES[group]: [one for one in corruptions if one.group == group] for group in CORRUPTIONS}
     rows |= {"all corruptions": corruptions, **_by_kind(one for one in known if one.group not in CORRUPTIONS)}
     lines += [[name, *(_cell(mean_of(model, some)) for model in models)] for name, some in rows.items() if some]
-    for label, some in (("seconds, plain", ["plain"]), ("seconds, mean of the others", [one.key for one in known])):
+    for label, some in (("seconds, plain: both roles", ["plain"]), ("seconds, others: what changes", [one.key for one in known])):
         lines.append([label, *(_seconds(model, some) for model in models)])
     return ["R@1 in %", *(model.label for model in models)], lines
 

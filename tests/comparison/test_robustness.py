@@ -208,6 +208,15 @@ def test_other_settings_are_measured_anew_and_models_stand_side_by_side(words, t
     assert stored("copy/robustness.json")["plain"]["num_queries"] == 3
 
 
+def test_a_damaged_file_of_results_is_a_sentence(words, tmp_path, capsys):
+    file = tmp_path / "runs/robustness-worlds/robustness.json"
+    file.parent.mkdir(parents=True)
+    for content in ('{"tests": {', '{"tests": 3}', "{}"):
+        file.write_text(content)
+        assert robustness_command(["worlds", *words, "--kinds", "c_all"]) == 1
+        assert "Remove it, and measure anew" in capsys.readouterr().err
+
+
 def test_a_sheet_shows_every_condition(words, tmp_path):
     assert robustness_command(["worlds", *words, "--severities", "5", "--sheet", "sheet.png"]) == 0
     with Image.open(tmp_path / "sheet.png") as sheet:
