@@ -62,7 +62,7 @@ class Condition:
     @property
     def words(self) -> str:
         """What people call it: "glass blur, severity 3", "tile cropped, 90 % of its side"."""
-        name = self.name.replace("_", " ")
+        name = "C-ALL" if self.group == C_ALL else self.name.replace("_", " ")
         if not self.level:
             return name
         level = f"{self.level:g} {self.unit}" if self.unit != "severity" else f"severity {self.level:g}"

@@ -93,8 +93,8 @@ def _means(models: Sequence[Measured], known: Sequence[Condition]) -> tuple[list
     rows = {TITLES[group]: [one for one in corruptions if one.group == group] for group in CORRUPTIONS}
     rows |= {"all corruptions": corruptions, **_by_kind(one for one in known if one.group not in CORRUPTIONS)}
     lines += [[name, *(_cell(mean_of(model, some)) for model in models)] for name, some in rows.items() if some]
-    for label, some in (("seconds, plain: both roles", ["plain"]), ("seconds, others: what changes", [one.key for one in known])):
-        lines.append([label, *(_seconds(model, some) for model in models)])
+    for label, keys in (("seconds, plain: both roles", ["plain"]), ("seconds, mean of others", [c.key for c in known])):
+        lines.append([label, *(_seconds(model, keys) for model in models)])
     return ["R@1 in %", *(model.label for model in models)], lines
 
 
@@ -177,25 +177,32 @@ def robustness_plot(models: Sequence[Measured], known: Sequence[Condition], file
 
 def _curves(axes: Axes, models: Sequence[Measured], some: Sequence[Condition]) -> None:
     """Draw lines over the levels: of the kinds of one model, or of the models' means over the kinds."""
-    single = len(models) == 1
-    names = list(dict.fromkeys(one.name for one in some))
-    split = single or some[0].group == "fov"  # a known heading and an unknown one have no mean
-    series = [(model, [name]) for model in models for name in names] if split else [(model, names) for model in models]
-    levels = _levels(some)
-    for number, (model, own) in enumerate(series):
-        points = [(level, mean_of(model, [o for o in some if o.level == level and o.name in own])) for level in levels]
-        points = [(level, value) for level, value in points if value is not None]
-        label = own[0].replace("_", " ") if single else model.label + (f", {own[0]}" if split else "")
-        if points:
-            axes.plot(*zip(*points), label=label, **_look(number), markersize=4)
+    single, names = len(models) == 1, list(dict.fromkeys(one.name for one in some))
+    apart = single or some[0].group == "fov"  # a known heading and an unknown one have no mean
+    kinds, levels = [[name] for name in names] if apart else [names], _levels(some)
+    for number, model in enumerate(models):
+        for place, own in enumerate(kinds):
+            values = {level: mean_of(model, _at(some, level, own)) for level in levels}
+            points = [(level, value) for level, value in values.items() if value is not None]
+            kind = own[0].replace("_", " ")
+            label = kind if single else model.label + (f", {kind}" if apart else "")
+            # one model's kinds differ by colour; of several models, each keeps its colour in all panels
+            look = _look(place if single else number)
+            dash = _look(place if apart else number)["linestyle"]
+            if points:
+                axes.plot(*zip(*points), label=label, **{**look, "linestyle": dash}, markersize=4)
     for number, model in enumerate(models):
         colour = GREY if single else COLOURS[number % len(COLOURS)]
         axes.axhline(recall(model, "plain") or 0, color=colour, linewidth=0.8, linestyle=(0, (1, 3)))
     axes.set(xlabel=some[0].unit, ylabel="R@1 in %", ylim=(0, 103), xticks=levels)
     if some[0].group in LESS:  # to the right it becomes harder in all panels
         axes.invert_xaxis()
-    if len(series) > 1:
-        axes.legend(frameon=False, fontsize=7)
+    if len(models) * len(kinds) > 1:
+        axes.legend(frameon=False, fontsize=7, handlelength=3)
+
+
+def _at(some: Sequence[Condition], level: float, names: Sequence[str]) -> list[Condition]:
+    return [one for one in some if one.level == level and one.name in names]
 
 
 def _bars(axes: Axes, models: Sequence[Measured], some: Sequence[Condition]) -> None:
@@ -210,7 +217,7 @@ def _bars(axes: Axes, models: Sequence[Measured], some: Sequence[Condition]) -> 
     axes.set(xlabel="R@1 in %", xlim=(0, 103), ylim=(len(names) - 0.5, -0.5))
     axes.set_yticks(range(len(names)), names, fontsize=8)
     if len(models) > 1:
-        axes.legend(frameon=False, fontsize=7)
+        axes.legend(frameon=False, fontsize=7, handlelength=3)
 
 
 def _look(number: int) -> dict[str, Any]:
