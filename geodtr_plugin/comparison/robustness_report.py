@@ -101,7 +101,7 @@ def _means(models: Sequence[Measured], known: Sequence[Condition]) -> tuple[list
 def _rules(models: Sequence[Measured]) -> str:
     data = models[0].content["tests"][models[0].test]
     chance, queries = data["chance_recall_at_1"], data["data"]["queries"]
-    what = f"{queries:,} queries of {models[0].test}; means over the levels that were measured"
+    what = f"{queries:,} queries of {models[0].test}; means over the kinds and levels that were measured"
     lines = [f"{what}; chance is {chance:.2f}."]
     if (published := PUBLISHED.get(models[0].test)) is not None:
         lines.append(f"Published on C-ALL, drawn by its makers: GeoDTR, trained on the same set, {published:.1f}.")
