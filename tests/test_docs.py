@@ -15,11 +15,15 @@ from trees import save_jpeg, smooth_noise
 from geodtr_plugin.commands.main import VERBS, main
 from geodtr_plugin.commands.real_pairs import real_pairs_parser
 from geodtr_plugin.commands.run import resume_parser
-from geodtr_plugin.comparison.ablations import TABLES
 from geodtr_plugin.comparison.compare import compare_parser, parse_compare, parse_entries
 from geodtr_plugin.comparison.fine_tuning import REFUSED, fine_tuning_parser
 from geodtr_plugin.comparison.jobs import Variant, plan
+from geodtr_plugin.comparison.paper.command import REFUSED as REFUSED_BY_PAPER
+from geodtr_plugin.comparison.paper.command import chosen_parts, paper_parser
+from geodtr_plugin.comparison.robustness import REFUSED as REFUSED_OF_ROBUSTNESS
+from geodtr_plugin.comparison.robustness import robustness_parser
 from geodtr_plugin.datasets import DATASETS
+from geodtr_plugin.harness.options import parse_run
 from geodtr_plugin.losses import LOSSES
 from geodtr_plugin.methods import METHODS
 from geodtr_plugin.miners import MINERS
@@ -102,17 +106,17 @@ def test_commands_name_options_that_exist(tmp_path, monkeypatch, capsys):
 
 def test_comparisons_name_options_that_exist():
     comparisons = [line for line in commands(*PAGES) if "benchmarks/compare.py" in line]
-    tables = [line for line in commands(*PAGES) if "benchmarks/ablations.py" in line]
+    tables = [line for line in commands(*PAGES) if "benchmarks/paper.py" in line]
     assert comparisons and tables
     for line in comparisons:
         options, shared = parse_compare(compare_parser(), shlex.split(line.split("compare.py", 1)[1]))
         for entry in parse_entries(options.methods):
             plan(entry, 0, shared, Path("nowhere"))
     for line in tables:
-        table, *words = shlex.split(line.split("ablations.py", 1)[1])
-        _, shared = parse_compare(compare_parser(methods=False), words)
-        assert table in TABLES
-        plan(Variant.parse("geodtr_plus"), 0, shared, Path("nowhere"))
+        parts, words = chosen_parts(shlex.split(line.split("paper.py", 1)[1], comments=True))
+        _, shared = parse_compare(paper_parser(), words, REFUSED_BY_PAPER)
+        assert parts
+        parse_run(["--train", "synth-suburb", *shared])
 
 
 def test_measurements_on_real_pairs_name_options_that_exist():
@@ -129,6 +133,19 @@ def test_fine_tuning_names_options_that_exist():
         words = shlex.split(line.split("fine_tuning.py", 1)[1])
         options, shared = parse_compare(fine_tuning_parser(), words, REFUSED)
         plan(Variant.parse("geodtr_plus"), 0, ["--train", options.train, *shared], Path("nowhere"))
+
+
+def test_measurements_of_robustness_name_options_that_exist():
+    from geodtr_plugin.comparison.conditions import conditions
+    from geodtr_plugin.harness import settings
+
+    lines = [line for line in commands(*PAGES) if "benchmarks/robustness.py" in line]
+    assert lines
+    for line in lines:
+        words = shlex.split(line.split("robustness.py", 1)[1])
+        options, others = parse_compare(robustness_parser(), words, REFUSED_OF_ROBUSTNESS)
+        list(conditions(options.kinds or [], options.severities))
+        settings(shlex.join(["--epochs", "0", "--allow-untrained", "--test", options.test, *others]))
 
 
 def test_every_public_name_is_described():

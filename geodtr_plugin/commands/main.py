@@ -14,7 +14,7 @@ HELP = """usage: geodtr VERB ...
 verbs:
   run           train and test a method
   compare       train and test several methods, or variants of one, over seeds
-  ablations     the tables of the GeoDTR+ paper
+  paper         the tables and figures of the GeoDTR+ paper by name
   models        what there is: papers, sizes, published numbers, where the authors keep weights
   report        a page about a run, several, or a comparison
   export        a trained model as a folder that anyone can load, or as a program of torch.export
@@ -28,7 +28,7 @@ geodtr VERB --help says more."""
 VERBS = {  # verb -> module, function
     "run": (".run", "run_command"),
     "compare": ("..comparison.compare", "compare_command"),
-    "ablations": ("..comparison.ablations", "ablations_command"),
+    "paper": ("..comparison.paper.command", "paper_command"),
     "models": (".models", "models_command"),
     "report": (".report", "report_command"),
     "export": (".export", "export_command"),

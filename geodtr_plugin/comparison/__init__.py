@@ -1,1 +1,1 @@
-"""Many runs: compare methods over seeds, the paper's ablations, and what each method costs."""
+"""Many runs: compare methods over seeds, the paper's tables and figures, and what each method costs."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,7 +13,7 @@ from ..methods import list_methods
 from ..utils.claims import claimed
 from ..utils.console import complain, guarded, say
 from ..utils.errors import UserError
-from .jobs import Job, Variant, check_settings, plan, run_job
+from .jobs import Failure, Job, Variant, check_settings, plan, run_job
 
 DESCRIPTION = """Train and test several methods, or variants of one, over several seeds, and compare them.
 
@@ -141,6 +141,24 @@ def _work(jobs: Sequence[Job], root: Path, published: Mapping | None) -> int:
 
     entries = list(dict.fromkeys(job.entry for job in jobs))
     report = Report(root, {e: {job.seed: job.folder for job in jobs if job.entry == e} for e in entries}, published)
+
+    def look(failures: Sequence[Failure]) -> None:
+        report.failures = list(failures)
+        report.write_tables()  # whoever looks in between sees what is done so far
+
+    report.failures = do_jobs(jobs, look)
+    say(f"\n{report.finish()}")
+    return 1 if report.failures else 0
+
+
+def do_jobs(jobs: Sequence[Job], after_each: Callable[[Sequence[Failure]], None] | None = None) -> list[Failure]:
+    """Do the runs that are not done yet, one after the other; return those that failed.
+
+    Args:
+        jobs: the runs.
+        after_each: called with what has failed so far once a run has ended.
+    """
+    failures: list[Failure] = []
     for number, job in enumerate(jobs, 1):
         name = f"[{number}/{len(jobs)}] {job.entry.label}, seed {job.seed}"
         say(f"\n{name}: {'done before' if job.done else 'resumed' if job.begun else 'begins'}")
@@ -150,14 +168,14 @@ def _work(jobs: Sequence[Job], root: Path, published: Mapping | None) -> int:
             run_job(job)
         except UserError as error:
             complain(error)
-            report.failures.append((job.entry.label, job.seed, str(error)))
+            failures.append((job.entry.label, job.seed, str(error)))
             _remove_if_empty(job.folder.path.parent)
         except KeyboardInterrupt:
             say("\nThe same command goes on where this one stopped.", error=True)
             raise
-        report.write_tables()  # whoever looks in between sees what is done so far
-    say(f"\n{report.finish()}")
-    return 1 if report.failures else 0
+        if after_each is not None:
+            after_each(failures)
+    return failures
 
 
 def _remove_if_empty(folder: Path) -> None:

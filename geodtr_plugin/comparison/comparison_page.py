@@ -14,7 +14,8 @@ from ..harness.report.html import Content, Html, bullets, number, page, table, t
 from ..harness.report.material import RankTable, read_ranks, title_of
 from ..harness.run_folder import RunFolder
 from ..utils.tables import duration
-from .notes import Failure, notes_on
+from .jobs import Failure
+from .notes import notes_on
 from .paired_queries import compare_hits
 from .statistics import Row, chance_at, columns_of, kind_of, paired_difference, tests_of
 

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..methods import METHODS, Recipe, create_model, list_methods
+from ..methods import METHODS, Recipe, create_model
 from ..utils.console import say
-from ..utils.tables import text_table
-from .compare import Parser
 
 if TYPE_CHECKING:
     import torch
 
     from ..methods import TwoTower
 
-DESCRIPTION = """Parameters, multiply-accumulates (MACs) and time of every method, as in Table VII of the GeoDTR+ paper.
-
-  python benchmarks/ablations.py table7
-  python benchmarks/ablations.py table7 --methods geodtr geodtr_plus --device cuda --batch 32
-
-Sizes are those of each method's recipe for the real data sets (of its last stage, where it has several). Nothing is
-trained or downloaded. Parameters and MACs are those of one query and one reference together.
-"""
 # Zhang et al., TPAMI 2024, Table VII: parameters in millions, "FLOPs" in billions (they are MACs), milliseconds
 PUBLISHED = {
     "l2ltr": (195.9, 46.77, 405), "transgeo": (44.0, 11.35, 99), "geodtr": (48.5, 39.89, 235),
@@ -34,28 +23,31 @@ HEADS = ["method", "parameters", "trunks only", "GMACs", "trunks only", "ms", "p
 ON_CPU, ON_GPU = (1, 3), (32, 20)  # pairs at once and measured passes
 
 
-def cost_command(argv: Sequence[str]) -> int:
-    """Run `benchmarks/ablations.py table7`."""
-    options = _parser().parse_args(list(argv))
-    methods = [name for word in options.methods for name in word.split(",") if name] or list_methods()
+class CostTable(NamedTuple):
+    """Headings, a line a method, and what a reader must know."""
+
+    heads: list[str]
+    lines: list[list[str]]
+    notes: list[str]
+
+
+def cost_table(methods: Sequence[str], device_name: str = "auto", batch: int | None = None) -> CostTable:
+    """Measure what methods cost at the sizes of their recipes for the real data sets; nothing is trained or downloaded.
+
+    Args:
+        methods: their names.
+        device_name: where time is measured: auto, cpu, cuda; none: not at all.
+        batch: pairs at once; None is the paper's 32 on a GPU, and 1 on a CPU.
+
+    Raises:
+        UserError: there is no such method or device.
+    """
     from ..utils.devices import choose_device
 
-    device = None if options.device == "none" else choose_device(options.device)
-    batch, repeats = ON_CPU if device is None or device.type == "cpu" else ON_GPU
-    lines = [cost_line(name, device, options.batch or batch, repeats) for name in methods]
-    say(text_table(HEADS, lines))
-    say("\n" + "\n".join(_notes(device, options.batch or batch)))
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser("ablations.py table7", description=DESCRIPTION, allow_abbrev=False,
-                    formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    parser.add_argument("--methods", nargs="+", default=[], help="some of them, with commas or spaces (default: all)")
-    parser.add_argument("--device", default="auto", help="where time is measured: auto, cpu, cuda; none: not at all")
-    parser.add_argument("--batch", type=int, help="pairs at once (default: 32, the paper's, on a GPU; 1 on a CPU)")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of errors")
-    return parser
+    device = None if device_name == "none" else choose_device(device_name)
+    usual, repeats = ON_CPU if device is None or device.type == "cpu" else ON_GPU
+    lines = [cost_line(name, device, batch or usual, repeats) for name in methods]
+    return CostTable(HEADS, lines, _notes(device, batch or usual))
 
 
 def cost_line(method: str, device: torch.device | None, batch: int, repeats: int) -> list[str]:
@@ -109,6 +101,8 @@ def _notes(device: torch.device | None, batch: int) -> list[str]:
     pairs = "pair" if batch == 1 else "pairs"
     timed = f"ms: median time in which a batch of {batch} {pairs} is embedded, in fp32 on {device}. " if device else ""
     return [
+        "Sizes are those of each method's recipe for the real data sets (of its last stage, where it has several). "
+        "Parameters and multiply-accumulates (MACs) are those of one query and one reference together.",
         f"{timed}Published times are those of batches of 32 pairs on the authors' GPU.",
         "Published figures of geodtr_plus are those of its trunks alone; those of the others are of whole models. The "
         "paper calls multiply-accumulates FLOPs. Ours include those of attention, which most profilers do not see.",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # its writing of files imports torch, for which --help should
 # what may differ between a stored run and the one asked for: it changes where and how fast, not what is computed
 ELSEWHERE = ("out", "device", "workers", "threads", "data_root", "cache")
 SHOWN = 6  # differing settings that a message names
+Failure = tuple[str, int, str]  # label, seed, message
 
 
 @dataclass(frozen=True)

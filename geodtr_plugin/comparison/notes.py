@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .jobs import Failure
 from .statistics import Row, differing_settings, unequal_data, variant_pairs
-
-Failure = tuple[str, int, str]  # label, seed, message
 
 
 def notes_on(rows: Sequence[Row], failures: Sequence[Failure]) -> list[str]:
@@ -15,7 +14,7 @@ def notes_on(rows: Sequence[Row], failures: Sequence[Failure]) -> list[str]:
     rules = next(iter(rows[0].any["tests"].values()))["rules"]
     numbers = ", ".join(map(str, seeds))
     many = f"mean ± sample standard deviation over the seeds {numbers}" if len(seeds) > 1 else f"seed {numbers} alone"
-    notes = _failures_notes(failures)
+    notes = failure_notes(failures)
     notes += [f"Not comparable: {test} was not the same images in all runs." for test in unequal_data(rows)]
     notes += [
         f"In percent, after the last epoch; {many}. Bold: best mean of a column.",
@@ -32,7 +31,7 @@ def notes_on(rows: Sequence[Row], failures: Sequence[Failure]) -> list[str]:
     return [*notes, *_settings_notes(rows)]
 
 
-def _failures_notes(failures: Sequence[Failure]) -> list[str]:
+def failure_notes(failures: Sequence[Failure]) -> list[str]:
     """Return the failures, one note for what went wrong in the same way with every seed."""
     seeds: dict[tuple[str, str], list[str]] = {}
     for label, seed, message in failures:

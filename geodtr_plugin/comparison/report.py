@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,7 +15,8 @@ from ..utils.files import write_text
 from ..utils.tables import duration, markdown_table, text_table
 from ..utils.visible import csv_cell
 from . import statistics as report_numbers
-from .notes import Failure, notes_on
+from .jobs import Failure
+from .notes import notes_on
 from .statistics import Row, Summary, chance_at, columns_of, kind_of, paired_difference, read_row, tests_of
 
 if TYPE_CHECKING:
@@ -109,16 +110,27 @@ def as_text(rows: Sequence[Row], failures: Sequence[Failure] = ()) -> str:
 
 def as_csv(rows: Sequence[Row]) -> str:
     """Write the long form: a line for each entry, test set, metric, and epoch (last, and best on the first set)."""
+    return csv_text([line for row in rows for test in row.any["tests"] for line in csv_lines(row, test)])
+
+
+def csv_text(lines: Iterable[Mapping[str, Any]]) -> str:
+    """Write lines of `csv_lines`."""
     file = io.StringIO()
     writer = csv.DictWriter(file, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
-    for row in rows:
-        for test in row.any["tests"]:
-            writer.writerows({name: csv_cell(cell) for name, cell in line.items()} for line in _csv_lines(row, test))
+    writer.writerows({name: csv_cell(cell) for name, cell in line.items()} for line in lines)
     return file.getvalue()
 
 
-def _csv_lines(row: Row, test: str) -> list[dict[str, Any]]:
+def as_cells(lines: Iterable[Sequence[str]]) -> str:
+    """Write lines of cells as CSV."""
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows(map(csv_cell, line) for line in lines)
+    return file.getvalue()
+
+
+def csv_lines(row: Row, test: str) -> list[dict[str, Any]]:
+    """Return an entry's lines of the long form on one test set, a cell a column of CSV_COLUMNS."""
     scores = row.any["tests"][test]
     shared = {
         "label": row.label, "method": row.method, "train": "+".join(names_in(row.any["train"])), "test": test,
@@ -155,7 +167,7 @@ def test_block(rows: Sequence[Row], test: str, emphasise: Callable[[str], str]) 
     for row, measured in zip(rows, summaries):
         cells = [_cell(summary, len(rows) > 1 and summary.mean == top, emphasise) if summary else NONE
                  for summary, top in zip(measured, best)]  # fmt: skip
-        lines.append([*cells, _published(row.published.get(test, {}), columns)])
+        lines.append([*cells, published_cell(row.published.get(test, {}), columns)])
     chance = [f"{chance_at(rows, test):.2f}", *[NONE] * (len(columns) - 1), NONE]
     return TableColumns(f"{test}, {kind_of(rows, test)}", [*columns, "published"], [*lines, chance])
 
@@ -164,7 +176,7 @@ def _cell(summary: Summary, is_best: bool, emphasise: Callable[[str], str]) -> s
     return emphasise(str(summary)) if is_best else str(summary)
 
 
-def _published(paper: Mapping[str, float], columns: Mapping[str, str]) -> str:
+def published_cell(paper: Mapping[str, float], columns: Mapping[str, str]) -> str:
     """Return the paper's numbers in the order of the columns."""
     numbers = [f"{paper[metric]:.2f}" if metric in paper else NONE for metric in columns.values()]
     while numbers and numbers[-1] == NONE:

@@ -16,8 +16,7 @@ from ..utils.outputs import check_output_file
 from ..utils.reading import read_text, understood
 from ..utils.visible import from_csv_cell
 from .comparison_page import Entry, Runs, comparison_page
-from .jobs import Variant
-from .notes import Failure
+from .jobs import Failure, Variant
 from .statistics import read_row
 
 

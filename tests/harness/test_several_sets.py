@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 
 from geodtr_plugin.commands.main import main
 from geodtr_plugin.commands.run import run_command
-from geodtr_plugin.comparison.ablations import published_on
 from geodtr_plugin.harness import settings
 from geodtr_plugin.harness.checks import check_recipe
 from geodtr_plugin.harness.results import kind_of_test, published
@@ -157,9 +156,6 @@ def test_papers_trained_on_one_set():
     assert published("geodtr_plus", ("cvusa",), "cvact", True)
     assert published("geodtr_plus", ("cvusa", "cvact"), "cvact", True) == {}
     assert published("geodtr_plus", (), "cvact", True) == {}
-    table = {"cvusa": (95.0, 60.0)}
-    assert published_on(table, settings("--train cvusa --test cvusa"))
-    assert published_on(table, settings("--train cvusa cvact --test cvusa")) == {}
 
 
 def test_a_test_set_is_same_area_if_it_is_of_any_training_sets_area():

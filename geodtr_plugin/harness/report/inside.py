@@ -5,6 +5,7 @@ Source: figures 7 and 10 of Zhang et al., TPAMI 2024 (GeoDTR+).
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -57,7 +58,7 @@ class Network:
         return (query * reference).sum(1) if own is None else own.pair_similarities(query, reference)
 
 
-def _network(material: Material) -> Network:
+def network_of(material: Material) -> Network:
     """Return the network in evaluation mode.
 
     Raises:
@@ -74,7 +75,7 @@ def descriptors_part(material: Material) -> Html | None:
         return None
     from ...testers.embedding import modes_restored
 
-    network = _network(material)
+    network = network_of(material)
     name, split = next(iter(material.tests.items()))
     ranks, rows = material.ranks(name), rows_of(split.queries.ids)
     blocks = []
@@ -94,15 +95,28 @@ def descriptors_part(material: Material) -> Html | None:
     return tag("div", tag("p", words), blocks)
 
 
-def _masks_of_pair(network: Network, split: Split, query: int, reference: int) -> Html:
+def pair_masks(
+    network: Network, split: Split, query: int, reference: int
+) -> tuple[dict[Role, Tensor], dict[Role, Tensor]]:
+    """Return network inputs `[1, C, H, W]` and masks of the layout descriptors `[K, h, w]` of a pair, by role.
+
+    Args:
+        network: in evaluation mode; its towers have masks.
+        split: whose images.
+        query, reference: rows.
+    """
     import torch
 
     images: dict[Role, Tensor] = {"query": network.input_of("query", split.queries.read(query)),
               "reference": network.input_of("reference", split.references.read(reference))}  # fmt: skip
     towers = {"query": network.model.query_tower, "reference": network.model.reference_tower}
     with torch.no_grad():
-        masks = {role: towers[role].masks(images[role])[0].float().cpu() for role in images}
-    unrolled = _unrolled(masks["query"], masks["reference"]) if not network.model.polar else None
+        return images, {role: towers[role].masks(images[role])[0].float().cpu() for role in images}
+
+
+def _masks_of_pair(network: Network, split: Split, query: int, reference: int) -> Html:
+    images, masks = pair_masks(network, split, query, reference)
+    unrolled = unrolled_masks(masks["query"], masks["reference"]) if not network.model.polar else None
     pictures = [image_of(network.seen(role, image), f"the {role} as the network sees it", SIDE)
                 for role, image in images.items()]  # fmt: skip
     cells = [tag("figure", tag("div", pictures, class_="pair"), tag("figcaption", "seen"), class_="seen")]
@@ -116,7 +130,7 @@ def _masks_of_pair(network: Network, split: Split, query: int, reference: int) -
     return tag("div", cells, class_="masks")
 
 
-def _unrolled(query: Tensor, reference: Tensor) -> Tensor | None:
+def unrolled_masks(query: Tensor, reference: Tensor) -> Tensor | None:
     """Return masks of a tile `[K, S, S]` unrolled to the grid of the query's `[K, h, w]`; None of what is no square."""
     from ...augmentations import PolarTransform
 
@@ -126,7 +140,7 @@ def _unrolled(query: Tensor, reference: Tensor) -> Tensor | None:
 
 def distances_part(material: Material) -> Html | None:
     """Return how far aerial images lie from their panoramas: as they are, in other layouts, and of other places."""
-    network = _network(material)
+    network = network_of(material)
     from ...testers.embedding import modes_restored
 
     until, late = time.monotonic() + SECONDS, []
@@ -149,7 +163,9 @@ def distances_part(material: Material) -> Html | None:
     return tag("div", tag("p", words), tag("div", charts, class_="charts"), left_out)
 
 
-def measure_distances(network: Network, split: Split, until: float) -> dict[str, np.ndarray] | None:
+def measure_distances(
+    network: Network, split: Split, until: float = math.inf, most: int = PAIRS
+) -> dict[str, np.ndarray] | None:
     """Return distances `[n]` by what was done to the aerial image, of pairs spread over a test set.
 
     None where tiles are no squares.
@@ -158,9 +174,10 @@ def measure_distances(network: Network, split: Split, until: float) -> dict[str,
         network: what embeds.
         split: the test set.
         until: time.monotonic() after which no further batch is begun.
+        most: pairs that are measured.
     """
     pairs = [(i, int(split.truth.positives[i][0])) for i in range(len(split.queries)) if len(split.truth.positives[i])]
-    pairs = [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, PAIRS).astype(int))] if pairs else []
+    pairs = [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, most).astype(int))] if pairs else []
     found: list[dict[str, np.ndarray]] = []
     for start in range(0, len(pairs), BATCH):
         if found and time.monotonic() > until:
