@@ -189,7 +189,7 @@ def test_the_commands(run, tiles, store, capsys):
     ("command", "words", "sentence"),
     [
         (index_command, "build --run x --references y --store milvus:a.db -o z", "Say where the vectors go."),
-        (index_command, "build --run x --references y --store milvus:a.db --dtype float16", "--calibrate are for"),
+        (index_command, "build --run x --references y --store milvus:a.db --dtype float16", "--dtype and --calibrate"),
         (index_command, "build --run x --references y --store http://127.0.0.1:9", "No Milvus answers at http://127."),
         (index_command, "delete --near 48,11", "An area needs both. --near 48.137,11.575 --within 5km"),
         (index_command, "delete --all", "Name the store."),
