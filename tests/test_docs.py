@@ -20,6 +20,8 @@ from geodtr_plugin.comparison.fine_tuning import REFUSED, fine_tuning_parser
 from geodtr_plugin.comparison.jobs import Variant, plan
 from geodtr_plugin.comparison.paper.command import REFUSED as REFUSED_BY_PAPER
 from geodtr_plugin.comparison.paper.command import chosen_parts, paper_parser
+from geodtr_plugin.comparison.robustness import REFUSED as REFUSED_OF_ROBUSTNESS
+from geodtr_plugin.comparison.robustness import robustness_parser
 from geodtr_plugin.datasets import DATASETS
 from geodtr_plugin.harness.options import parse_run
 from geodtr_plugin.losses import LOSSES
@@ -131,6 +133,19 @@ def test_fine_tuning_names_options_that_exist():
         words = shlex.split(line.split("fine_tuning.py", 1)[1])
         options, shared = parse_compare(fine_tuning_parser(), words, REFUSED)
         plan(Variant.parse("geodtr_plus"), 0, ["--train", options.train, *shared], Path("nowhere"))
+
+
+def test_measurements_of_robustness_name_options_that_exist():
+    from geodtr_plugin.comparison.conditions import conditions
+    from geodtr_plugin.harness import settings
+
+    lines = [line for line in commands(*PAGES) if "benchmarks/robustness.py" in line]
+    assert lines
+    for line in lines:
+        words = shlex.split(line.split("robustness.py", 1)[1])
+        options, others = parse_compare(robustness_parser(), words, REFUSED_OF_ROBUSTNESS)
+        list(conditions(options.kinds or [], options.severities))
+        settings(shlex.join(["--epochs", "0", "--allow-untrained", "--test", options.test, *others]))
 
 
 def test_every_public_name_is_described():

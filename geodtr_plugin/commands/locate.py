@@ -12,7 +12,7 @@ from ..utils.console import add_common_options, guarded, make_parser, parse_and_
 from ..utils.errors import UserError
 from ..utils.figures import check_picture
 from ..utils.outputs import check_output_file
-from .index import report_images
+from .index import add_area_options, add_store_options, area_of, report_images
 
 if TYPE_CHECKING:
     from ..search.errors_in_metres import LocationErrors
@@ -23,8 +23,9 @@ DESCRIPTION = """Find the references that show the places of photos.
   geodtr locate --index city.index photo.jpg
   geodtr locate --index city.index photos/ --top 3 --map places.html --picture places.png
   geodtr locate --index city.index photos/ --truth places.csv --format json > answers.json
+  geodtr locate --index city.index photos/ --near 48.137,11.575 --within 5km
+  geodtr locate --store http://host:19530 photos/
   geodtr locate --index city.index photos/ --format geojson > places.geojson    # or csv, gpx
-  geodtr locate --index north.index --index south.index photos/
   geodtr locate --index city.index panoramas/ --headings 64                     # north is anywhere in them
   geodtr locate --index city.index panorama.heic --heading 120                  # its middle looks there
   geodtr locate --index city.index a.jpg b.jpg c.jpg --together                 # of one spot
@@ -44,8 +45,9 @@ def locate_parser() -> ArgumentParser:
     parser = make_parser("geodtr locate", DESCRIPTION)
     add = parser.add_argument
     add("photos", type=str, nargs="+", help="photos, and folders of photos")
-    add("--index", type=str, action="append", required=True,
-        help="what geodtr index build made; several (--index A --index B) are searched as one")  # fmt: skip
+    add("--index", type=str | None, help="folder that geodtr index build made")
+    add_store_options(parser, "in place of --index: where references lie")
+    add_area_options(parser, "references")
     add("--top", type=int, default=5, help="references for each photo")
     add("--format", type=Literal["table", "json", "geojson", "csv", "gpx"], default="table", help="of the results")
     add("--picture", type=str | None, help="image file that gets the photos with their references")
@@ -73,6 +75,9 @@ def _locate(argv: Sequence[str]) -> int:
     options = parse_and_import(locate_parser(), argv)
     if options.top < 1 or options.batch_size < 1:
         raise UserError("--top and --batch-size must be 1 at least.")
+    if (options.index is None) == (options.store is None):
+        raise UserError("Say where to search.", "Either --index city.index, or --store milvus:city.db.")
+    area = area_of(options)
     prepare_torch(options.threads)
     if options.picture is not None:
         check_picture(options.picture)
@@ -82,15 +87,17 @@ def _locate(argv: Sequence[str]) -> int:
     from ..search.exports import Writer
     from ..search.listing import list_photos
     from ..search.locator import Locator
+    from ..search.store.address import Address
     from ..search.together import locate_together
 
     photos = list_photos(options.photos)
     errors = None if options.truth is None else read_truth(options.truth, photos.files)
     locator = Locator.load(
-        options.index, run=options.run, device=options.device, cropped_queries=options.cropped,
-        headings=options.headings, heading=options.heading, elevations=options.elevations, warn=_warn,
+        options.index or Address.parse(options.store).text, collection=options.collection, run=options.run,
+        device=options.device, cropped_queries=options.cropped, headings=options.headings, heading=options.heading,
+        elevations=options.elevations, warn=_warn,
     )  # fmt: skip
-    settings = {name: options[name] for name in ("exact", "nprobe", "batch_size", "workers")}
+    settings = {name: options[name] for name in ("exact", "nprobe", "batch_size", "workers")} | {"area": area}
     if options.together:
         coming = iter([locate_together(locator, photos.files, options.top, **settings)] if photos.files else [])
     else:

@@ -28,8 +28,7 @@ def serve_parser() -> ArgumentParser:
     """Return the options of `geodtr serve`."""
     parser = make_parser("geodtr serve", DESCRIPTION)
     add = parser.add_argument
-    add("--index", type=str, action="append", required=True,
-        help="what geodtr index build made; several (--index A --index B) are searched as one")  # fmt: skip
+    add("--index", type=str, required=True, help="folder that geodtr index build made")
     add("--host", type=str, default="127.0.0.1",
         help="address to listen at; 0.0.0.0 lets everyone who reaches this machine send photos")  # fmt: skip
     add("--port", type=int, default=8000, help="0 takes a free one")

@@ -42,6 +42,7 @@ def load_synthetic(
     aerial_size: int = 96,
     seed: int = 0,
     realism: float = 1.0,
+    look: str = "",
     cache_dir: str | os.PathLike | None = None,
 ) -> Split:
     """Render one split of a synthetic world, or read it from the cache.
@@ -58,17 +59,18 @@ def load_synthetic(
         aerial_size: pixels along a tile.
         seed: another number gives other places.
         realism: scale of the capture errors; 0 is the exact world.
+        look: what the panoramas show the same places at, one of `worlds.LOOKS` such as "night"; "" as they usually are.
         cache_dir: where rendered worlds are kept; see worlds.cache_root for the default.
 
     Raises:
-        UnknownNameError: there is no such world.
+        UnknownNameError: there is no such world, or no such look.
     """
     if name not in NAMES:
         raise UnknownNameError("synthetic data set", name, NAMES)
     spec = WorldSpec(
         name.removeprefix(_PREFIX).removesuffix(_OFFSET).removesuffix(_WIDE), split,
         COUNTS[split] if count is None else count, panorama_size, aerial_size, name.endswith(_OFFSET),
-        wide=name.endswith(_WIDE), seed=seed, realism=realism,
+        wide=name.endswith(_WIDE), seed=seed, realism=realism, seen=look,
     )  # fmt: skip
     return _split_of_world(name, spec, World.load(spec, cache_dir))
 

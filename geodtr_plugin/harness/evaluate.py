@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -114,12 +114,12 @@ class Evaluator:
 
         return measure_metres(split, answers, offsets if self.model.predicts_offset else None)
 
-    def embed(self, split: Split) -> dict[str, Tensor]:
+    def embed(self, split: Split, roles: Collection[str] = ROLES) -> dict[str, Tensor]:
         """Return embeddings by role, float32 [N, D] each, of queries and references in the order of the split.
 
         Where headings are tried, rows of the role that is turned are those of all its copies, side by side.
         """
-        return self._embed_roles(split, self.orientation)
+        return self._embed_roles(split, self.orientation, roles)
 
     def embed_pairs(self, split: Split) -> tuple[Tensor, Tensor]:
         """Return embeddings of the two images of every training pair, float32 [P, D] each, turned as in training.
@@ -176,10 +176,13 @@ class Evaluator:
         queries = ImageDataset(split.queries, self.transforms["query"], headings=turns)
         return queries, ImageDataset(split.references, self.transforms["reference"])
 
-    def _embed_roles(self, split: Split, orientation: Orientation) -> dict[str, Tensor]:
+    def _embed_roles(
+        self, split: Split, orientation: Orientation, roles: Collection[str] = ROLES
+    ) -> dict[str, Tensor]:
         return {
             role: self._embed(images, role, split, *orientation.embedding(role))
             for role, images in zip(ROLES, self._images(split, orientation))
+            if role in roles
         }
 
     def _embed(self, images: ImageDataset, role: Role, split: Split, network: nn.Module, size: int) -> Tensor:

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 from ..utils.lazy import lazy_imports
 
 if TYPE_CHECKING:
+    from .area import Area
     from .building import build_index
     from .calibration import Calibration
-    from .cells import learn_cells, read_cells
-    from .joined_index import JoinedIndex
+    from .gallery import IndexGallery
     from .listing import list_images
     from .locator import Locator
     from .matches import Answer, Match
     from .photos import read_photo
+    from .store.filling import fill_store
+    from .store.gallery import StoreGallery
     from .tile_sources.options import TileOptions
     from .together import locate_together
     from .vector_index import VectorIndex

@@ -11,17 +11,17 @@ from ..augmentations import ImageTransform
 from ..utils.claims import claimed
 from ..utils.errors import UserError
 from .calibration import Calibration
-from .cells import CELLS_FILE
 from .embedder import Embedder, RunRecord
 from .geotags import NameOrder
 from .held_out import calibrate_index, read_held_out
-from .index_folder import MANIFEST, read_manifest
-from .listing import References, file_state, list_images, polar_notes
+from .index_folder import MANIFEST
+from .listing import list_images, polar_notes
 from .locator import Locator
 from .photos import printable_name
+from .references import References
 from .tile_sources.options import TileOptions
 from .unfinished import UnfinishedIndex, recover
-from .vector_index import Kind, refuse_two_sources
+from .vector_index import Kind
 
 
 @dataclass(frozen=True)
@@ -29,18 +29,19 @@ class Summary:
     """What was built.
 
     Args:
-        path: the index.
-        kind: flat, ivf or ivfpq.
-        count: references in it.
+        where: the index, or the collection in a store.
+        kind: flat, ivf or ivfpq; in a store, its own name of a kind.
+        count: references that were indexed.
         without_position: those of them that have no coordinates.
         left_out: (name, reason) of what is not in it.
         notes: sentences that a user must read.
         unplaced: (name, reason) of references whose EXIF has coordinates that cannot be read.
-        resumed_at: images that an interrupted build had done before.
+        resumed_at: images that had been done before.
+        total: references in a store, whoever wrote them.
         calibration: of first matches, or None.
     """
 
-    path: Path
+    where: str
     kind: str
     count: int
     without_position: int
@@ -48,6 +49,7 @@ class Summary:
     notes: tuple[str, ...]
     unplaced: list[tuple[str, str]]
     resumed_at: int = 0
+    total: int | None = None
     calibration: Calibration | None = None
 
 
@@ -55,8 +57,8 @@ def build_index(
     run: str | os.PathLike, references: str | os.PathLike, out: str | os.PathLike, *, kind: Kind = "auto",
     nlist: int | None = None, nprobe: int | None = None, dtype: str = "float32", names: NameOrder = "none",
     batch_size: int = 64, device: str = "auto", workers: int = 0, overwrite: bool = False, progress: bool = True,
-    cells: str | os.PathLike | None = None, tiles: TileOptions | None = None,
-    calibrate: str | os.PathLike | None = None, headings: int = 0, after_batch: Callable[[int], None] | None = None,
+    tiles: TileOptions | None = None, calibrate: str | os.PathLike | None = None, headings: int = 0,
+    after_batch: Callable[[int], None] | None = None,
 ) -> Summary:  # fmt: skip
     """Embed references with a run's model and index them, or go on with an interrupted build of equal settings.
 
@@ -72,7 +74,6 @@ def build_index(
         workers: processes that decode images; 0 decodes in this one.
         overwrite: replace an index, or an unfinished one of other settings.
         progress: show a bar.
-        cells: an index of the same run whose cells are taken, instead of learning those of `kind` and `nlist`.
         tiles: cut these from `references`: a z/x/y tree, MBTiles, a GeoTIFF or a folder of them.
         calibrate: photos with known places, or a rendered world, see `held_out.read_held_out`, on which the
             probability is fitted that a first match is right; None: that is not told.
@@ -80,7 +81,7 @@ def build_index(
         after_batch: called with the number of images that are done and safe.
 
     Raises:
-        UserError: nothing could be indexed, or `out` is taken, or the cells are of another run, or the disk is full.
+        UserError: nothing could be indexed, or `out` is taken, or the disk is full.
         InUseError: another process builds the same index.
     """
     out = Path(out).expanduser()
@@ -93,20 +94,13 @@ def build_index(
         recover(out)
         _refuse_taken(out, overwrite)
         record = RunRecord.read(run)
-        images = _references(references, names, tiles, record)
-        notes = images.notes
-        if record.views["reference"]["polar"]:
-            notes += polar_notes(references) if tiles is None else tiles.polar_notes()
-        refuse_two_sources(cells, kind, nlist)
+        images, notes = references_of(references, names, tiles, record)
         settings = {
             "kind": kind, "nlist": nlist, "nprobe": nprobe, "dtype": dtype, "batch_size": batch_size, "names": names,
-            "cells": None if cells is None else _state_of_cells(Path(cells).expanduser(), record),
         }  # fmt: skip
-        if not images.files:
-            raise _nothing_indexed(references, images.left_out, notes)
         embedder = Embedder.load(record, device)
         if embedder.model.distance is not None:
-            settings["kind"] = _exact_kind(embedder.model.method_name, kind, cells)
+            settings["kind"] = _exact_kind(embedder.model.method_name, kind)
         index = UnfinishedIndex(out, record, images, settings)
         index.open(overwrite)
         resumed_at = len(index.done)
@@ -117,7 +111,7 @@ def build_index(
                 index.discard()
         if not index.rows:
             index.discard()
-            raise _nothing_indexed(references, index.left_out(), notes)
+            raise nothing_indexed(references, index.left_out(), notes)
         chosen, without_position = index.finish()
         calibration = None
         if held_out is not None:
@@ -125,27 +119,40 @@ def build_index(
             calibration = calibrate_index(index.index, locator, held_out, workers)
         index.publish()
     return Summary(
-        out, chosen, index.rows, without_position, index.left_out(), notes, index.unplaced(), resumed_at, calibration
-    )
+        printable_name(out), chosen, index.rows, without_position, index.left_out(), notes, index.unplaced(),
+        resumed_at, calibration=calibration,
+    )  # fmt: skip
 
 
-def _references(
+def references_of(
     references: str | os.PathLike, names: NameOrder, tiles: TileOptions | None, record: RunRecord
-) -> References:
-    """Return the images to be embedded: those in files, or tiles in the resolution of the network's input."""
+) -> tuple[References, tuple[str, ...]]:
+    """Return the images to be embedded, in files or as tiles in the resolution of the network's input, and notes.
+
+    Raises:
+        UserError: there are none.
+    """
+    images: References
     if tiles is None:
-        return list_images(references, names)
-    from .tile_sources.tile_list import TileList
+        images = list_images(references, names)
+    else:
+        from .tile_sources.tile_list import TileList
 
-    return TileList(references, tiles, ImageTransform.from_config(record.views["reference"]).tile_pixels)
+        images = TileList(references, tiles, ImageTransform.from_config(record.views["reference"]).tile_pixels)
+    notes = images.notes
+    if record.views["reference"]["polar"]:
+        notes += polar_notes(references) if tiles is None else tiles.polar_notes()
+    if not images.files:
+        raise nothing_indexed(references, images.left_out, notes)
+    return images, notes
 
 
-def _exact_kind(method: str, kind: Kind, cells: str | os.PathLike | None) -> Kind:
+def _exact_kind(method: str, kind: Kind) -> Kind:
     """Return the kind of an index for a model whose distance is no inner product, which cells would need."""
-    if cells is not None or kind not in ("auto", "flat"):
+    if kind not in ("auto", "flat"):
         raise UserError(
             f"{method} compares images at all headings, for which there are no cells: its index is searched whole.",
-            "Leave out --kind and --cells.",
+            "Leave out --kind.",
         )
     return "flat"
 
@@ -158,18 +165,10 @@ def _refuse_taken(out: Path, overwrite: bool) -> None:
         raise UserError(f"{out} is no index, and is not overwritten.", "Choose another -o.")
 
 
-def _state_of_cells(path: Path, record: RunRecord) -> list:
-    """Return folder, size and time of the cells of another index, which must be of the same weights."""
-    manifest = read_manifest(path)
-    name = printable_name(path)
-    if manifest["kind"] == "flat":
-        raise UserError(f"{name} is flat and has no cells.", "Name one that was built with --kind ivf or ivfpq.")
-    if manifest["run"]["sha256"] != record.sha256:
-        raise UserError(f"{name} was built with other weights.", "Name an index of the same run with --cells.")
-    return [str(path.absolute()), *file_state(path / CELLS_FILE)]
-
-
-def _nothing_indexed(references: str | os.PathLike, left_out: Sequence[tuple[str, str]], notes) -> UserError:
+def nothing_indexed(
+    references: str | os.PathLike, left_out: Sequence[tuple[str, str]], notes: Sequence[str]
+) -> UserError:
+    """Return the error that says why no image could be used."""
     examples = "; ".join(f"{printable_name(name)} {reason}" for name, reason in left_out[:3])
     reason = f"{len(left_out):,} were left out: {examples}." if left_out else " ".join(notes)
     return UserError(f"No image of {printable_name(references)} could be indexed. {reason}".strip())

@@ -75,6 +75,16 @@ class RunRecord:
             return typed(cls, {**found, **described}, "the run")
 
 
+def differences(built: RunRecord, now: RunRecord) -> list[str]:
+    """Return a sentence if a model differs from the one that references were embedded with."""
+    again = "Similarities mean nothing until the index is built again: geodtr index build --overwrite."
+    if built.sha256 != now.sha256:
+        return [f"{now.folder}/{now.weights} holds other weights than those that the index was built with. {again}"]
+    if (built.model, built.views) != (now.model, now.views):
+        return [f"{now.folder} has another model or image transform than the index was built with. {again}"]
+    return []
+
+
 class Embedder:
     """Embed stored images of either role.
 

@@ -15,6 +15,7 @@ from ..utils.errors import UserError
 from ..utils.geo import distances
 from ..utils.projection import METRES_A_DEGREE
 from .calibration import FEWEST, Calibration, Evidence, fit_calibration
+from .gallery import IndexGallery
 from .index_folder import RELIABILITY, write_calibration
 from .listing import list_images
 from .locator import Locator
@@ -143,4 +144,5 @@ def _locator_of_tiles(locator: Locator, held_out: HeldOut) -> Locator:
         pixels = [embedder.on_load(tile, "reference") for tile in held_out.tiles[first : first + _BATCH]]
         vectors.append(embedder.embed(pixels, "reference"))
     references = [(f"{held_out.name} {row}", *place) for row, place in enumerate(held_out.tile_places.tolist())]
-    return Locator(embedder, VectorIndex(np.concatenate(vectors)), references, views=locator.views)
+    gallery = IndexGallery(VectorIndex(np.concatenate(vectors)), references)
+    return Locator(embedder, gallery, views=locator.views)

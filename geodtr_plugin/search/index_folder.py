@@ -28,6 +28,7 @@ from ..utils.roles import ROLES
 from ..utils.typed import check
 from .calibration import Calibration, Reliability
 from .embedder import RunRecord
+from .gallery import Reference
 from .geotags import on_earth
 from .photos import printable_name
 from .tile_sources.options import TileOptions
@@ -104,8 +105,8 @@ def write_calibration(path: Path, calibration: Calibration) -> None:
     write_text(path / MANIFEST, json.dumps(manifest, indent=2) + "\n")
 
 
-def read_references(path: Path, root: str = "") -> list[tuple[str, float | None, float | None]]:
-    """Read the file, latitude and longitude of each row of an index; files below `root`, where it is given.
+def read_references(path: Path) -> list[Reference]:
+    """Read the file, latitude and longitude of each row of an index.
 
     Raises:
         DamagedFileError: a line is no reference, or its file would lie elsewhere.
@@ -118,7 +119,7 @@ def read_references(path: Path, root: str = "") -> list[tuple[str, float | None,
             if lat is not lon and on_earth(lat, lon) is None:  # None of both where the position is not known
                 raise ValueError(f"{lat}, {lon} is nowhere on Earth")
             below(name, where)
-        references.append((os.path.join(root, name), lat, lon))
+        references.append((name, lat, lon))
     return references
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
@@ -18,7 +18,7 @@ from ..utils.errors import DatasetCorruptError, DatasetNotFoundError, UserError
 from ..utils.paths import is_hidden, walk_files
 from ..utils.roles import ROLE_FOLDERS, SPLITS
 from .geotags import NameOrder, name_position
-from .photo_reader import PhotoReader, ReadResult
+from .photo_reader import PhotoReader
 from .photos import printable_name
 from .tile_sources.opening import looks_like_source
 
@@ -26,44 +26,6 @@ CUT = "--tile-metres 70 cuts tiles of 70 m from it, with their coordinates."
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .tif .tiff .bmp .gif .jp2 .j2k .avif .ppm .pgm .heic .heif".split()
 )
-
-
-class References(Protocol):
-    """What an index is built of: images in files (`ImageList`), or tiles that are cut (`tile_sources`).
-
-    Attributes:
-        root: the folder that the names start from, or the source of the tiles.
-        files: a name for each, in a fixed order.
-        positions: latitude and longitude in degrees by name, for those that do not bring their own.
-        left_out: (name, reason) of what cannot be used, as far as that is known without opening it.
-        notes: sentences that a user must read.
-    """
-
-    @property
-    def root(self) -> Path: ...
-    @property
-    def files(self) -> Sequence[str]: ...
-    @property
-    def positions(self) -> dict[str, tuple[float, float]]: ...
-    @property
-    def left_out(self) -> tuple[tuple[str, str], ...]: ...
-    @property
-    def notes(self) -> tuple[str, ...]: ...
-
-    def reader(self, on_load: Callable[[Tensor], Tensor]) -> Reader:
-        """Return what reads them by their numbers, each resized by `on_load`."""
-
-    def state(self) -> dict[str, Any]:
-        """Return all that their pixels and places depend on, as plain values."""
-
-    def described(self) -> dict[str, Any]:
-        """Return what a manifest says of them besides."""
-
-
-class Reader(Protocol):
-    """Reads references in batches, as `PhotoReader` does."""
-
-    def batches(self, batch_size: int, first: int = 0, workers: int = 0) -> Iterator[list[ReadResult]]: ...
 
 
 @dataclass(frozen=True)
@@ -95,6 +57,11 @@ class ImageList:
             "files": [[name, *file_state(os.path.join(self.root, name))] for name in self.files],
             "positions": {name: list(at) for name, at in self.positions.items()},
         }
+
+    def stamp(self, number: int) -> str:
+        """Return size, time and place of a file."""
+        name = self.files[number]
+        return f"{file_state(os.path.join(self.root, name))} {self.positions.get(name)}"
 
     def described(self) -> dict[str, Any]:
         """Return nothing: a manifest names the root anyway."""

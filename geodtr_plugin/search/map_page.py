@@ -36,8 +36,9 @@ def write_map(
         UserError: no reference has coordinates.
     """
     answers = [answer for answer in answers if answer.matches][:MOST_QUERIES]
+    matches = [(m.lat, m.lon) for answer in answers for m in answer.matches if m.lat is not None and m.lon is not None]
     true = [errors.positions[a.query] for a in answers if errors is not None and a.query in errors.positions]
-    ground = Ground(locator, true)
+    ground = Ground(locator, true, matches)
 
     @cache
     def tile(match: Match) -> str:

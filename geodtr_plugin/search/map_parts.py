@@ -32,13 +32,14 @@ class Ground:
     Args:
         locator: whose references are drawn.
         others: further places that must be on the map.
+        around: places whose surroundings are of interest; a store, which knows too many references, shows those alone.
 
     Raises:
         UserError: no reference has coordinates.
     """
 
-    def __init__(self, locator: Locator, others: Sequence[Place] = ()):
-        places = np.array([at[1:] for at in locator.references if at[1] is not None], np.float64)
+    def __init__(self, locator: Locator, others: Sequence[Place] = (), around: Sequence[Place] = ()):
+        places = locator.gallery.places(np.array(around, np.float64).reshape(-1, 2))
         if not len(places):
             raise UserError("There is no map, because no reference of the index has coordinates.")
         self._projection = Projection(np.concatenate([places, np.array(others).reshape(-1, 2)]), WIDTH, HEIGHT, _MARGIN)

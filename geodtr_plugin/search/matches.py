@@ -22,7 +22,7 @@ class Match:
     """A reference that a query resembles.
 
     Args:
-        path: its file, below the index's folder of references; of several indexes, with that folder.
+        path: its file, below the index's folder of references; in a store, the whole path.
         similarity: cosine of the two embeddings, -1 to 1; of several photos together, their mean.
         lat: latitude in degrees, or None where it is not known.
         lon: longitude in degrees, or None.

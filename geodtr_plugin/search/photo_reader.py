@@ -75,10 +75,13 @@ class PhotoReader(Dataset):
         """Return what becomes of a photo that could be decoded."""
         return ReadResult(number, self.on_load(photo.pixels), photo.position, note=photo.note)
 
-    def batches(self, batch_size: int, first: int = 0, workers: int = 0) -> Iterator[list[ReadResult]]:
-        """Return lists of at most `batch_size` results, in order, from image `first` on."""
-        if first < len(self):
+    def batches(
+        self, batch_size: int, numbers: Sequence[int] | None = None, workers: int = 0
+    ) -> Iterator[list[ReadResult]]:
+        """Return lists of at most `batch_size` results, of the images of these numbers, or of all, in order."""
+        numbers = range(len(self)) if numbers is None else numbers
+        if len(numbers):
             yield from ReportingLoader(
-                self, batch_size, sampler=range(first, len(self)), num_workers=workers, collate_fn=list,
+                self, batch_size, sampler=numbers, num_workers=workers, collate_fn=list,
                 worker_init_fn=one_thread_worker if workers else None,
             )  # fmt: skip

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 
+from .area import Area
 from .locator import Locator, best_over_headings
 from .matches import DEPTH, Answer, Match
 from .photo_reader import Source
@@ -15,8 +17,8 @@ from .query_views import QueryReader, answer_of, names_of
 
 
 def locate_together(
-    locator: Locator, images: Sequence[Source], k: int = 5, *, exact: bool = False, nprobe: int | None = None,
-    batch_size: int = 32, workers: int = 0,
+    locator: Locator, images: Sequence[Source], k: int = 5, *, area: Area | None = None, exact: bool = False,
+    nprobe: int | None = None, batch_size: int = 32, workers: int = 0,
 ) -> Answer:  # fmt: skip
     """Find the k references that several photos of one spot resemble most, by the mean of their similarities.
 
@@ -28,8 +30,8 @@ def locate_together(
     own. References are those that at least one photo finds among its DEPTH, or the mean of the vectors does.
 
     Args:
-        locator: of the index.
-        images, k, exact, nprobe, batch_size, workers: as for `Locator.locate`.
+        locator: of the gallery.
+        images, k, area, exact, nprobe, batch_size, workers: as for `Locator.locate`.
 
     Returns:
         One answer, with `together` saying what became of each photo; it has a fault if none could be used.
@@ -48,25 +50,25 @@ def locate_together(
             for i in range(0, len(usable), batch_size)
         ]
     )
-    rows = _candidates(locator, vectors, max(k, DEPTH), exact, nprobe)
-    similarities, headings = _compare(locator, vectors, locator.index.take(rows))
+    keys = _candidates(locator, vectors, max(k, DEPTH), area=area, exact=exact, nprobe=nprobe)
+    similarities, headings = _compare(locator, vectors, locator.gallery.take(keys))
     mean = similarities.mean(axis=0, dtype=np.float64)
     found = []
     for at in np.argsort(-mean, kind="stable")[: max(k, DEPTH)]:
-        name, lat, lon = locator.references[rows[at]]
+        name, lat, lon = locator.gallery.reference(int(keys[at]))
         heading = None if headings is None else float(headings[at])
-        found.append(Match(name, float(mean[at]), lat, lon, heading, number=int(rows[at])))
+        found.append(Match(name, float(mean[at]), lat, lon, heading, number=int(keys[at])))
     return locator.answer(first, found, usable[0], k)
 
 
-def _candidates(locator: Locator, vectors: np.ndarray, depth: int, exact: bool, nprobe: int | None) -> np.ndarray:
-    """Return the rows of the references that the photos resemble, int64 `[m]`."""
+def _candidates(locator: Locator, vectors: np.ndarray, depth: int, **options: Any) -> np.ndarray:
+    """Return the keys of the references that the photos resemble, int64 `[m]`; options as for `Locator.find`."""
     own, copies = locator.embedder.model.distance, max(1, locator.embedder.headings)
     queries = vectors.reshape(len(vectors) * copies, -1)
     if own is None and copies == 1:
         mean = queries.mean(axis=0, keepdims=True)
         queries = np.concatenate([queries, mean / max(np.linalg.norm(mean), 1e-6)])
-    found = locator.index.search(queries, depth, exact=exact, nprobe=nprobe, distance=own)
+    found = locator.find(queries, depth, **options)
     of_photos = zip(*(column.reshape(len(queries) // copies, copies, -1) for column in found))
     return np.unique(np.concatenate([best_over_headings(*near)[1] for near in of_photos]))
 

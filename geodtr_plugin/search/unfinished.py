@@ -27,10 +27,9 @@ from ..utils.npy_files import new_array
 from ..utils.reading import parse_json, read_json, read_text, understood
 from ..utils.typed import check
 from ..utils.versions import package_versions
-from .cells import read_cells
 from .embedder import Embedder, RunRecord
 from .index_folder import FORMAT, LEFT_OUT, MANIFEST, REFERENCES, VECTORS, write_json_lines
-from .listing import References
+from .references import References
 from .vector_index import VectorIndex
 
 PLAN, LOG = "plan.json", "images.jsonl"
@@ -83,12 +82,13 @@ class UnfinishedIndex:
         """Embed the images that are not done; a batch's rows are written before its line in the log."""
         vectors = self._vectors(embedder.model.embedding_size)
         reader = self.images.reader(lambda x: embedder.on_load(x, "reference"))
+        to_do = range(len(self.done), len(self.images.files))
         bar = tqdm(
             total=len(self.images.files), initial=len(self.done), desc="embedding references", unit="image",
             disable=not progress,
         )  # fmt: skip
         with bar, (self.folder / LOG).open("a", encoding="utf-8") as log:
-            for batch in reader.batches(self.settings["batch_size"], len(self.done), workers):
+            for batch in reader.batches(self.settings["batch_size"], to_do, workers):
                 pixels = [image.pixels for image in batch if image.fault is None]
                 if pixels:
                     vectors[self.rows : self.rows + len(pixels)] = embedder.embed(pixels, "reference")
@@ -107,11 +107,8 @@ class UnfinishedIndex:
         May be repeated if it was killed.
         """
         _keep_first_rows(self.index / VECTORS, self.rows)
-        cells = self.settings["cells"]
-        index = VectorIndex.build(
-            np.load(self.index / VECTORS, mmap_mode="r"), self.settings["kind"], nlist=self.settings["nlist"],
-            nprobe=self.settings["nprobe"], cells=None if cells is None else read_cells(cells[0]),
-        )  # fmt: skip
+        vectors, asked = np.load(self.index / VECTORS, mmap_mode="r"), self.settings
+        index = VectorIndex.build(vectors, asked["kind"], nlist=asked["nlist"], nprobe=asked["nprobe"])
         index.save(self.index)
         used = [(file, at) for file, (at, fault, _) in zip(self.images.files, self.done) if fault is None]
         positions = [tuple(self.images.positions.get(file) or at or (None, None)) for file, at in used]

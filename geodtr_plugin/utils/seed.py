@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -83,3 +84,8 @@ def one_thread_worker(worker_id: int) -> None:
         import threadpoolctl
 
         threadpoolctl.threadpool_limits(1)  # a library that is loaded already no longer reads the environment
+
+
+def rng_of(name: str, *numbers: int) -> np.random.Generator:
+    """Return the random numbers of an image: they depend on its name and on `numbers`, and not on who asks, or when."""
+    return np.random.default_rng([*numbers, zlib.crc32(name.encode(errors="surrogateescape"))])

@@ -4,6 +4,7 @@ from ..utils.cache_folder import cache_root
 from .aerial import render_aerial
 from .builder import SCENE_SIZE, make_scene
 from .drives import Drives, DriveSpec
+from .looks import LOOKS, seen_at
 from .panorama import PanoramaCamera
 from .scene import Camera, Scene
 from .spans import Spans
@@ -13,6 +14,7 @@ from .wide_style import widen
 from .world import World, WorldSpec
 
 __all__ = [
+    "LOOKS",
     "SCENE_PITCH",
     "SCENE_SIZE",
     "SPLIT_PITCH",
@@ -29,5 +31,6 @@ __all__ = [
     "list_worlds",
     "make_scene",
     "render_aerial",
+    "seen_at",
     "widen",
 ]

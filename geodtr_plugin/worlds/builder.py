@@ -68,7 +68,8 @@ def make_scene(
     azimuth = (style.light.sun_azimuth + _SUN_SPREAD * rngs["sun"].standard_normal()) % 360
     streets = plan_streets(canvas, style.streets, rngs["streets"])
     ground, trees, facades, above = _furnish(canvas, streets, style, azimuth, rngs)
-    draw_cars(canvas, above, streets, ground, style.streets, transient, rngs["cars"], rngs["traffic"])
+    parked, passing = (_of_day(rngs[step], style.streets.day) for step in ("cars", "traffic"))
+    draw_cars(canvas, above, streets, ground, style.streets, transient, parked, passing)
     if style.streets.works:
         dig_up_roads(canvas, streets, style.streets.works, rngs["furniture"])
     count = style.cameras if cameras is None else cameras
@@ -82,6 +83,11 @@ def _passing(style: Style, share: float) -> Style:
     """Return the style with a share of all that is there for one camera only, parked cars aside."""
     streets = replace(style.streets, traffic=style.streets.traffic * share, works=round(style.streets.works * share))
     return replace(style, streets=streets, changes=style.changes * share)
+
+
+def _of_day(rng: np.random.Generator, day: int) -> np.random.Generator:
+    """Return the random numbers of what is elsewhere on another day; those of day 0 are the step's own."""
+    return rng.spawn(day)[-1] if day else rng
 
 
 def _furnish(

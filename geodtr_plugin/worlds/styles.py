@@ -37,6 +37,7 @@ class StreetStyle:
     faded: float = 0.0  # share of the lines' paint that is worn off
     wear: float = 0.0  # contrast of wheel tracks, cracks and repaired patches
     median: Span = (0.0, 0.0)  # width of the grass along the middle of main roads
+    day: int = 0  # of another one, other cars stand at the kerbs, drive and wait
 
     @property
     def margin(self) -> float:

@@ -48,9 +48,14 @@ class Weather:
     clouds: Span = (0.0, 0.75)
     shadow: Span = (0.35, 0.68)
 
+    @property
+    def cloud(self) -> Colour:
+        """Colour of the clouds, which the light colours less than the land."""
+        return colour(np.array(LightStyle().cloud) * min(1.0, 1.2 * max(self.gain)))
+
 
 # fmt: off
-SEASONS = (
+SEASONS = LUSH, DRY, AUTUMN, LEAFLESS, SNOWY = (
     Season(0.34, 0.44, straw=(0.0, 0.25)),  # lush
     Season(0.20, 0.24, straw=(0.3, 0.95)),  # dry
     Season(0.18, 0.14, straw=(0.0, 0.5), autumn=(0.2, 1.0), bare=(0.0, 0.4)),  # autumn
@@ -59,7 +64,7 @@ SEASONS = (
 )
 CLEARED = (0.3, 0.7, 1.0)  # see SeasonStyle.cleared; one of them is drawn
 RAIN, WET = 0.15, (0.3, 1.0)  # share of scenes after rain, and how wet they are
-WEATHERS = (
+WEATHERS = CLEAR, LOW_SUN, OVERCAST, FOG, DUSK, NIGHT = (
     # clear
     Weather(0.47, (85, 140, 215), (205, 222, 240), (205, 215, 228), (1.0, 1.0, 1.0), 0.12, sight=(150.0, 500.0)),
     # a low sun
@@ -108,7 +113,6 @@ def draw_light(rng: np.random.Generator) -> LightStyle:
     """Draw the weather and the time of the day over the ground camera."""
     weather = WEATHERS[rng.choice(len(WEATHERS), p=[weather.share for weather in WEATHERS])]
     zenith, horizon, haze = (_near(base, rng) for base in (weather.zenith, weather.horizon, weather.haze))
-    plain = LightStyle()
     return LightStyle(
         sun_azimuth=rng.uniform(0, 360),
         sun_height=rng.uniform(*weather.sun),
@@ -117,7 +121,7 @@ def draw_light(rng: np.random.Generator) -> LightStyle:
         haze=haze,
         sight=rng.uniform(*weather.sight),
         clouds=rng.uniform(*weather.clouds),
-        cloud=colour(np.array(plain.cloud) * min(1.0, 1.2 * max(weather.gain))),
+        cloud=weather.cloud,
         hills=rng.uniform(*(HILLS if rng.random() < HILLY else PLAINS)),
         treeline=rng.uniform(*TREELINE) if rng.random() < WOODED else 0.0,
         shadow=rng.uniform(*weather.shadow),

@@ -10,8 +10,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..utils.errors import UserError
+from ..utils.errors import UnknownNameError, UserError
 from .builder import SCENE_SIZE
+from .looks import LOOKS, seen_at
 from .rendered import Rendered
 from .scene import Camera, Scene
 from .shoot import Shoot, WideShoot
@@ -35,12 +36,15 @@ class WorldSpec(Spec):
             on each panorama.
         wide: scenes, cameras and captures vary widely around the style, in metres along a tile and field of view too
             (see `Spans`); not together with `offset`.
+        seen: name of a look (see `LOOKS`) that the panoramas are taken at; "" is the scene's own. Places, recorded
+            positions and truth stay what they are, and tiles too, but at looks of another year.
     """
 
     panorama_size: tuple[int, int] = (64, 176)
     aerial_size: int = 96
     offset: bool = False
     wide: bool = field(default=False, kw_only=True, metadata=LATER)
+    seen: str = field(default="", kw_only=True, metadata=LATER)
 
     image_words: ClassVar[Mapping[str, str]] = {"query": "ground", "reference": "aerial"}
 
@@ -49,6 +53,8 @@ class WorldSpec(Spec):
         object.__setattr__(self, "panorama_size", tuple(int(side) for side in self.panorama_size))
         if len(self.panorama_size) != 2 or min(*self.panorama_size, self.aerial_size) < 4 or self.aerial_size > 512:
             raise UserError(f"Cannot render panoramas of {self.panorama_size} and tiles of {self.aerial_size} pixels.")
+        if self.seen and self.seen not in LOOKS:
+            raise UnknownNameError("look of a world", self.seen, LOOKS)
         if self.offset and self.wide:
             raise UserError("A world is wide or has an offset, not both.", "Leave one of the two out.")
 
@@ -94,9 +100,10 @@ class WorldSpec(Spec):
     def render_scene(self, number: int, arrays: dict[str, np.ndarray]) -> int:
         """Draw scene `number`, fill its rows of the arrays, and return how many panoramas these are."""
         scene, queries, shoot = self.draw_scene(number), self.queries_of(number), self.shoot(number)
+        seen = self.draw_scene(number, seen_at(self.look(number), self.seen)) if self.seen else scene
         shifts: list[tuple[float, float]] = []
-        for item, (query, camera) in enumerate(zip(queries, scene.cameras)):
-            arrays["query_images"][query], shift = shoot.panorama(scene, camera, item)
+        for item, (query, camera) in enumerate(zip(queries, scene.cameras)):  # the places stay, whatever is seen there
+            arrays["query_images"][query], shift = shoot.panorama(seen, camera, item)
             shifts.append(shift)
         if self.offset:
             first_tile, centres = number * TILES, tile_centres(scene.cell)
@@ -109,7 +116,7 @@ class WorldSpec(Spec):
             truth = [[query] for query in queries]
         rows = slice(queries.start, queries.stop)
         arrays["truth"][rows], arrays["query_positions"][rows] = truth, self.origin(number) + places
-        from_above = shoot.from_above(scene)
+        from_above = shoot.from_above(seen if self.seen and LOOKS[self.seen].changes else scene)
         for item, centre in enumerate(centres):
             arrays["reference_images"][first_tile + item] = shoot.tile(from_above, centre, item)
             arrays["reference_positions"][first_tile + item] = self.origin(number) + scene.position(centre)

@@ -76,7 +76,7 @@ def test_scenes_become_the_blocks_of_a_square():
     "command, words, sentence",
     [
         (index_command, "biuld", "Did you mean 'build'?"),
-        (index_command, "build --run x --references y", "out"),
+        (index_command, "build --run x --references y", "Either -o city.index, or --store"),
         (index_command, "build --run x --references y -o z --knd flat", "Did you mean --kind?"),
         (index_command, "build --run nowhere --references y -o z", "holds no config.json"),
         (locate_command, "--index nowhere a.jpg", "geodtr index build makes one"),

@@ -126,7 +126,7 @@ def test_locate_searches_all_references(halves, tmp_path, capsys):
     assert locate_command(f"--index {index} {city / 'queries'} --device cpu --format json --top 3".split()) == 0
     (first, *_) = json.loads(capsys.readouterr().out[: -1].partition("16 references indexed (flat).\n")[2])
     locator = Locator.load(index, device="cpu")
-    vectors = np.array(locator.index.vectors)
+    vectors = np.array(locator.gallery.index.vectors)
     photo = locator.embedder.on_load(_read(first["query"]), "query")
     query = locator.embedder.embed([photo], "query")
     expected = locator.embedder.model.distance.similarities(torch.from_numpy(query), torch.from_numpy(vectors))[0]

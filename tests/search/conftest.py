@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from stores import serving
 
 from geodtr_plugin.harness.build import build_image_transforms
 from geodtr_plugin.harness.options import parse_run
@@ -56,3 +59,13 @@ def tiles(tmp_path):
         lines.append(f"{number}.png,{48 + number / 1000:.4f},{11 - number / 500:.4f}")
     (folder / "places.csv").write_text("\n".join(lines) + "\n")
     return folder
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory):
+    """The address of a store over the network: that in GEODTR_MILVUS, which must be empty, else Milvus Lite serving."""
+    if "GEODTR_MILVUS" in os.environ:
+        yield os.environ["GEODTR_MILVUS"]
+        return
+    with serving(tmp_path_factory.mktemp("served") / "city.db") as url:
+        yield url

@@ -43,7 +43,7 @@ def test_vectors_are_those_of_the_tester(which, tiles, tmp_path, request):
         batch_size=3, dataloader_num_workers=0, data_device="cpu", batch_transform=transform, progress=False
     )  # fmt: skip
     wanted = tester.embed(ImageDataset(ImageFiles(tiles, [f"{i}.png" for i in range(10)]), view), "reference", model)
-    np.testing.assert_allclose(locator.index.vectors, wanted.numpy(), atol=1e-5)
+    np.testing.assert_allclose(locator.gallery.index.vectors, wanted.numpy(), atol=1e-5)
     lines = [tuple(line.values()) for line in read_json_lines(tmp_path / "i/references.jsonl")]
     assert lines[3] == ("3.png", 48.003, 10.994)
 

@@ -12,7 +12,7 @@ from trees import smooth_noise
 from geodtr_plugin.commands.index import index_command
 from geodtr_plugin.commands.locate import locate_command
 from geodtr_plugin.distances import CircularCorrelation
-from geodtr_plugin.search import Locator, Match, VectorIndex, build_index, locate_together
+from geodtr_plugin.search import IndexGallery, Locator, Match, VectorIndex, build_index, locate_together
 from geodtr_plugin.search.calibration import Evidence, fit_calibration, fit_logistic, measure
 from geodtr_plugin.search.held_out import HeldOut, calibrate, calibrate_index, evidence_of, read_held_out
 from geodtr_plugin.search.index_folder import calibration_of, read_manifest
@@ -53,7 +53,8 @@ def planted(plain, noise: float, seed: int = 0, headings: int = 0):
     queries = truth + noise * draw.exponential(size=(2 * COUNT, 1)).astype(np.float32) * units(2 * COUNT, seed + 3)
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
     places = np.stack([np.zeros(COUNT), np.arange(COUNT) * 100 / METRES_A_DEGREE], axis=1)
-    locator = Locator(locator.embedder, VectorIndex(vectors), [(str(i), *at) for i, at in enumerate(places.tolist())])
+    references = [(str(i), *at) for i, at in enumerate(places.tolist())]
+    locator = Locator(locator.embedder, IndexGallery(VectorIndex(vectors), references))
     locator.embedder.embed = lambda images, role: queries[[int(image[0, 0, 0]) for image in images]]
     photos = [torch.full((3, 16, 44), number, dtype=torch.uint8) for number in range(2 * COUNT)]
     return locator, photos, places, queries
@@ -116,7 +117,7 @@ def test_probabilities_hold_on_other_photos_and_nowhere_is_improbable(plain):
     locator, photos, places, _ = planted(plain, noise=0.7)
     locator.calibration = calibrate(locator, HeldOut("planted", photos[:COUNT], places))
     other, queries, places, _ = planted(plain, noise=0.7, seed=10)  # the embedder now gives these queries
-    locator = Locator(other.embedder, other.index, other.references, calibration=locator.calibration)
+    locator = Locator(other.embedder, other.gallery, calibration=locator.calibration)
     answers = locator.locate(queries, k=1)
     said = np.array([answer.probability for answer in answers])
     right = np.array([answer.matches[0].path == str(i) for i, answer in enumerate(answers)])
@@ -246,17 +247,18 @@ def test_rendered_places_are_looked_for_among_their_own_tiles_too(plain, monkeyp
 def test_together_is_the_mean_of_the_similarities(plain):
     locator, photos, _, queries = planted(plain, noise=1.5)
     answer = locate_together(locator, photos[:4], k=6)
-    mean = queries[:4] @ locator.index.vectors.T
+    mean = queries[:4] @ locator.gallery.index.vectors.T
     order = np.argsort(-mean.mean(0))[:6]
     assert [int(match.path) for match in answer.matches] == order.tolist()
     assert [match.similarity for match in answer.matches] == pytest.approx(mean.mean(0)[order], abs=1e-6)
-    assert np.argsort(-(locator.index.vectors @ queries[:4].mean(0)))[:6].tolist() == order.tolist()  # of mean vectors
+    of_mean = locator.gallery.index.vectors @ queries[:4].mean(0)
+    assert np.argsort(-of_mean)[:6].tolist() == order.tolist()
     assert answer.query == "image 0" and len(answer.together) == 4 and answer.matches[0].gap is not None
 
 
 def test_photos_of_one_spot_find_it_where_single_ones_do_not(plain):
     locator, photos, _, _ = planted(plain, noise=0.0)
-    spot = locator.index.vectors[7]
+    spot = locator.gallery.index.vectors[7]
     views = spot + 2.2 * units(5, 6)
     views /= np.linalg.norm(views, axis=1, keepdims=True)
     locator.embedder.embed = lambda images, role: views[[int(image[0, 0, 0]) for image in images]]
@@ -271,7 +273,7 @@ def test_together_each_photo_has_a_heading_of_its_own(plain):
     locator.embedder.headings = 4
     locator.embedder.embed = lambda images, role: copies[[int(image[0, 0, 0]) for image in images]].reshape(-1, 128)
     answer = locate_together(locator, photos[:3], k=5)
-    each = np.einsum("nhd,md->nhm", copies, locator.index.vectors)
+    each = np.einsum("nhd,md->nhm", copies, locator.gallery.index.vectors)
     order = np.argsort(-each.max(1).mean(0))[:5]
     assert [int(match.path) for match in answer.matches] == order.tolist()
     assert [match.heading for match in answer.matches] == (each[0].argmax(0)[order] * 90.0).tolist()
@@ -283,7 +285,7 @@ def test_together_each_photo_has_a_heading_of_its_own(plain):
         maps = units(3, 11)
         locator.embedder.embed = lambda images, role: maps[[int(image[0, 0, 0]) for image in images]]
         answer = locate_together(locator, photos[:3], k=5)
-        mean = distance.similarities(torch.tensor(maps), torch.tensor(locator.index.vectors)).numpy().mean(0)
+        mean = distance.similarities(torch.tensor(maps), torch.tensor(locator.gallery.index.vectors)).numpy().mean(0)
         order = np.argsort(-mean)[:5]
         assert [int(match.path) for match in answer.matches] == order.tolist()
         assert all(match.heading is not None for match in answer.matches)

@@ -14,7 +14,7 @@ from trees import smooth_noise
 
 from geodtr_plugin.commands.locate import locate_command
 from geodtr_plugin.distances import CircularCorrelation
-from geodtr_plugin.search import Answer, JoinedIndex, Locator, Match, VectorIndex, build_index
+from geodtr_plugin.search import Answer, IndexGallery, Locator, Match, VectorIndex, build_index
 from geodtr_plugin.search.answers import as_table
 from geodtr_plugin.search.exports import as_text
 from geodtr_plugin.search.locator import best_over_headings
@@ -42,7 +42,7 @@ def test_matches_are_those_of_a_loop_over_turned_photos(index):
     photos = [panorama(seed) for seed in range(20, 23)]
     plain, trying = Locator.load(index, device="cpu"), Locator.load(index, device="cpu", headings=H)
     turned = [photo.roll(8 * k, -1) for photo in photos for k in range(H)]
-    cosines = (plain.embedder.embed(turned, "query") @ plain.index.vectors.T).reshape(3, H, 10)
+    cosines = (plain.embedder.embed(turned, "query") @ plain.gallery.index.vectors.T).reshape(3, H, 10)
     for answer, of_photo in zip(trying.locate(photos, k=4), cosines):
         best = of_photo.max(axis=0)
         order = np.argsort(-best)[:4]
@@ -56,7 +56,7 @@ def test_a_photo_that_was_turned_is_found_with_its_heading(index):
     photos = [panorama(seed) for seed in range(30, 34)]
     vectors = plain.embedder.embed(photos, "query")
     trying = Locator.load(index, device="cpu", headings=WIDTH)
-    itself = Locator(trying.embedder, VectorIndex(vectors), [(str(i), None, None) for i in range(4)])
+    itself = Locator(trying.embedder, IndexGallery(VectorIndex(vectors), [(str(i), None, None) for i in range(4)]))
     columns = [0, 22, 44, 87]  # by which the middle looks clockwise of north
     answers = itself.locate([photo.roll(-k, -1) for photo, k in zip(photos, columns)], k=1)
     for number, (answer, k) in enumerate(zip(answers, columns)):
@@ -76,18 +76,15 @@ def test_one_heading_is_the_plain_search(index):
 def test_a_distance_of_the_model_tells_headings_by_itself(index):
     """Vectors as those of a model that compares all headings: the middle of its map looks where it fits."""
     locator = Locator.load(index, device="cpu")
-    size = locator.index.vectors.shape[1]
+    size = locator.gallery.index.vectors.shape[1]
     locator.embedder.model.distance = CircularCorrelation((1, 8, size // 8))
-    maps = locator.index.vectors[:6].reshape(6, 8, -1)
+    maps = locator.gallery.index.vectors[:6].reshape(6, 8, -1)
     turned = np.stack([np.roll(one, -k, axis=0) for k, one in enumerate(maps)])  # map k begins at column k of its own
     locator.embedder.embed = lambda images, role: turned.reshape(6, size)
-    joined = JoinedIndex([VectorIndex(locator.index.vectors[:4]), VectorIndex(locator.index.vectors[4:])])
-    for vectors in (locator.index, joined):
-        locator.index = vectors
-        answers = locator.locate([panorama(seed) for seed in range(6)], k=3)
-        assert [answer.matches[0].path for answer in answers] == [f"{i}.png" for i in range(6)]
-        assert [answer.matches[0].heading for answer in answers] == [45.0 * k for k in range(6)]
-        assert all(match.heading is not None for answer in answers for match in answer.matches)
+    answers = locator.locate([panorama(seed) for seed in range(6)], k=3)
+    assert [answer.matches[0].path for answer in answers] == [f"{i}.png" for i in range(6)]
+    assert [answer.matches[0].heading for answer in answers] == [45.0 * k for k in range(6)]
+    assert all(match.heading is not None for answer in answers for match in answer.matches)
     with pytest.raises(UserError, match="compares all headings by itself"):
         images = {role: transform.image for role, transform in locator.embedder.transforms.items()}
         type(locator.embedder)(locator.embedder.model, images, torch.device("cpu"), headings=4)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from geodtr_plugin.search import Answer, Locator, Match, build_index
+from geodtr_plugin.search import Answer, IndexGallery, Locator, Match, build_index
 from geodtr_plugin.search.answers import as_geojson, as_table
 from geodtr_plugin.search.contact_sheet import draw_contact_sheet
 from geodtr_plugin.search.errors_in_metres import LocationErrors, read_truth
@@ -33,12 +33,12 @@ def test_matches_are_the_most_similar_embeddings(locator, tiles):
     tensors = [torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1) for path in paths]
     answers, same = locator.locate(paths, k=4), locator.locate(tensors, k=4)
     queries = locator.embedder.embed([locator.embedder.on_load(image, "query") for image in tensors], "query")
-    order = np.argsort(-queries @ locator.index.vectors.T, axis=1)[:, :4]
+    order = np.argsort(-queries @ locator.gallery.index.vectors.T, axis=1)[:, :4]
     assert [[int(match.path[0]) for match in answer.matches] for answer in answers] == order.tolist()
     assert [answer.matches for answer in answers] == [answer.matches for answer in same]
     first = answers[0].matches[0]
     assert (first.lat, first.lon) == (48 + order[0, 0] / 1000, 11 - order[0, 0] / 500)
-    assert first.similarity == pytest.approx(float(queries[0] @ locator.index.vectors[order[0, 0]]), abs=1e-6)
+    assert first.similarity == pytest.approx(float(queries[0] @ locator.gallery.index.vectors[order[0, 0]]), abs=1e-6)
     assert len(locator.locate(paths[0], k=99)[0].matches) == 10
     assert locator.locate([]) == []
     with pytest.raises(ValueError, match="uint8"):
@@ -144,7 +144,8 @@ def test_the_map_is_whole_safe_and_offline(locator, tiles, tmp_path):
     dots = svg.find(".//*[@id='tiles']").get("d")
     assert dots.count("M") == 10
     with pytest.raises(UserError, match="no map"):
-        write_map(answers, Locator(locator.embedder, locator.index, [("a", None, None)] * 10), tmp_path / "no.html")
+        nowhere = IndexGallery(locator.gallery.index, [("a", None, None)] * 10)
+        write_map(answers, Locator(locator.embedder, nowhere), tmp_path / "no.html")
     assert not (tmp_path / "no.html").exists()
 
 

@@ -115,11 +115,11 @@ def test_the_same_places_and_the_same_order(city, tmp_path, monkeypatch):
     found = []
     for name in ("files", *map(str, range(len(sources)))):
         locator = Locator.load(tmp_path / name, device="cpu")
-        own = np.array([line[1:] for line in locator.references])
+        own = np.array([line[1:] for line in locator.gallery.references])
         apart = np.linalg.norm(to_metres(own, "latlon") - to_metres(np.array(places), "latlon"), axis=1)
         assert len(own) == len(places) > 15 and apart.max() < 0.01
         answers = locator.locate(list(city[3]), k=len(own))
-        found.append((locator.index.vectors, np.array([[(m.lat, m.lon) for m in a.matches] for a in answers])))
+        found.append((locator.gallery.index.vectors, np.array([[(m.lat, m.lon) for m in a.matches] for a in answers])))
     wanted_vectors, wanted = found[0]
     for vectors, order in found[1:]:
         assert np.sum(vectors * wanted_vectors, axis=1).min() > 0.98

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from grounds import moved, offset
 
-from geodtr_plugin.search.tile_sources.grid import grid_places, in_walking_order, within_area
+from geodtr_plugin.search.area import Area
+from geodtr_plugin.search.tile_sources.grid import grid_places, in_walking_order
 from geodtr_plugin.search.tile_sources.mercator import latitude_of, metres_a_pixel, plane_a_metre, to_plane
-from geodtr_plugin.search.tile_sources.options import TileOptions, parse_area
+from geodtr_plugin.search.tile_sources.options import TileOptions
 from geodtr_plugin.utils.errors import UserError
 from geodtr_plugin.utils.geo import to_metres
 
@@ -92,14 +93,14 @@ def test_walking_order_goes_strip_by_strip_and_row_by_row():
 
 def test_an_area_is_a_circle():
     places = grid_places(box((48.0, 11.0), 500), 25)
-    near = within_area(places, 48.0, 11.0, 300)
+    near = Area(48.0, 11.0, 300).holds(places)
     metres = np.linalg.norm(to_metres(places, "latlon") - to_metres(np.array([(48.0, 11.0)]), "latlon"), axis=1)
     np.testing.assert_array_equal(near, metres <= 300)
-    assert within_area(places, -48.0, 11.0, 3e7).all()
+    assert Area(-48.0, 11.0, 3e7).holds(places).all()
 
 
 def test_options_say_what_they_want():
-    assert parse_area(" 48.1, -11.5,2.5 km") == (48.1, -11.5, 2500) and TileOptions(70, 0.75).step == 17.5
+    assert Area.parse(" 48.1, -11.5,2.5 km") == Area(48.1, -11.5, 2500) and TileOptions(70, 0.75).step == 17.5
     for options, sentence in (
         ((1,), "--tile-metres is 1; it must be from 5"), ((70, 0.99), "--overlap is 0.99"),
         ((70, 0.5, 40), "--zoom is 40"), ((70, 0.5, None, "48,11"), "Give latitude, longitude and a radius"),

@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from grounds import moved, offset, shift_between, wanted_tile, write_mbtiles, write_raster, write_tree
+from grounds import offset, shift_between, wanted_tile, write_mbtiles, write_tree
 from PIL import Image
 
 from geodtr_plugin.commands.index import report_images
@@ -50,7 +50,7 @@ def test_places_have_names_by_their_coordinates_and_pictures(run, city, tmp_path
     match = answer.matches[0]
     assert match.path == f"{match.lat:.7f}_{match.lon:.7f}"
     central = Match(*min((np.abs(offset(np.array(line[1:]), MUNICH)).max(), line[0], 0.0, *line[1:])
-                         for line in locator.references)[1:])  # fmt: skip
+                         for line in locator.gallery.references)[1:])  # fmt: skip
     picture = locator.picture_of(central).pixels.permute(1, 2, 0).numpy()
     assert np.abs(shift_between(picture, (central.lat, central.lon), 40)).max() < 0.2
     assert thumbnail(match, 64, locator.picture_of).shape == (64, 64, 3)
@@ -79,10 +79,10 @@ def test_a_file_of_tiles_has_the_same_vectors_as_the_source(run, tmp_path):
     build(run, tmp_path / "tiles", tmp_path / "files", None, names="lat_lon")
     known = {line["file"]: row for row, line in enumerate(lines)}
     cut, files = Locator.load(tmp_path / "cut"), Locator.load(tmp_path / "files")
-    rows = [known[path.removesuffix(".png")] for path, _, _ in files.references]
-    assert np.sum(cut.index.vectors[rows] * files.index.vectors, axis=1).min() > 0.999
-    for (_, lat, lon), row in zip(files.references, rows):
-        assert (lat, lon) == pytest.approx(cut.references[row][1:], abs=1e-7)
+    rows = [known[path.removesuffix(".png")] for path, _, _ in files.gallery.references]
+    assert np.sum(cut.gallery.index.vectors[rows] * files.gallery.index.vectors, axis=1).min() > 0.999
+    for (_, lat, lon), row in zip(files.gallery.references, rows):
+        assert (lat, lon) == pytest.approx(cut.gallery.references[row][1:], abs=1e-7)
 
 
 def test_an_interrupted_build_goes_on_and_ends_with_the_same_bytes(run, city, tmp_path):
@@ -105,20 +105,6 @@ def test_an_interrupted_build_goes_on_and_ends_with_the_same_bytes(run, city, tm
     city.write_bytes(copy)  # another time: it may be another picture
     with pytest.raises(UserError, match="other files, weights or settings"):
         build(run, city, tmp_path / "i", batch_size=8)
-
-
-def test_indexes_of_sources_are_joined_and_their_pictures_found(run, city, tmp_path):
-    raster = write_raster(tmp_path / "east.tif", tuple(moved(MUNICH, np.array([300.0, 0]))), 60, "EPSG:32632", 0.4)
-    build(run, city, tmp_path / "a")
-    build(run, raster, tmp_path / "b")
-    joined = Locator.load([tmp_path / "a", tmp_path / "b"])
-    assert len(joined) == len(Locator.load(tmp_path / "a")) + len(Locator.load(tmp_path / "b"))
-    photo = tmp_path / "photo.png"
-    Image.fromarray(wanted_tile(MUNICH, 40, 64)).save(photo)
-    matches = joined.locate([photo], k=len(joined))[0].matches
-    assert {match.path.split("/")[-2] for match in matches} == {"city.mbtiles", "east.tif"}
-    for match in (matches[0], matches[-1]):
-        assert joined.picture_of(match).pixels.shape[1] > 50
 
 
 def test_a_manifest_that_was_changed_is_refused(run, city, tmp_path):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import faiss
 import numpy as np
 import pytest
 
 from geodtr_plugin.evaluation import nearest
 from geodtr_plugin.search import VectorIndex
 from geodtr_plugin.search import vector_index as module
-from geodtr_plugin.search.cells import cells_for
 from geodtr_plugin.utils.errors import UserError
 
 
@@ -90,7 +90,44 @@ def test_kinds_and_cells_follow_the_number_of_vectors():
     assert [module.choose_kind(many(*shape)) for shape in ((49_999,), (50_000,), (10**6, 2000))] == [
         "flat", "ivf", "ivfpq",
     ]  # fmt: skip
-    assert cells_for(100_000) == 1265 and cells_for(100) == 2 and cells_for(1) == 1
+    assert module.cells_for(100_000) == 1265 and module.cells_for(100) == 2 and module.cells_for(1) == 1
+
+
+@pytest.mark.parametrize("before, within", [(128_000, 5000), (20, 20)])
+def test_matrix_products_are_asked_for_while_cells_are_learned_only(before, within, monkeypatch):
+    monkeypatch.setattr(faiss, "omp_get_max_threads", lambda: 2)
+    monkeypatch.setattr(faiss.cvar, "distance_compute_blas_threshold", before)
+    seen = []
+
+    class Watched(faiss.IndexIVFFlat):
+        def train(self, sample):
+            seen.append(faiss.cvar.distance_compute_blas_threshold)
+            raise RuntimeError("no")
+
+    monkeypatch.setattr(faiss, "index_factory", lambda size, _, metric: Watched(faiss.IndexFlatIP(size), size, 20))
+    with pytest.raises(RuntimeError, match="no"):
+        VectorIndex.build(unit(2000), "ivf", nlist=20)
+    assert seen == [within] and faiss.cvar.distance_compute_blas_threshold == before
+
+
+def test_cells_are_learned_from_a_sample_no_larger_than_it_must_be():
+    rows = module._sampled_rows(10_000, "ivf", 20, 0)
+    assert len(set(rows.tolist())) == 1280 and (np.diff(rows) > 0).all() and rows[-1] > 9_900
+    np.testing.assert_array_equal(rows, module._sampled_rows(10_000, "ivf", 20, 0))
+    assert (rows != module._sampled_rows(10_000, "ivf", 20, 1)).any()
+    assert len(module._sampled_rows(10**6, "ivfpq", 10, 0)) == 16_384
+    assert len(module._sampled_rows(500, "ivf", 20, 0)) == 500
+
+
+@pytest.mark.parametrize("kind", ["flat", "ivf", "ivfpq"])
+def test_candidates_are_all_compared_and_no_others(kind):
+    vectors, rows = clustered(), np.arange(3, 2000, 7)
+    index = VectorIndex.build(vectors, kind, nlist=None if kind == "flat" else 20)
+    found, near = index.search(vectors[:9], 5, candidates=rows)
+    products = vectors[:9] @ vectors[rows].T
+    np.testing.assert_array_equal(near, rows[np.argsort(-products, axis=1)[:, :5]])
+    np.testing.assert_allclose(found, -np.sort(-products, axis=1)[:, :5], atol=1e-6)
+    assert index.search(vectors[:9], 5, candidates=rows[:0])[1].shape == (9, 0)
 
 
 def test_mistakes_are_sentences(tmp_path):

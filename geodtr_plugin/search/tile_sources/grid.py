@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from ...utils.errors import UserError
-from ...utils.geo import EARTH_RADIUS, to_metres
+from ...utils.geo import EARTH_RADIUS
+from ..area import Area
 
 MOST_TILES = 50_000_000  # their centres take 16 bytes each
 _ROWS, _COLUMNS = 2**27, 2**30  # more than there can be: rows to either pole, columns in a row
@@ -56,17 +57,10 @@ def in_walking_order(places: np.ndarray, width: float) -> np.ndarray:
     return places[np.lexsort((east, -places[:, 0], strip))]
 
 
-def within_area(places: np.ndarray, lat: float, lon: float, metres: float) -> np.ndarray:
-    """Tell which places in degrees `[N, 2]` lie within metres of a place, bool `[N]`."""
-    points = to_metres(np.concatenate([[(lat, lon)], places]), "latlon")
-    angle = min(metres / EARTH_RADIUS, np.pi)
-    return np.linalg.norm(points[1:] - points[0], axis=1) <= 2 * EARTH_RADIUS * np.sin(angle / 2)
-
-
-def clip_to_area(boxes: np.ndarray, lat: float, metres: float) -> np.ndarray:
+def clip_to_area(boxes: np.ndarray, area: Area) -> np.ndarray:
     """Return boxes `[M, 4]` cut to the latitudes that an area reaches."""
-    reach = metres / _metres_a_degree()
-    south, north = np.maximum(boxes[:, 0], lat - reach), np.minimum(boxes[:, 2], lat + reach)
+    lowest, highest, _ = area.box()
+    south, north = np.maximum(boxes[:, 0], lowest), np.minimum(boxes[:, 2], highest)
     return np.stack([south, boxes[:, 1], north, boxes[:, 3]], axis=1)[south < north]
 
 

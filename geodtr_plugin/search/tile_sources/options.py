@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from ...utils.errors import UserError
-from ..geotags import on_earth
+from ..area import Area
 
 SMALLEST, LARGEST = 5.0, 5000.0  # metres: below, a picture shows no place; above, a tile is no flat square any more
 MOST_OVERLAP = 0.95  # from there on there are 400 tiles and more where one would do
 NEAR = 0.15  # of a side: so near to a centre, a polar model still knows a place
 ADVISED = 0.85  # overlap for such models
 DEEPEST = 24  # zoom: 9 mm a pixel
-
-_AREA = re.compile(r"\s*(-?[\d.]+)\s*,\s*(-?[\d.]+)\s*,\s*([\d.]+)\s*(km|m)\s*")
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ class TileOptions:
         if self.zoom is not None and not 0 <= self.zoom <= DEEPEST:
             raise UserError(f"--zoom is {self.zoom}; it must be from 0 to {DEEPEST}.")
         if self.area is not None:
-            parse_area(self.area)
+            Area.parse(self.area)
 
     @property
     def step(self) -> float:
@@ -64,19 +61,3 @@ class TileOptions:
             f"The model sees tiles as from their centres (polar transform), and photos may stand {farthest:.0f} m from "
             f"the nearest. If it was trained with photos at the centres, --overlap {ADVISED} finds more.",
         )
-
-
-def parse_area(text: str) -> tuple[float, float, float]:
-    """Return latitude and longitude in degrees and a radius in metres of "48.137,11.575,5km".
-
-    Raises:
-        UserError: the text is no such area, or nowhere on Earth.
-    """
-    try:
-        lat, lon, radius, unit = _AREA.fullmatch(text).groups()  # type: ignore[union-attr]
-        area = float(lat), float(lon), float(radius) * (1000 if unit == "km" else 1)
-    except (AttributeError, ValueError):  # no match, or 1.2.3
-        area = (91.0, 0.0, 0.0)
-    if on_earth(*area[:2]) is None or area[2] <= 0:
-        raise UserError(f"--area is {text!r}.", "Give latitude, longitude and a radius: --area 48.137,11.575,5km.")
-    return area

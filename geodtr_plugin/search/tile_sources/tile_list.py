@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..area import Area
 from ..photo_reader import ReadResult
 from ..photos import BadImageError, printable_name
 from .cutter import EMPTY, MOST_EMPTY, TileCutter
-from .grid import clip_to_area, grid_places, in_walking_order, within_area
+from .grid import clip_to_area, grid_places, in_walking_order
 from .mercator import metres_a_pixel
 from .opening import open_source
-from .options import TileOptions, parse_area
+from .options import TileOptions
 
 AHEAD = 3  # batches that threads cut in advance
 
@@ -62,6 +65,14 @@ class TileList:
         known = {"root": str(self.root.absolute()), "source": self.source.state(), "count": len(self.places)}
         return {**known, **self.described()}
 
+    @cached_property
+    def _stamp(self) -> str:
+        return json.dumps(self.source.state())
+
+    def stamp(self, number: int) -> str:
+        """Return the state of the source, which is that of each tile."""
+        return self._stamp
+
     def described(self) -> dict[str, Any]:
         """Return what a manifest says of the tiles, by which `open_cutter` cuts them again."""
         return {"tiles": {"options": asdict(self.options), "pixels": self.pixels}}
@@ -101,16 +112,18 @@ class TileReader:
         except BadImageError as error:
             return ReadResult(number, position=position, fault=f"lies on {error}")
 
-    def batches(self, batch_size: int, first: int = 0, workers: int = 0) -> Iterator[list[ReadResult]]:
-        """Return lists of at most `batch_size` results, in order, from tile `first` on.
+    def batches(
+        self, batch_size: int, numbers: Sequence[int] | None = None, workers: int = 0
+    ) -> Iterator[list[ReadResult]]:
+        """Return lists of at most `batch_size` results, in order.
 
         Args:
             batch_size: tiles in a list.
-            first: number of the first tile.
+            numbers: of the tiles, rising; None: all.
             workers: threads that cut ahead; they share the blocks, so that each is still read once. 0 cuts when asked.
         """
-        starts = range(first, len(self), batch_size)
-        batches = (range(start, min(start + batch_size, len(self))) for start in starts)
+        numbers = range(len(self)) if numbers is None else numbers
+        batches = (numbers[start : start + batch_size] for start in range(0, len(numbers), batch_size))
         if not workers:
             yield from ([self[number] for number in batch] for batch in batches)
             return
@@ -153,10 +166,10 @@ def open_cutter(root: Path, tiles: Mapping[str, Any]) -> TileCutter:
 
 def _places(cutter: TileCutter, options: TileOptions) -> np.ndarray:
     """Return the centres of the tiles that the source may show."""
-    boxes, area = cutter.source.boxes(), None if options.area is None else parse_area(options.area)
+    boxes, area = cutter.source.boxes(), None if options.area is None else Area.parse(options.area)
     if area is not None:
-        boxes = clip_to_area(boxes, area[0], area[2])
+        boxes = clip_to_area(boxes, area)
     places = grid_places(boxes, options.step)
     if area is not None:
-        places = places[within_area(places, *area)]
+        places = places[area.holds(places)]
     return in_walking_order(places[cutter.source.holds(places)], cutter.strip(options.step))

@@ -16,7 +16,7 @@ from PIL import Image
 from served import HEADINGS, LIMITS, Served
 
 from geodtr_plugin.commands.main import main
-from geodtr_plugin.search import Locator
+from geodtr_plugin.search import IndexGallery, Locator
 from geodtr_plugin.search.serving.app import FORMATS, MOST_PLACES, description
 from geodtr_plugin.search.serving.guard import HEADERS, is_loopback
 from geodtr_plugin.search.serving.server import bind
@@ -88,8 +88,8 @@ def test_the_description_names_what_there_is(served):
 
 
 def test_tiles_come_by_their_numbers(served):
-    paths = [path for path, *_ in served.locator.references]
-    stored = np.stack([np.asarray(Image.open(served.locator.root / path)).astype(float) for path in paths])
+    paths = [path for path, *_ in served.locator.gallery.references]
+    stored = np.stack([np.asarray(Image.open(served.locator.gallery.root / path)).astype(float) for path in paths])
     for number in range(len(paths)):
         reply = send(served.address, request(b"/tiles/%d" % number, b"GET"))
         tile = np.asarray(Image.open(io.BytesIO(reply.body))).astype(float)  # a JPEG of noise is not what it was
@@ -196,6 +196,6 @@ def test_what_is_not_installed_is_named(monkeypatch, capsys):
 def test_a_port_that_is_taken_and_an_index_without_places(served, gallery):
     with pytest.raises(UserError, match="is taken"):
         bind("127.0.0.1", served.address[1])
-    nowhere = Locator(served.locator.embedder, served.locator.index, [("a", None, None)] * 10)
+    nowhere = Locator(served.locator.embedder, IndexGallery(served.locator.gallery.index, [("a", None, None)] * 10))
     with pytest.raises(UserError, match="no map"):
         Served(nowhere, type("S", (), {"locator": nowhere, "limits": LIMITS})())
