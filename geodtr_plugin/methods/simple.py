@@ -50,7 +50,7 @@ class Simple(TwoTower):
         """The tower of references, or the shared one."""
         return self.towers[-1]
 
-    option_ranges = {"p": (0.1, 100.0)}  # of generalised means; 1 is the mean, 100 all but the maximum
+    option_ranges = {"dim": (0, 2**20), "p": (0.1, 100.0)}  # a mean is p = 1, all but the maximum p = 100
     recipes = {
         "paper": Recipe(
             augment=Augment(chsg="raw"),

@@ -91,7 +91,7 @@ class TransGeo(TwoTower):
             guide = AttentionGuide(build(self.guide_size), eight_bit)
             self.reference_tower = CroppedTower(build(self.reference_size), guide, keep)
 
-    option_ranges = {**TwoTower.option_ranges, "stage": (1, 2), "keep": (0.01, 1.0)}
+    option_ranges = {**TwoTower.option_ranges, "stage": (1, 2)}
     recipes = {
         "paper": Recipe(
             augment=Augment(chsg="raw", layout="none", semantic="none"),

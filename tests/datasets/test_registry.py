@@ -44,7 +44,7 @@ def test_every_name_of_the_table_is_registered_by_its_module(name):
     assert facts.released_pairs("train") == (facts.pairs and facts.pairs[0])
     assert options_of(name) <= {
         "allow_partial", "act_mat", "crop", "rule", "labels", "part", "nms", "queries", "count", "panorama_size",
-        "aerial_size", "view_size", "seed", "realism", "cache_dir",
+        "aerial_size", "view_size", "look", "seed", "realism", "cache_dir",
     }  # fmt: skip
 
 
