@@ -23,7 +23,7 @@ from geodtr_plugin.utils.roles import ROLES
 # when this file is collected, other tests have registered no methods of their own, which promise nothing
 NAMES = list_methods()
 RECIPES = {"paper", "paper_offset", "laptop", "laptop_offset"}
-PAIRS = 32
+PAIRS = 16
 ROUNDS, STEPS = 16, 5  # measured after every round of steps, at most so many rounds; 1 to 7 are usual
 pytestmark = pytest.mark.parametrize("name", NAMES)
 

@@ -91,7 +91,7 @@ def test_the_keyboard_is_enough(page, tmp_path):
     def focused():
         return page.locator(":focus").evaluate("item => item.id || item.className")
 
-    page.on("filechooser", lambda chooser: None)  # the browser hands over such dialogs from now on, some time before the key
+    page.on("filechooser", lambda chooser: None)  # handed over from now on, well before the key
     page.keyboard.press("Tab")
     assert focused() == "photo"
     with page.expect_file_chooser() as chooser:
