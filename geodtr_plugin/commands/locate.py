@@ -53,13 +53,7 @@ def locate_parser() -> ArgumentParser:
     add("--picture", type=str | None, help="image file that gets the photos with their references")
     add("--map", type=str | None, help="HTML file that gets a map, which works offline")
     add("--truth", type=str | None, help="table file,lat,lon of true places: adds errors in metres and their median")
-    add("--run", type=str | None, help="run folder with the model, if it has moved")
-    add("--exact", action="store_true", help="compare with all references, also where the index is approximate")
-    add("--nprobe", type=int | None, help="cells of an approximate index to look at; as built if not given")
-    add("--cropped", action="store_true",
-        help="for a run with a limited field of view: photos show just that, and are no panoramas")  # fmt: skip
-    add("--headings", type=int, default=0,
-        help="for panoramas that begin anywhere: how many headings are tried; the best counts and is told")  # fmt: skip
+    add_search_options(parser)
     add("--heading", type=float | Literal["photo"] | None,
         help="where the photos' middle looks, in degrees clockwise from north; photo: as their files say")  # fmt: skip
     add("--elevations", type=float, nargs=2,
@@ -69,6 +63,18 @@ def locate_parser() -> ArgumentParser:
     add("--batch-size", type=int, default=32, help="photos that the network takes at once")
     add_common_options(parser, "import", "device", "workers", "threads", "debug")
     return parser
+
+
+def add_search_options(parser: ArgumentParser) -> None:
+    """Add the options on how photos are read and searched for."""
+    add = parser.add_argument
+    add("--run", type=str | None, help="run folder with the model, if it has moved")
+    add("--exact", action="store_true", help="compare with all references, also where the index is approximate")
+    add("--nprobe", type=int | None, help="cells of an approximate index to look at; as built if not given")
+    add("--cropped", action="store_true",
+        help="for a run with a limited field of view: photos show just that, and are no panoramas")  # fmt: skip
+    add("--headings", type=int, default=0,
+        help="for panoramas that begin anywhere: how many headings are tried; the best counts and is told")  # fmt: skip
 
 
 def _locate(argv: Sequence[str]) -> int:

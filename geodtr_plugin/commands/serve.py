@@ -9,6 +9,7 @@ from jsonargparse import ArgumentParser
 
 from ..utils.console import add_common_options, guarded, make_parser, parse_and_import, prepare_torch, say
 from ..utils.errors import UserError
+from .locate import add_search_options
 
 DESCRIPTION = """Show a page that finds the places of photos, and answer programs.
 
@@ -33,13 +34,7 @@ def serve_parser() -> ArgumentParser:
         help="address to listen at; 0.0.0.0 lets everyone who reaches this machine send photos")  # fmt: skip
     add("--port", type=int, default=8000, help="0 takes a free one")
     add("--top", type=int, default=5, help="references for each photo")
-    add("--run", type=str | None, help="run folder with the model, if it has moved")
-    add("--exact", action="store_true", help="compare with all references, also where the index is approximate")
-    add("--nprobe", type=int | None, help="cells of an approximate index to look at; as built if not given")
-    add("--cropped", action="store_true",
-        help="for a run with a limited field of view: photos show just that, and are no panoramas")  # fmt: skip
-    add("--headings", type=int, default=0,
-        help="for panoramas that begin anywhere: how many headings are tried; the best counts and is told")  # fmt: skip
+    add_search_options(parser)
     add("--decoders", type=int, default=1, help="processes that decode photos, one at a time each")
     add("--seconds", type=float, default=20.0, help="for receiving a photo, and again for decoding it")
     add("--megabytes", type=float, default=32.0, help="of a photo at most")

@@ -12,11 +12,6 @@ from .matches import RIGHT_WITHIN, Answer, Match
 from .photos import printable_name
 
 
-def as_table(answers: Sequence[Answer], errors: LocationErrors | None = None) -> str:
-    """Return a table of matches below the name of each query that could be used, and what is known of it."""
-    return "\n\n".join(block for answer in answers if (block := table_of(answer, errors)))
-
-
 def table_of(answer: Answer, errors: LocationErrors | None = None) -> str:
     """Return a table of the matches of a query below its name; "" if it could not be used."""
     if answer.fault is not None:
@@ -93,7 +88,7 @@ def _of_query(answer: Answer) -> dict[str, Any]:
     values["heading_in_file"] = None if answer.looks is None else asdict(answer.looks)
     values["probability_within_25_m"] = None if answer.probability is None else round(answer.probability, 4)
     values["not_calibrated"] = answer.uncalibrated
-    return {name: value for name, value in values.items() if value}
+    return {name: value for name, value in values.items() if value not in (None, "", [])}  # 0.0 says something
 
 
 def _title(answer: Answer) -> str:

@@ -6,11 +6,11 @@ how alone the first one is. Both are fitted on photos with known places that the
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from ..utils.errors import UserError
 
@@ -90,8 +90,7 @@ class Calibration:
 
     def probability(self, similarity: float, gap: float | None) -> float:
         """Return the probability that a first match of this similarity and gap is right."""
-        logit = self.bias + self.by_similarity * similarity + self.by_gap * (gap or 0.0)
-        return 1 / (1 + math.exp(-max(-700.0, min(700.0, logit))))
+        return float(expit(self.bias + self.by_similarity * similarity + self.by_gap * (gap or 0.0)))
 
     def refusal(self, taken_as: str, headings: int, together: bool) -> str | None:
         """Return why this curve says nothing of such a search, as a part of a sentence; None if it does."""
@@ -129,7 +128,8 @@ def fit_calibration(evidence: Sequence[Evidence], pairs: str, headings: int, tak
     judged = np.empty(len(evidence))
     for number in range(FOLDS):
         rest = fold != number
-        judged[~rest] = _curve(features[~rest], *fit_logistic(features[rest], right[rest], weights[rest]))
+        bias, slopes = fit_logistic(features[rest], right[rest], weights[rest])
+        judged[~rest] = expit(bias + features[~rest] @ slopes)
     reliability = measure(judged, right, nowhere, weights)
     bias, (by_similarity, by_gap) = fit_logistic(features, right, weights)
     return Calibration(
@@ -152,7 +152,6 @@ def fit_logistic(features: np.ndarray, right: np.ndarray, weights: np.ndarray) -
         The bias, and the weights of the features `[F]`, none below 0: more evidence never makes less probable.
     """
     from scipy.optimize import minimize
-
     mean, deviation = features.mean(0), np.maximum(features.std(0), 1e-6)
     standard = (features - mean) / deviation
     shares = weights / weights.sum()
@@ -161,7 +160,7 @@ def fit_logistic(features: np.ndarray, right: np.ndarray, weights: np.ndarray) -
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         logits = parameters[0] + standard @ parameters[1:]
-        error = shares * (1 / (1 + np.exp(-np.clip(logits, -700, 700))) - target)
+        error = shares * (expit(logits) - target)
         value = float((shares * (np.logaddexp(0, logits) - target * logits)).sum())
         ridge = _RIDGE / 2 * float((parameters[1:] ** 2).sum())
         gradient = np.concatenate([[error.sum()], error @ standard + _RIDGE * parameters[1:]])
@@ -190,6 +189,3 @@ def measure(probability: np.ndarray, right: np.ndarray, nowhere: np.ndarray, wei
         None if below is None else float(below),
     )  # fmt: skip
 
-
-def _curve(features: np.ndarray, bias: float, slopes: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-np.clip(bias + features @ slopes, -700, 700)))

@@ -15,7 +15,10 @@ from .answers import as_geojson, as_json, coordinates, direction, table_of
 from .errors_in_metres import LocationErrors
 from .matches import Answer
 
-COLUMNS = ("query", "rank", "similarity", "lat", "lon", "heading", "error_metres", "path", "left_out")  # of a CSV file
+COLUMNS = (  # of a CSV file
+    "query", "rank", "similarity", "gap", "lat", "lon", "heading", "error_metres", "path", "left_out",
+    "probability_within_25_m",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

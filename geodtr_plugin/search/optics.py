@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 EXIF_IFD, FOCAL_LENGTH_35MM, LENS = 0x8769, 0xA405, 0xA434
+WIDE = 1.9  # width / height from which a picture without a word on itself is a panorama; a phone's photo has 16 : 9
 _XMP_TAG = 700  # of a TIFF
 _DIAGONAL_35MM = math.hypot(36, 24)  # millimetres; what a 35 mm equivalent is measured by
 # Google's Photo Sphere fields, which cameras write as attributes or as elements. An XML parser would also read
@@ -107,7 +108,7 @@ def read_optics(image: Image.Image, height: int, width: int) -> Optics:
         found = _equirectangular(fields, height, width)
         return Optics(found, _number(fields.get("PoseHeadingDegrees")))
     fisheye = "fisheye" in f"{fields.get('ProjectionType')} {exif.get(LENS)}".lower().replace("-", "")
-    return Optics(_of_lens(exif, height, width), None, fisheye and width < 1.9 * height)  # a stitched one is wider
+    return Optics(_of_lens(exif, height, width), None, fisheye and width < WIDE * height)  # a stitched one is wider
 
 
 def gpano_fields(image: Image.Image) -> dict[str, str]:
@@ -143,7 +144,7 @@ def _equirectangular(fields: Mapping[str, str], height: int, width: int) -> Equi
 def _of_lens(exif: Mapping[int, Any], height: int, width: int) -> Rectilinear | None:
     """Return what an ordinary photo shows by its focal length, or None: without one, or of a panorama."""
     focal = _number(exif.get(FOCAL_LENGTH_35MM))
-    if focal is None or not 8 <= focal <= 2000 or width >= 1.9 * height:
+    if focal is None or not 8 <= focal <= 2000 or width >= WIDE * height:
         return None
     reach = width / math.hypot(width, height) * _DIAGONAL_35MM / focal
     return Rectilinear(math.degrees(2 * math.atan(reach / 2)), width / height)

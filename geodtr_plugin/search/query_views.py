@@ -28,12 +28,11 @@ from ..methods.weights import read_config
 from ..utils.errors import UserError
 from .framing import Frame
 from .matches import Answer
-from .optics import Equirectangular
+from .optics import WIDE, Equirectangular
 from .photo_reader import PhotoReader, ReadResult, Source
 from .photos import BadImageError, Photo
 
 PANORAMA, PART, PHOTO = "panorama", "part of a panorama", "photo"
-_WIDE = 1.9  # width / height from which a picture without a word on itself is a panorama; a phone's photo has 16 : 9
 WHOLE_SPHERE = (90.0, -90.0)
 FISHEYE = "is a fisheye picture: make a panorama of it first, as the camera's own program or Hugin does"
 STRETCHED = "is no panorama by its shape and does not say how wide it looks: it is taken as a whole panorama"
@@ -103,14 +102,14 @@ class QueryViews:
             return QueryView(self.image.on_load(photo.pixels), PHOTO)
         height, width = photo.pixels.shape[-2:]
         frame = Frame(*self.image.size, *self.elevations)
-        takes_panoramas = frame.width >= _WIDE * frame.height  # else the model was trained on photos as they are
+        takes_panoramas = frame.width >= WIDE * frame.height  # else the model was trained on photos as they are
         projection = photo.optics.projection if takes_panoramas else None
-        if projection is None and self.limited and width < _WIDE * height:
+        if projection is None and self.limited and width < WIDE * height:
             projection = Equirectangular(360 * self.image.width / frame.width, *self.elevations)
         heading = self._heading(photo)
         unknown = NO_HEADING if self.heading == "photo" and photo.heading is None else None
         if projection is None or projection == frame.projection:
-            is_one = width >= _WIDE * height
+            is_one = width >= WIDE * height
             note = STRETCHED if takes_panoramas and not is_one else unknown
             turned = photo.pixels.roll(round(heading / 360 * width), -1)
             return QueryView(self.image.on_load(turned), PANORAMA if is_one else PHOTO, heading, note)

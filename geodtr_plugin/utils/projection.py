@@ -6,7 +6,9 @@ import math
 
 import numpy as np
 
-METRES_A_DEGREE = 111_195.08  # of latitude, on the sphere of utils.geo
+from .geo import EARTH_RADIUS
+
+METRES_A_DEGREE = math.radians(EARTH_RADIUS)  # of latitude
 
 
 class Projection:

@@ -196,7 +196,7 @@ def test_worlds_stand_in_for_real_sets():
 
 
 def test_sets_that_are_not_there_are_left_out(data, tmp_path, capsys):
-    tmp_path = tmp_path / "of" / "one"
+    tmp_path = tmp_path / "of" / "one"  # sets are also looked for beside the folder, where other tests keep theirs
     shutil.copytree(data / "CVUSA", tmp_path / "CVUSA")
     alone = Sets(True, str(tmp_path))
     assert alone.present(sets.CENTRED) == [("cvusa", "cvusa")] and alone.tests_of("cvusa") == ["cvusa"]

@@ -86,7 +86,8 @@ def test_what_is_written_at_any_time_is_whole_lines(answers, format):
 
 
 def test_every_property_has_a_column():
-    answer = Answer("a.jpg", (Match("1.png", 0.9, 48.0, 11.0, 90.0),), "is empty")
+    match = Match("1.png", 0.9, 48.0, 11.0, 90.0, gap=0.25)
+    answer = Answer("a.jpg", (match,), "is empty", probability=0.00001)  # rounded to 0, which must not be left out
     (value,) = as_json([answer], LocationErrors({"a.jpg": (48.0, 11.0)}))
     assert {*value, *value["matches"][0]} - {"matches"} == set(COLUMNS)
 

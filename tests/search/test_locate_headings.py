@@ -15,7 +15,6 @@ from trees import smooth_noise
 from geodtr_plugin.commands.locate import locate_command
 from geodtr_plugin.distances import CircularCorrelation
 from geodtr_plugin.search import Answer, IndexGallery, Locator, Match, VectorIndex, build_index
-from geodtr_plugin.search.answers import as_table
 from geodtr_plugin.search.exports import as_text
 from geodtr_plugin.search.locator import best_over_headings
 from geodtr_plugin.search.map_page import write_map
@@ -102,15 +101,15 @@ ANSWERS = [Answer("a.jpg", (Match("1.png", 0.9, 48.0, 11.0, 359.7), Match("2.png
 
 
 def test_results_tell_headings_where_they_are_known(index, tmp_path):
-    first, second = as_table(ANSWERS).splitlines()[2:]
-    assert as_table(ANSWERS).splitlines()[1].split() == ["rank", "similarity", "lat", "lon", "heading", "file"]
+    first, second = as_text(ANSWERS).splitlines()[2:]
+    assert as_text(ANSWERS).splitlines()[1].split() == ["rank", "similarity", "lat", "lon", "heading", "file"]
     assert first.split()[4] == "0°" and second.split()[4] == "45°"
     (query,) = json.loads(as_text(ANSWERS, "json"))
     assert [match["heading"] for match in query["matches"]] == [359.7, 45.0]
     features = json.loads(as_text(ANSWERS, "geojson"))["features"]
     assert [feature["properties"]["heading"] for feature in features] == [359.7, 45.0]
     plain = [Answer("a.jpg", (Match("1.png", 0.9, 48.0, 11.0),))]
-    assert "heading" not in as_table(plain) + as_text(plain, "json") + as_text(plain, "geojson")
+    assert "heading" not in as_text(plain) + as_text(plain, "json") + as_text(plain, "geojson")
     locator = Locator.load(index, device="cpu")
     for answers, tips in ((ANSWERS, ["359.7"]), (plain, [])):
         write_map(answers, locator, tmp_path / "map.html")

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from geodtr_plugin.search import Answer, IndexGallery, Locator, Match, build_index
-from geodtr_plugin.search.answers import as_geojson, as_table
+from geodtr_plugin.search.answers import as_geojson
 from geodtr_plugin.search.contact_sheet import draw_contact_sheet
 from geodtr_plugin.search.errors_in_metres import LocationErrors, read_truth
 from geodtr_plugin.search.exports import as_text
@@ -107,7 +107,7 @@ def test_the_table_and_the_errors(tiles):
     assert errors.summary(ANSWERS) == (
         "Error of the first match, 1 photos: median 100.1 m, 0.0 % within 25 m, 0.0 % within 100 m."
     )
-    table = as_table(ANSWERS, errors).splitlines()
+    table = as_text(ANSWERS, errors=errors).splitlines()
     assert table[2].split() == ["1", "0.9000", "48.000000", "11.000000", "100.1", 'x"/1.png']
     assert table[3].split() == ["2", "0.5000", "-", "-", "-", "2.png"] and len(table) == 4
     assert "no error to tell" in LocationErrors({}).summary(ANSWERS)
