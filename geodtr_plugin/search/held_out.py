@@ -12,8 +12,7 @@ from torch import Tensor
 
 from ..datasets import facts_of, load_split
 from ..utils.errors import UserError
-from ..utils.geo import distances
-from ..utils.projection import METRES_A_DEGREE
+from ..utils.geo import METRES_A_DEGREE, distances
 from .calibration import FEWEST, Calibration, Evidence, fit_calibration
 from .gallery import IndexGallery
 from .index_folder import RELIABILITY, write_calibration

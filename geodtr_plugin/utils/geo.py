@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .errors import UserError
 
 EARTH_RADIUS = 6_371_008.8  # metres, the mean radius; on the ellipsoid a short distance differs by up to 0.6 %
+METRES_A_DEGREE = math.radians(EARTH_RADIUS)  # of latitude
 
 
 def to_metres(coordinates: np.ndarray, kind: str) -> np.ndarray:

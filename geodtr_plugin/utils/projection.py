@@ -6,9 +6,7 @@ import math
 
 import numpy as np
 
-from .geo import EARTH_RADIUS
-
-METRES_A_DEGREE = math.radians(EARTH_RADIUS)  # of latitude
+from .geo import METRES_A_DEGREE
 
 
 class Projection:

@@ -18,7 +18,7 @@ from geodtr_plugin.search.held_out import HeldOut, calibrate, calibrate_index, e
 from geodtr_plugin.search.index_folder import calibration_of, read_manifest
 from geodtr_plugin.search.matches import DEPTH, NEIGHBOURS_WITHIN, with_gaps
 from geodtr_plugin.utils.errors import UserError
-from geodtr_plugin.utils.projection import METRES_A_DEGREE
+from geodtr_plugin.utils.geo import METRES_A_DEGREE
 
 COUNT = 80  # places of the planted city, 100 m apart
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...utils.errors import UserError
-from ...utils.geo import EARTH_RADIUS
+from ...utils.geo import EARTH_RADIUS, METRES_A_DEGREE
 from ..area import Area
 
 MOST_TILES = 50_000_000  # their centres take 16 bytes each
@@ -52,7 +52,7 @@ def in_walking_order(places: np.ndarray, width: float) -> np.ndarray:
     if not len(places):
         return places
     east = (places[:, 1] - places[0, 1] + 180) % 360
-    metres = east * _metres_a_degree() * np.cos(np.radians(np.abs(places[:, 0]).min()))
+    metres = east * METRES_A_DEGREE * np.cos(np.radians(np.abs(places[:, 0]).min()))
     strip = ((metres - metres.min()) // width).astype(np.int64)
     return places[np.lexsort((east, -places[:, 0], strip))]
 
@@ -66,7 +66,7 @@ def clip_to_area(boxes: np.ndarray, area: Area) -> np.ndarray:
 
 def _rows(boxes: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return each row that crosses each box, with the box's west and east: int64 `[K]`, float64 `[K]` twice."""
-    degrees = step / _metres_a_degree()
+    degrees = step / METRES_A_DEGREE
     first = np.ceil(boxes[:, 0] / degrees - 0.5).astype(np.int64)
     counts = np.maximum(np.ceil(boxes[:, 2] / degrees - 0.5).astype(np.int64) - first, 0)
     within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -74,14 +74,10 @@ def _rows(boxes: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray, np.nd
 
 
 def _latitude(row: np.ndarray, step: float) -> np.ndarray:
-    return (row + 0.5) * step / _metres_a_degree()
+    return (row + 0.5) * step / METRES_A_DEGREE
 
 
 def _columns_of(row: np.ndarray, step: float) -> np.ndarray:
     """Return how many columns the rows have, int64 `[N]`."""
     around = 2 * np.pi * EARTH_RADIUS * np.cos(np.radians(_latitude(row, step)))
     return np.maximum(np.ceil(around / step), 1).astype(np.int64)
-
-
-def _metres_a_degree() -> float:
-    return np.pi * EARTH_RADIUS / 180
